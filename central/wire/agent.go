@@ -1,0 +1,70 @@
+package wire
+
+import "time"
+
+// Hello begins every message of an agent.
+type Hello struct {
+	ProtocolVersion int      `json:"protocol_version"`
+	Capabilities    []string `json:"capabilities"`
+	AgentVersion    string   `json:"agent_version"`
+}
+
+// Register enrols an agent with the join token of its site. The agent makes its own secret and sends only the
+// SHA-256 of it, so that no answer carries a secret and a lost answer may be asked for again.
+type Register struct {
+	Hello
+	JoinToken        string `json:"join_token"`
+	CredentialSHA256 string `json:"credential_sha256"` // hexadecimal, of the secret's text
+	Hostname         string `json:"hostname,omitempty"`
+	AgentURL         string `json:"agent_url,omitempty"`
+}
+
+// Registered answers Register. The agent's credential is pba_<SiteID>_<secret>.
+type Registered struct {
+	SiteID     string    `json:"site_id"`
+	SiteName   string    `json:"site_name"`
+	ServerTime time.Time `json:"server_time"`
+}
+
+// Heartbeat is an agent's regular report.
+type Heartbeat struct {
+	Hello
+	BootID string `json:"boot_id"` // of the agent's process
+	Seq    int64  `json:"seq"`     // grows with each heartbeat of that process
+
+	UptimeSeconds     int64             `json:"uptime_seconds"`
+	Services          map[string]string `json:"services"` // name: running or the reason why not
+	NodesSeenLastHour int               `json:"nodes_seen_last_hour"`
+	ActiveBoots       int               `json:"active_boots"`
+	CacheSizeBytes    int64             `json:"cache_size_bytes"`
+	CacheEntries      int               `json:"cache_entries"`
+	CacheHitRate      float64           `json:"cache_hit_rate"`
+	NodeCacheEntries  int               `json:"node_cache_entries"`
+	DiskUsagePercent  float64           `json:"disk_usage_percent"`
+	OfflineSeconds    int64             `json:"offline_seconds"`
+
+	ContentEpoch Epoch `json:"content_epoch"` // what the agent has seen
+	NodeEpoch    Epoch `json:"node_epoch"`
+}
+
+// HeartbeatAnswer is central's answer.
+type HeartbeatAnswer struct {
+	ProtocolVersion int       `json:"protocol_version"`
+	Capabilities    []string  `json:"capabilities"`
+	ServerTime      time.Time `json:"server_time"`
+	NextIn          int       `json:"next_in"` // seconds until the next heartbeat
+
+	ContentEpoch Epoch `json:"content_epoch"`
+
+	// The nodes of this site that changed after the agent's NodeEpoch, by id, and the epoch to report next.
+	// AllNodes means that central cannot tell which: every copy the agent has is to be asked for again.
+	NodeEpoch    Epoch    `json:"node_epoch"`
+	ChangedNodes []string `json:"changed_nodes,omitempty"`
+	AllNodes     bool     `json:"all_nodes,omitempty"`
+}
+
+// JoinToken answers an admin who asks for one. It is shown once.
+type JoinToken struct {
+	Token     string    `json:"token" doc:"pbj1.<SHA-256 of the CA's public key>.<id>.<secret>; shown once"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
