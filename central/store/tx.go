@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"entgo.io/ent/dialect"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pureboot/pureboot/ent"
+)
+
+// Read returns a client for single queries. It cannot write with SQLite and must not be used to with PostgreSQL.
+func (s *Store) Read() *ent.Client { return s.reader }
+
+// View runs fn over one snapshot of the database, for what several queries must agree on. fn must not write, and
+// must not use the store but by tx.
+func (s *Store) View(ctx context.Context, fn func(tx *ent.Tx) error) error {
+	opts := &sql.TxOptions{ReadOnly: true}
+	if s.dialect == dialect.Postgres {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	return once(ctx, s.reader, opts, fn)
+}
+
+// Write runs fn in one transaction, which is committed when fn returns nil and has reached the disk when Write does.
+// All writes appear as if one came after the other: SQLite has a single writer, and what PostgreSQL cannot order is
+// rolled back and tried again. So fn may run several times: it has no effect but by tx, and it sets what it hands
+// out anew each time. fn must not call Write or Read, and must not wait for the network.
+func (s *Store) Write(ctx context.Context, fn func(tx *ent.Tx) error) error {
+	var opts *sql.TxOptions
+	if s.dialect == dialect.Postgres {
+		opts = &sql.TxOptions{Isolation: sql.LevelSerializable}
+	}
+	for try := 1; ; try++ {
+		err := once(ctx, s.writer, opts, fn)
+		if err == nil || try == maxTries || !retryable(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(backoff(try)):
+		}
+	}
+}
+
+// maxTries bounds how often a write that lost against others is tried.
+const maxTries = 20
+
+// backoff returns a random part of a time that doubles with each try up to 256 ms.
+func backoff(try int) time.Duration {
+	return rand.N(time.Millisecond << min(try, 8))
+}
+
+// retryable says whether PostgreSQL undid a transaction only because of others beside it: serialization_failure and
+// deadlock_detected. A unique_violation can be one too, of two that looked for a row and did not find it; the second
+// try finds it, or fails for good.
+func retryable(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == "40001" || e.Code == "40P01")
+}
+
+// once runs fn in a transaction of its own.
+func once(ctx context.Context, c *ent.Client, opts *sql.TxOptions, fn func(tx *ent.Tx) error) error {
+	tx, err := c.BeginTx(ctx, opts)
+	if err != nil {
+		return err
+	}
+	committed := false
+	defer func() { // after an error and after a panic alike
+		if !committed {
+			_ = tx.Rollback()
+		}
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	committed = true
+	return tx.Commit()
+}
