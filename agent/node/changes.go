@@ -1,0 +1,50 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// Expire marks copies as changed at central, so that the next lookup asks. They still serve while central is away.
+func (s *Store) Expire(ctx context.Context, ids []string) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		for _, id := range ids {
+			if _, err := tx.ExecContext(ctx, "UPDATE nodes SET expired = 1 WHERE id = ?", id); err != nil {
+				return fmt.Errorf("expire node %s: %w", id, err)
+			}
+		}
+		return nil
+	})
+}
+
+// ExpireAll marks every copy.
+func (s *Store) ExpireAll(ctx context.Context) error {
+	_, err := s.write.ExecContext(ctx, "UPDATE nodes SET expired = 1")
+	return err
+}
+
+const nodesCursor = "nodes"
+
+// Epoch returns up to where central's changes of this site's nodes are known here; zero at first.
+func (s *Store) Epoch(ctx context.Context) (wire.Epoch, error) {
+	var text string
+	err := s.read.QueryRowContext(ctx, "SELECT epoch FROM cursors WHERE name = ?", nodesCursor).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return wire.Epoch{}, nil
+	}
+	if err != nil {
+		return wire.Epoch{}, fmt.Errorf("read the epoch of the nodes: %w", err)
+	}
+	return wire.ParseEpoch(text)
+}
+
+// SetEpoch keeps it, after the changes up to it have been carried out.
+func (s *Store) SetEpoch(ctx context.Context, e wire.Epoch) error {
+	_, err := s.write.ExecContext(ctx, `INSERT INTO cursors (name, epoch) VALUES (?, ?)
+		ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch`, nodesCursor, e.String())
+	return err
+}
