@@ -1,0 +1,87 @@
+// Package inherit works out which settings and parameters are in effect for a group, a site or a node, from the
+// chain of groups above it. It is pure.
+package inherit
+
+import "maps"
+
+// Resolve returns the settings in effect for the first group of a chain that goes up to the root. With an empty
+// chain every setting is its default.
+func Resolve(chain []Group) Effective {
+	return Effective{
+		DefaultWorkflowID:  pick(chain, nil, func(s *Settings) **string { return some(s.DefaultWorkflowID) }),
+		AutoProvision:      pick(chain, false, func(s *Settings) *bool { return s.AutoProvision }),
+		AutonomyLevel:      pick(chain, "readonly", func(s *Settings) *string { return s.AutonomyLevel }),
+		ConflictResolution: pick(chain, "central_wins", func(s *Settings) *string { return s.ConflictResolution }),
+		CachePolicy:        pick(chain, "minimal", func(s *Settings) *string { return s.CachePolicy }),
+		CachePatterns: pick(chain, []string{}, func(s *Settings) *[]string {
+			if s.CachePatterns == nil {
+				return nil
+			}
+			return &s.CachePatterns
+		}),
+		CacheMaxSizeGB:     pick(chain, 50, func(s *Settings) *int { return s.CacheMaxSizeGB }),
+		CacheRetentionDays: pick(chain, 30, func(s *Settings) *int { return s.CacheRetentionDays }),
+		DiscoveryMethod:    pick(chain, "dhcp", func(s *Settings) *string { return s.DiscoveryMethod }),
+		DiscoveryConfig: pick(chain, map[string]string{}, func(s *Settings) *map[string]string {
+			if s.DiscoveryConfig == nil {
+				return nil
+			}
+			return &s.DiscoveryConfig
+		}),
+		MigrationPolicy:  pick(chain, "manual", func(s *Settings) *string { return s.MigrationPolicy }),
+		SyncSchedule:     pick(chain, "0 2 * * *", func(s *Settings) *string { return s.SyncSchedule }),
+		SyncMaxMBPerS:    pick(chain, 0, func(s *Settings) *int { return s.SyncMaxMBPerS }),
+		HeartbeatSeconds: pick(chain, 60, func(s *Settings) *int { return s.HeartbeatSeconds }),
+	}
+}
+
+// pick returns the setting of the first group that has it.
+func pick[T any](chain []Group, def T, get func(*Settings) *T) Value[T] {
+	for i := range chain {
+		if v := get(&chain[i].Settings); v != nil {
+			return Value[T]{Value: *v, From: chain[i].ID}
+		}
+	}
+	return Value[T]{Value: def, From: Default}
+}
+
+// some returns a pointer to p unless p is nil.
+func some[T any](p *T) **T {
+	if p == nil {
+		return nil
+	}
+	return &p
+}
+
+// Params returns the parameters of a chain of groups, merged key by key; the nearest group wins.
+func Params(chain []Group) map[string]string {
+	merged := map[string]string{}
+	for i := len(chain) - 1; i >= 0; i-- {
+		maps.Copy(merged, chain[i].Params)
+	}
+	return merged
+}
+
+// Workflow returns which workflow a node runs: its own, else the default of its group, else that of its home site;
+// empty when there is none.
+func Workflow(own string, group, site []Group) string {
+	if own != "" {
+		return own
+	}
+	for _, chain := range [][]Group{group, site} {
+		if id := Resolve(chain).DefaultWorkflowID.Value; id != nil {
+			return *id
+		}
+	}
+	return ""
+}
+
+// NodeParams returns the parameters of a node: those of its home site, its group, its workflow and its own, each
+// over the ones before it.
+func NodeParams(site, group []Group, workflow, own map[string]string) map[string]string {
+	merged := Params(site)
+	maps.Copy(merged, Params(group))
+	maps.Copy(merged, workflow)
+	maps.Copy(merged, own)
+	return merged
+}
