@@ -4,14 +4,20 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"entgo.io/ent/dialect"
 	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 
 	"github.com/pureboot/pureboot/ent"
 )
+
+// ErrNoSpace says that a disk is full. Nothing was written.
+var ErrNoSpace = errors.New("no space left on the disk")
 
 // Read returns a client for single queries. It cannot write with SQLite and must not be used to with PostgreSQL.
 func (s *Store) Read() *ent.Client { return s.reader }
@@ -77,8 +83,18 @@ func once(ctx context.Context, c *ent.Client, opts *sql.TxOptions, fn func(tx *e
 		}
 	}()
 	if err := fn(tx); err != nil {
-		return err
+		return noSpace(err)
 	}
 	committed = true
-	return tx.Commit()
+	return noSpace(tx.Commit())
+}
+
+// noSpace marks the errors of a full disk as ErrNoSpace: SQLITE_FULL, and disk_full of PostgreSQL.
+func noSpace(err error) error {
+	lite, isLite := errors.AsType[*sqlite.Error](err)
+	pg, isPG := errors.AsType[*pgconn.PgError](err)
+	if isLite && lite.Code() == sqlitelib.SQLITE_FULL || isPG && pg.Code == "53100" {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
 }

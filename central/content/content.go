@@ -1,0 +1,90 @@
+// Package content is the repository of boot files: bytes in a folder, each kept once under the SHA-256 of what it
+// holds, and their names in the database. A blob is whole before a row names it and never changes afterwards, so
+// whoever looked a name up can take all the time he wants to read it.
+//
+// Each change of a name advances the content counter, and the row keeps the value: the manifest of what changed is
+// the rows in the order of their epochs.
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+var (
+	// ErrNotFound says that no content has the name.
+	ErrNotFound = errors.New("no such content")
+
+	// ErrDigest says that the bytes received are not those that were announced. Nothing was stored.
+	ErrDigest = errors.New("the content does not match its digest")
+
+	// ErrCursor says that a cursor cannot be continued; begin again without one.
+	ErrCursor = errors.New("not a valid cursor")
+
+	// ErrNoSpace says that a disk is full. Nothing was stored.
+	ErrNoSpace = store.ErrNoSpace
+)
+
+// Repository is the content of one central. Its methods may be called at once from many goroutines.
+//
+// On disk are blobs/ab/abcd…, named by their digests, and tmp/, whose files belong to the uploads under way.
+type Repository struct {
+	root *os.Root
+	st   *store.Store
+	log  *slog.Logger
+}
+
+// Open opens the repository in a folder, which is made if it is missing and belongs to this process alone: uploads
+// that were cut off by the end of an earlier one are deleted.
+func Open(dir string, st *store.Store, log *slog.Logger) (_ *Repository, err error) {
+	for _, sub := range []string{"blobs", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
+			return nil, fmt.Errorf("open the content repository: %w", err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the content repository: %w", err)
+	}
+	r := &Repository{root: root, st: st, log: log.With("room", "content")}
+	if err := r.sweep(); err != nil {
+		root.Close()
+		return nil, fmt.Errorf("open the content repository: %w", err)
+	}
+	return r, nil
+}
+
+// Close ends the use of the folder. Files that were opened stay readable.
+func (r *Repository) Close() error { return r.root.Close() }
+
+// Epoch returns the epoch of the latest change.
+func (r *Repository) Epoch(ctx context.Context) (wire.Epoch, error) {
+	return r.st.Epoch(ctx, store.ContentCounter)
+}
+
+// sweep deletes what uploads left behind that were cut off.
+func (r *Repository) sweep() error {
+	tmp, err := r.root.Open("tmp")
+	if err != nil {
+		return err
+	}
+	defer tmp.Close()
+	names, err := tmp.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := r.root.Remove("tmp/" + name); err != nil {
+			return err
+		}
+		r.log.Info("deleted an unfinished upload", "file", name)
+	}
+	return nil
+}
