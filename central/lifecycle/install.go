@@ -27,12 +27,17 @@ func Discover(autoProvision, hasWorkflow bool) Install {
 }
 
 // To moves the node to another state, as an admin asks. A transition the rules do not allow is a *TransitionError,
-// unless force is set; force also forgets the attempts.
-func (in Install) To(to State, force bool) (Install, error) {
+// unless force is set; force also forgets the attempts. Whoever says that a node is installing says that an attempt
+// has begun: without its time the installer would be served again at once.
+func (in Install) To(to State, force bool, now time.Time) (Install, error) {
 	if !force && !allowed(in.State, to) {
 		return in, &TransitionError{From: in.State, To: to, Valid: in.State.Next()}
 	}
-	return in.enter(to, force), nil
+	in = in.enter(to, force)
+	if to == Installing {
+		in.Attempts, in.LastError, in.StartedAt = in.Attempts+1, "", now
+	}
+	return in, nil
 }
 
 // enter takes the step without asking whether it is allowed.

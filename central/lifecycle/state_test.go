@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // transitions is the whole table: row from, column to, in the order of States.
@@ -31,7 +32,7 @@ func TestEveryPairOfStates(t *testing.T) {
 		for i, to := range States {
 			want := row[i] == "+"
 			in := Install{State: from, Seq: 4, Attempts: 2, LastError: "disk", StartedAt: noon}
-			got, err := in.To(to, false)
+			got, err := in.To(to, false, noon)
 			if (err == nil) != want {
 				t.Errorf("%s -> %s: error %v, want allowed: %v", from, to, err, want)
 			}
@@ -50,8 +51,12 @@ func TestEveryPairOfStates(t *testing.T) {
 				t.Errorf("%s: Next says %v", from, from.Next())
 			}
 
-			forced, err := in.To(to, true)
-			if err != nil || forced.State != to || forced.Attempts != 0 || forced.LastError != "" || !forced.StartedAt.IsZero() {
+			forced, err := in.To(to, true, noon)
+			attempts, started := 0, time.Time{}
+			if to == Installing {
+				attempts, started = 1, noon
+			}
+			if err != nil || forced.State != to || forced.Attempts != attempts || forced.LastError != "" || forced.StartedAt != started {
 				t.Errorf("%s -> %s by force: %+v, %v", from, to, forced, err)
 			}
 		}
@@ -61,7 +66,7 @@ func TestEveryPairOfStates(t *testing.T) {
 func TestEachPendingIsANewInstallation(t *testing.T) {
 	for _, from := range States {
 		in := Install{State: from, Seq: 7, Attempts: 3, LastError: "disk", StartedAt: noon}
-		got, _ := in.To(Pending, true)
+		got, _ := in.To(Pending, true, noon)
 		want := int64(8)
 		if from == Pending {
 			want = 7
@@ -72,12 +77,24 @@ func TestEachPendingIsANewInstallation(t *testing.T) {
 	}
 }
 
+func TestANodeSetToInstallingIsNotServedItsInstallerAgain(t *testing.T) {
+	for _, from := range States {
+		in, err := Install{State: from, Seq: 1}.To(Installing, true, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if script, _ := in.Serve(true, noon.Add(time.Minute)); script != ServeLocal {
+			t.Errorf("from %s: served %s", from, script)
+		}
+	}
+}
+
 func TestARefusalNamesWhatIsValid(t *testing.T) {
-	_, err := Install{State: Installed}.To(Pending, false)
+	_, err := Install{State: Installed}.To(Pending, false, noon)
 	if want := "installed cannot become pending: valid are active, reprovision, retired"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	_, err = Install{State: Retired}.To(Active, false)
+	_, err = Install{State: Retired}.To(Active, false, noon)
 	if want := "retired cannot become active: nothing follows retired"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
