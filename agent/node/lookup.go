@@ -15,7 +15,7 @@ const lookupTime = 10 * time.Second
 // ByMAC returns the node that has the MAC address, or else the system UUID (empty if not known).
 // Errors: ErrUnknown, ErrUnavailable.
 func (s *Store) ByMAC(ctx context.Context, mac, uuid string) (Record, error) {
-	s.note(mac)
+	s.Saw(mac)
 	rec, expired, err := s.copyOf(ctx, byMAC, mac)
 	if errors.Is(err, ErrUnknown) && uuid != "" {
 		rec, expired, err = s.copyOf(ctx, byUUID, uuid)
@@ -101,8 +101,8 @@ func (s *Store) ask(wait context.Context, flight, copyID string, ask func(contex
 	}
 }
 
-// note remembers when a machine last asked to boot.
-func (s *Store) note(mac string) {
+// Saw remembers that a machine was there now.
+func (s *Store) Saw(mac string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -119,7 +119,7 @@ func (s *Store) note(mac string) {
 	s.seen[mac] = now
 }
 
-// SeenWithin returns how many machines asked to boot in that time.
+// SeenWithin returns how many machines were there in that time.
 func (s *Store) SeenWithin(d time.Duration) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

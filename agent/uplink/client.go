@@ -28,8 +28,8 @@ const (
 	maxRefuse = 64 << 10 // a problem
 )
 
-// stall is how long a transfer may stand still before it counts as cut.
-const stall = 20 * time.Second
+// headerTime is how long central may take to begin an answer.
+const headerTime = 20 * time.Second
 
 // Client calls central. It is safe for concurrent use.
 type Client struct {
@@ -65,7 +65,7 @@ func httpClient(conf *tls.Config) *http.Client {
 			DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 			TLSClientConfig:       conf,
 			TLSHandshakeTimeout:   10 * time.Second,
-			ResponseHeaderTimeout: stall,
+			ResponseHeaderTimeout: headerTime,
 			IdleConnTimeout:       90 * time.Second,
 			MaxIdleConnsPerHost:   16,
 			ForceAttemptHTTP2:     true,
@@ -151,13 +151,11 @@ func (c *Client) Chunks(ctx context.Context, category, path string) (wire.Chunks
 }
 
 // ReadContent reads length bytes of a file from offset on, or to its end when length is 0. Central refuses (412) when
-// the file is no longer of that digest, so that bytes of two versions are never mixed. A transfer that stands still
-// ends with an error.
+// the file is no longer of that digest, so that bytes of two versions are never mixed. The caller
+// ends ctx when the transfer stands still.
 func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string, offset, length int64) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := c.request(ctx, http.MethodGet, contentPath(category, path), nil, nil)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
 	req.Header.Set("If-Match", `"`+sha256+`"`)
@@ -172,7 +170,6 @@ func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string,
 	}
 	res, err := c.do(req)
 	if err != nil {
-		cancel(nil)
 		return nil, err
 	}
 	if res.StatusCode == http.StatusPartialContent &&
@@ -183,35 +180,9 @@ func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string,
 	}
 	if err != nil {
 		res.Body.Close()
-		cancel(nil)
 		return nil, err
 	}
-	body := &transfer{body: res.Body, cancel: cancel}
-	body.watch = time.AfterFunc(stall, func() { cancel(errStall) })
-	return body, nil
-}
-
-var errStall = fmt.Errorf("no byte for %v", stall)
-
-// transfer is a response body that gives up when it stands still.
-type transfer struct {
-	body   io.ReadCloser
-	watch  *time.Timer
-	cancel context.CancelCauseFunc
-}
-
-func (t *transfer) Read(p []byte) (int, error) {
-	t.watch.Reset(stall)
-	n, err := t.body.Read(p)
-	t.watch.Stop() // the reader's own pauses are not the link's
-	return n, err
-}
-
-func (t *transfer) Close() error {
-	t.watch.Stop()
-	err := t.body.Close()
-	t.cancel(nil)
-	return err
+	return res.Body, nil
 }
 
 func contentPath(category, path string) string {
@@ -318,3 +289,6 @@ type requestID struct{}
 func WithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestID{}, id)
 }
+
+// Online says whether it is worth waiting for central.
+func (c *Client) Online() bool { return c.link.Online() }

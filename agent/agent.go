@@ -1,0 +1,285 @@
+// Package agent is the appliance of one site: what its machines boot from, and what keeps that in step with central.
+// This file alone knows every room.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/content"
+	"github.com/pureboot/pureboot/agent/gateway"
+	"github.com/pureboot/pureboot/agent/node"
+	"github.com/pureboot/pureboot/agent/uplink"
+	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/systemd"
+	"github.com/pureboot/pureboot/tftp"
+)
+
+// drainTime is how long transfers under way may go on after the agent was told to stop.
+const drainTime = 10 * time.Second
+
+// Agent is one running appliance.
+type Agent struct {
+	cfg     Config
+	log     *slog.Logger
+	version string
+	began   time.Time
+
+	identity uplink.Identity
+	link     *uplink.Link
+	client   *uplink.Client // nil while not enrolled
+	cache    *cache.Store
+	files    *content.Files
+	nodes    *node.Store
+	gateway  *gateway.Gateway
+
+	http   net.Listener
+	tftp   *net.UDPConn
+	admin  net.Listener
+	server *tftp.Server
+	closer []func() error
+}
+
+// Hello is how this build introduces itself to central.
+func Hello(version string) wire.Hello {
+	return wire.Hello{ProtocolVersion: wire.ProtocolVersion, Capabilities: []string{}, AgentVersion: version}
+}
+
+// New opens everything the agent needs, its listeners last: machines that ask from then on wait in their queues for
+// Run. An agent that is not enrolled works as far as it can. After an error nothing is left open.
+func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Agent, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, log: log, version: version, began: time.Now(), link: new(uplink.Link)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.StateDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	if err := a.openUplink(); err != nil {
+		return nil, err
+	}
+	if err := a.openRooms(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.listen()
+}
+
+func (a *Agent) openUplink() error {
+	var err error
+	a.identity, err = uplink.LoadIdentity(a.cfg.StateDir())
+	if errors.Is(err, uplink.ErrNotEnrolled) {
+		a.log.Warn("serving without central", "err", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if a.client, err = uplink.NewClient(a.identity, a.link); err != nil {
+		return err
+	}
+	a.onClose(func() error { a.client.Close(); return nil })
+	return nil
+}
+
+func (a *Agent) openRooms(ctx context.Context) error {
+	var err error
+	a.cache, err = cache.Open(cache.Options{
+		Dir:          a.cfg.CacheDir(),
+		MaxBytes:     int64(a.cfg.Cache.MaxSizeGB) * 1e9,
+		MinFreeBytes: int64(a.cfg.Cache.MinFreeGB) * 1e9,
+		HotBytes:     int64(a.cfg.Cache.HotMB) * 1e6,
+		Rank:         content.Rank,
+		Log:          a.log.With("room", "cache"),
+	})
+	if err != nil {
+		return fmt.Errorf("open the cache: %w", err)
+	}
+	a.onClose(a.cache.Close)
+
+	files := content.Options{Cache: a.cache, Dir: a.cfg.StateDir(), Log: a.log.With("room", "content")}
+	nodes := node.Options{Dir: a.cfg.StateDir(), Log: a.log.With("room", "node")}
+	if a.client != nil { // an interface that holds a nil client would not be nil
+		files.Central, nodes.Central = a.client, a.client
+	}
+	if a.files, err = content.Open(files); err != nil {
+		return err
+	}
+	a.onClose(func() error { a.files.Close(); return nil })
+	if a.nodes, err = node.Open(ctx, nodes); err != nil {
+		return err
+	}
+	a.onClose(a.nodes.Close)
+	key, err := node.LoadKey(a.cfg.StateDir())
+	if err != nil {
+		return err
+	}
+	a.gateway = gateway.New(gateway.Options{
+		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Log: a.log.With("room", "gateway"),
+	})
+	a.server, err = tftp.New(tftp.Options{
+		Open: a.openTFTP, Done: a.transferred, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
+	})
+	return err
+}
+
+// listen opens the listeners. A port that is taken is an error that names it.
+func (a *Agent) listen() error {
+	var err error
+	if addr := a.cfg.Listen.HTTP; addr != "" {
+		if a.http, err = net.Listen("tcp", addr); err != nil {
+			return fmt.Errorf("listen.http: %w", err)
+		}
+		a.onClose(a.http.Close)
+	}
+	if addr := a.cfg.Listen.TFTP; addr != "" {
+		udp, err := net.ResolveUDPAddr("udp", addr)
+		if err == nil {
+			a.tftp, err = net.ListenUDP("udp", udp)
+		}
+		if err != nil {
+			return fmt.Errorf("listen.tftp: %w", err)
+		}
+		a.onClose(a.tftp.Close)
+	}
+	if path := a.cfg.Listen.Admin; path != "" {
+		if a.admin, err = admin.Listen(path); err != nil {
+			return fmt.Errorf("listen.admin: %w", err)
+		}
+		a.onClose(a.admin.Close)
+	}
+	return nil
+}
+
+// Addresses returns where the agent listens, by name.
+func (a *Agent) Addresses() map[string]string {
+	at := map[string]string{}
+	if a.http != nil {
+		at["http"] = a.http.Addr().String()
+	}
+	if a.tftp != nil {
+		at["tftp"] = a.tftp.LocalAddr().String()
+	}
+	if a.admin != nil {
+		at["admin"] = a.admin.Addr().String()
+	}
+	return at
+}
+
+// Run serves until ctx ends, lets the transfers under way finish for a while, and closes everything. ready, if it is
+// not nil, gets the addresses as one line of JSON once the agent serves.
+func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
+	defer func() { err = errors.Join(err, a.close()) }()
+	group, ctx := errgroup.WithContext(ctx)
+	if a.http != nil {
+		a.serveHTTP(ctx, group, a.http, a.gateway)
+	}
+	if a.admin != nil {
+		a.serveHTTP(ctx, group, a.admin, admin.Handler(a.status))
+	}
+	if a.tftp != nil {
+		group.Go(func() error { return a.server.Serve(ctx, a.tftp) })
+	}
+	if a.client != nil {
+		heart := &uplink.Heartbeat{Client: a.client, Site: a, Hello: Hello(a.version), Log: a.log.With("room", "uplink")}
+		group.Go(func() error { return heart.Run(ctx) })
+		group.Go(func() error { return a.nodes.Run(ctx) })
+	}
+	group.Go(func() error { return systemd.Watchdog(ctx, a.log, a.alive) })
+	group.Go(func() error {
+		<-ctx.Done()
+		return systemd.Stopping()
+	})
+	if err := a.announce(ready); err != nil {
+		group.Go(func() error { return err })
+	}
+	return group.Wait()
+}
+
+// serveHTTP serves until ctx ends, then drains.
+func (a *Agent) serveHTTP(ctx context.Context, group *errgroup.Group, l net.Listener, h http.Handler) {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // scanners' handshakes
+	}
+	group.Go(func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			a.log.Warn("transfers cut at the end", "listener", l.Addr(), "err", err)
+			return server.Close()
+		}
+		return nil
+	})
+}
+
+// announce tells whoever started the agent that it serves.
+func (a *Agent) announce(ready *os.File) error {
+	at := a.Addresses()
+	a.log.Info("serving", "addresses", at, "took", time.Since(a.began), "site", a.identity.SiteName)
+	if ready != nil {
+		line, err := json.Marshal(at)
+		if err != nil {
+			return err
+		}
+		if _, err = ready.Write(append(line, '\n')); err == nil {
+			err = ready.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("tell --ready-fd: %w", err)
+		}
+	}
+	return systemd.Ready("serving " + a.identity.SiteName)
+}
+
+// alive proves to the watchdog that the agent still does its work: its store answers.
+func (a *Agent) alive(ctx context.Context) error {
+	_, err := a.nodes.Count(ctx)
+	return err
+}
+
+// transferred writes the end of a TFTP transfer into the log.
+func (a *Agent) transferred(t tftp.Transfer) {
+	a.log.Info("tftp transfer", "client", t.Client, "path", t.Name, "bytes", t.Bytes, "took", t.Took, "err", t.Err)
+}
+
+// onClose has close called with the rest, last opened first closed.
+func (a *Agent) onClose(close func() error) { a.closer = append(a.closer, close) }
+
+func (a *Agent) close() error {
+	var errs []error
+	for len(a.closer) > 0 {
+		last := len(a.closer) - 1
+		if err := a.closer[last](); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+		a.closer = a.closer[:last]
+	}
+	return errors.Join(errs...)
+}

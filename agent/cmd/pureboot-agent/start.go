@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pureboot/pureboot/agent"
+)
+
+func startCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Serve the machines of the site until told to stop",
+		Args:  cobra.NoArgs,
+	}
+	fd := cmd.Flags().Int("ready-fd", -1, "file descriptor to write the bound addresses to, as one line of JSON, once serving")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config(cmd)
+		if err != nil {
+			return err
+		}
+		a, err := agent.New(cmd.Context(), cfg, version, logger())
+		if err != nil {
+			return err
+		}
+		var ready *os.File
+		if *fd >= 0 {
+			ready = os.NewFile(uintptr(*fd), "ready-fd")
+		}
+		return a.Run(cmd.Context(), ready)
+	}
+	return cmd
+}

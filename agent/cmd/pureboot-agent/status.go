@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pureboot/pureboot/agent/admin"
+)
+
+func statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the running agent is doing",
+		Args:  cobra.NoArgs,
+	}
+	format := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config(cmd)
+		if err != nil {
+			return err
+		}
+		s, err := admin.ReadStatus(cmd.Context(), cfg.Listen.Admin)
+		if err != nil {
+			return err
+		}
+		return print(cmd, *format, s, func() { table(cmd, s) })
+	}
+	return cmd
+}
+
+func table(cmd *cobra.Command, s admin.Status) {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	row("version", "%s, up %v", s.Version, time.Duration(s.UptimeSeconds)*time.Second)
+	switch {
+	case !s.Enrolled:
+		row("central", "not enrolled: run pureboot-agent init")
+	case s.Online:
+		row("central", "%s, online", s.CentralURL)
+	default:
+		row("central", "%s, out of reach for %v", s.CentralURL, time.Duration(s.OfflineSeconds)*time.Second)
+	}
+	if s.Enrolled {
+		row("site", "%s (%s)", s.SiteName, s.SiteID)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Addresses)) {
+		row(name, "%s", s.Addresses[name])
+	}
+	row("machines", "%d known, %d seen in the last hour, %d reports wait for central", s.NodeCacheEntries, s.NodesSeenLastHour, s.Waiting)
+	row("cache", "%d files, %d bytes, %.0f %% of requests served from it", s.CacheEntries, s.CacheSizeBytes, 100*s.CacheHitRate)
+	row("disk", "%.0f %% used", s.DiskUsagePercent)
+	if s.ContentEpoch.Stream != "" {
+		row("content", "epoch %d", s.ContentEpoch.N)
+	}
+}

@@ -1,0 +1,120 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/goccy/go-yaml"
+)
+
+// DefaultConfigFile is read when no other file is named; it may be missing.
+const DefaultConfigFile = "/etc/pureboot/agent.yaml"
+
+// Config is agent.yaml. Each key may also be set in the environment: listen.http as PUREBOOT_AGENT_LISTEN_HTTP.
+type Config struct {
+	DataDir    string `yaml:"data_dir" env:"DATA_DIR"`
+	CentralURL string `yaml:"central_url" env:"CENTRAL_URL"` // for init, where no --central-url is given
+	Listen     Listen `yaml:"listen" envPrefix:"LISTEN_"`
+	Cache      Cache  `yaml:"cache" envPrefix:"CACHE_"`
+}
+
+// Listen says where the agent is reached. An empty address turns a listener off, port 0 takes a free one.
+type Listen struct {
+	HTTP  string `yaml:"http" env:"HTTP"`
+	TFTP  string `yaml:"tftp" env:"TFTP"`
+	Admin string `yaml:"admin" env:"ADMIN"` // path of a unix socket
+}
+
+// Cache bounds what is kept of central's files. GB are 10^9 bytes, MB 10^6.
+type Cache struct {
+	MaxSizeGB int `yaml:"max_size_gb" env:"MAX_SIZE_GB"` // on disk
+	MinFreeGB int `yaml:"min_free_gb" env:"MIN_FREE_GB"` // left free on the disk
+	HotMB     int `yaml:"hot_mb" env:"HOT_MB"`           // of memory, for small files
+}
+
+// Default returns the configuration of an agent that nobody configured.
+func Default() Config {
+	return Config{
+		DataDir: "/var/lib/pureboot-agent",
+		Listen:  Listen{HTTP: ":8080", TFTP: ":69", Admin: "/run/pureboot-agent/admin.sock"},
+		Cache:   Cache{MaxSizeGB: 50, MinFreeGB: 2, HotMB: 256},
+	}
+}
+
+// Load returns the defaults, overridden by the file and then by the environment. An empty file name means
+// DefaultConfigFile, if there is one. An unknown key is an error that names its line.
+func Load(file string) (Config, error) {
+	c := Default()
+	named := file != ""
+	if !named {
+		file = DefaultConfigFile
+	}
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+	case err != nil:
+		return c, fmt.Errorf("read the configuration: %w", err)
+	default:
+		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
+			return c, fmt.Errorf("%s: %s", file, yaml.FormatError(err, false, true))
+		}
+	}
+	if err := env.ParseWithOptions(&c, env.Options{Prefix: "PUREBOOT_AGENT_"}); err != nil {
+		return c, fmt.Errorf("read the environment: %w", err)
+	}
+	return c, nil
+}
+
+// Validate returns every fault at once, each naming its key.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(key, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if c.DataDir == "" {
+		fault("data_dir", "missing")
+	}
+	if c.CentralURL != "" {
+		if u, err := url.Parse(c.CentralURL); err != nil || u.Scheme != "https" || u.Host == "" {
+			fault("central_url", "%q is not https://HOST[:PORT]", c.CentralURL)
+		}
+	}
+	for key, addr := range map[string]string{"listen.http": c.Listen.HTTP, "listen.tftp": c.Listen.TFTP} {
+		if addr == "" {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(addr); err != nil {
+			fault(key, "%q is not [HOST]:PORT", addr)
+		} else if _, err := net.LookupPort("udp", port); err != nil {
+			fault(key, "%q has no port", addr)
+		}
+	}
+	if c.Listen.HTTP == "" && c.Listen.TFTP == "" {
+		fault("listen", "both http and tftp are off, so no machine could boot")
+	}
+	if len(c.Listen.Admin) > 100 {
+		fault("listen.admin", "the path of a unix socket has at most 100 bytes")
+	}
+	if c.Cache.MaxSizeGB < 1 {
+		fault("cache.max_size_gb", "%d is less than 1", c.Cache.MaxSizeGB)
+	}
+	if c.Cache.MinFreeGB < 0 {
+		fault("cache.min_free_gb", "%d is negative", c.Cache.MinFreeGB)
+	}
+	if c.Cache.HotMB < 0 {
+		fault("cache.hot_mb", "%d is negative", c.Cache.HotMB)
+	}
+	return errors.Join(faults...)
+}
+
+// StateDir holds what the agent must not lose: who it is, and its machines.
+func (c Config) StateDir() string { return filepath.Join(c.DataDir, "state") }
+
+// CacheDir holds what central can give again.
+func (c Config) CacheDir() string { return filepath.Join(c.DataDir, "cache") }

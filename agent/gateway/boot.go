@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pureboot/pureboot/agent/boot"
+	"github.com/pureboot/pureboot/agent/node"
+	"github.com/pureboot/pureboot/central/lifecycle"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// bootstrap is GET /boot.ipxe: the script that has each machine ask for its own.
+func (g *Gateway) bootstrap(w http.ResponseWriter, r *http.Request) {
+	if allow(w, r, http.MethodGet, http.MethodHead) {
+		setCacheStatus(w, "")
+		sendScript(w, r, boot.Bootstrap(serverURL(r)))
+	}
+}
+
+// boot is GET /boot/{mac} and GET /api/v1/boot?mac=: the node's iPXE script. It moves nothing, and whatever is wrong,
+// the answer is a script.
+func (g *Gateway) boot(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet, http.MethodHead) {
+		return
+	}
+	in := g.input(w, r)
+	script, err := boot.Script(in)
+	if err != nil {
+		g.Log.Error("no script but the safe one", "mac", in.MAC, "err", err)
+	}
+	sendScript(w, r, script)
+}
+
+// grub is GET /grub/{mac}: the same as a grub.cfg.
+func (g *Gateway) grub(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet, http.MethodHead) {
+		return
+	}
+	in := g.input(w, r)
+	script, err := boot.Grub(in)
+	if err != nil {
+		g.Log.Error("no grub.cfg but the safe one", "mac", in.MAC, "err", err)
+	}
+	sendScript(w, r, script)
+}
+
+// input finds out all that a script is made of, in bootTime. Without a record it says why.
+func (g *Gateway) input(w http.ResponseWriter, r *http.Request) boot.Input {
+	query := r.URL.Query()
+	text := r.PathValue("mac")
+	if text == "" {
+		text = query.Get("mac")
+	}
+	in := boot.Input{Server: serverURL(r), MAC: text, Query: query, Now: time.Now()}
+	setCacheStatus(w, "")
+	mac, err := lifecycle.ParseMAC(text)
+	if err != nil {
+		in.Reason = "This is no MAC address: " + err.Error()
+		return in
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), bootTime)
+	defer cancel()
+	rec, err := g.machine(ctx, r, mac, query)
+	if err != nil {
+		in.Reason = g.reason(err)
+		g.Log.Warn("no record for a boot", "mac", mac, "err", err)
+		return in
+	}
+	setRecordStatus(w, rec)
+	in.Boot = &rec.Boot
+	if rec.Install().Renders() {
+		if in.Token, err = g.Key.Token(&rec.Node); err != nil {
+			g.Log.Error("no token for a node", "node", rec.Node.ID, "err", err)
+		}
+	}
+	return in
+}
+
+// machine returns the record of the machine that asks, registering one that nobody knows.
+func (g *Gateway) machine(ctx context.Context, r *http.Request, mac string, query url.Values) (node.Record, error) {
+	facts := factsOf(r, mac, query)
+	rec, err := g.Nodes.ByMAC(ctx, mac, facts.SystemUUID)
+	switch {
+	case errors.Is(err, node.ErrUnknown) && r.Method == http.MethodGet:
+		return g.Nodes.Discover(ctx, facts)
+	case err == nil && query.Has("platform"):
+		// Firmware describes itself; a person who looks at the script does not.
+		g.Nodes.Sight(&rec.Node, facts)
+	}
+	return rec, err
+}
+
+// reason says on a console why a machine gets no script of its own.
+func (g *Gateway) reason(err error) string {
+	switch {
+	case !g.Enrolled:
+		return "This site's agent is not enrolled with a central yet: run pureboot-agent init."
+	case errors.Is(err, node.ErrTooMany):
+		return "Too many unknown machines ask at once. Boot this one again in a minute."
+	case errors.Is(err, node.ErrUnknown):
+		return "Central does not know this machine."
+	case errors.Is(err, node.ErrUnavailable):
+		return "Central cannot be reached, and this site has not seen this machine before."
+	}
+	if refusal, ok := errors.AsType[*wire.Refusal](err); ok {
+		return "Central refused to register this machine: " + refusal.Error()
+	}
+	return "The agent could not find out what this machine is to boot."
+}
+
+// factsOf reads what the bootstrap script had the firmware say of its machine.
+func factsOf(r *http.Request, mac string, q url.Values) wire.Registration {
+	fact := func(name string, limit int) string {
+		s := strings.Map(func(c rune) rune {
+			if c < ' ' || c == 0x7f {
+				return -1
+			}
+			return c
+		}, strings.ToValidUTF8(q.Get(name), ""))
+		return strings.TrimSpace(s[:min(len(s), limit)])
+	}
+	reg := wire.Registration{
+		MACAddress:   mac,
+		Vendor:       strings.ToValidUTF8(fact("manufacturer", 200), ""),
+		Model:        strings.ToValidUTF8(fact("product", 200), ""),
+		SerialNumber: strings.ToValidUTF8(fact("serial", 200), ""),
+		BootMode:     map[string]string{"pcbios": "bios", "efi": "uefi"}[q.Get("platform")],
+		// A BIOS says i386 on every processor, so that says nothing.
+		Arch: map[string]string{"x86_64": "x86_64", "arm64": "arm64"}[q.Get("arch")],
+	}
+	if q.Has("platform") {
+		reg.IPAddress = clientIP(r)
+	}
+	// Machines whose maker set none have a UUID of zeros or of ones.
+	if id := strings.ToLower(fact("uuid", 36)); isUUID(id) && strings.Trim(id, "0-") != "" && strings.Trim(id, "f-") != "" {
+		reg.SystemUUID = id
+	}
+	return reg
+}
+
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (c == '-') || !dash && !strings.ContainsRune("0123456789abcdef", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// started is GET /boot/{mac}/started?t=: the installer's script says that it boots the kernel now. This, and not the
+// handing out of the script, begins the installation and counts the attempt.
+func (g *Gateway) started(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet) {
+		return
+	}
+	setCacheStatus(w, "")
+	mac, err := lifecycle.ParseMAC(r.PathValue("mac"))
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error(), wire.ProblemField{Location: "path.mac", Message: "not a MAC address"})
+		return
+	}
+	rec, err := g.Nodes.ByMAC(r.Context(), mac, "")
+	if err == nil {
+		err = g.authorize(r, &rec.Node)
+	}
+	if err != nil {
+		errorStatus(w, err)
+		return
+	}
+	// Named by the attempt, so that a request which is sent again counts once.
+	attempt := "started-" + strconv.FormatInt(rec.Node.InstallSeq, 10) + "-" + strconv.Itoa(rec.Node.InstallAttempts+1)
+	_, _, err = g.Nodes.Event(r.Context(), rec.Node.ID, wire.Event{
+		EventID: attempt, EventType: string(lifecycle.BootStarted), Status: string(lifecycle.Success),
+	})
+	if err != nil {
+		errorStatus(w, err)
+		return
+	}
+	sendScript(w, r, []byte("ok\n"))
+}
+
+// sendScript sends a text that is made for this request. Its length is exact, as GRUB wants it.
+func sendScript(w http.ResponseWriter, r *http.Request, text []byte) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(text) // a machine that has gone is not told
+	}
+}

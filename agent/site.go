@@ -1,0 +1,90 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// Report implements uplink.Site: what the heartbeat says of this site.
+func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
+	stats := a.cache.Stats()
+	h := wire.Heartbeat{
+		UptimeSeconds:     int64(time.Since(a.began) / time.Second),
+		Services:          map[string]string{},
+		NodesSeenLastHour: a.nodes.SeenWithin(time.Hour),
+		ActiveBoots:       a.gateway.Active(),
+		CacheSizeBytes:    stats.Bytes,
+		CacheEntries:      int(stats.Entries),
+		CacheHitRate:      a.gateway.HitRate(),
+		DiskUsagePercent:  diskUsage(a.cfg.CacheDir()),
+		OfflineSeconds:    int64(a.link.OfflineFor() / time.Second),
+		ContentEpoch:      a.files.Epoch(),
+	}
+	for name := range a.Addresses() {
+		h.Services[name] = "running"
+	}
+	var err, epochErr error
+	h.NodeCacheEntries, err = a.nodes.Count(ctx)
+	h.NodeEpoch, epochErr = a.nodes.Epoch(ctx)
+	if err := errors.Join(err, epochErr); err != nil {
+		a.log.Error("node store not readable", "err", err)
+		h.Services["nodes"] = "the node store cannot be read"
+	}
+	return h
+}
+
+// Answer implements uplink.Site: it carries out what central said. What fails is said again by the next heartbeat.
+func (a *Agent) Answer(ctx context.Context, answer wire.HeartbeatAnswer) error {
+	return errors.Join(
+		a.nodes.Deliver(ctx), // before the changes, which these reports may have caused
+		a.expire(ctx, answer),
+		a.files.Pull(ctx, answer.ContentEpoch),
+	)
+}
+
+func (a *Agent) expire(ctx context.Context, answer wire.HeartbeatAnswer) error {
+	var err error
+	if answer.AllNodes {
+		err = a.nodes.ExpireAll(ctx)
+	} else if len(answer.ChangedNodes) > 0 {
+		err = a.nodes.Expire(ctx, answer.ChangedNodes)
+	}
+	if err != nil || answer.NodeEpoch.Stream == "" {
+		return err
+	}
+	return a.nodes.SetEpoch(ctx, answer.NodeEpoch)
+}
+
+// status is what the operator sees.
+func (a *Agent) status(ctx context.Context) admin.Status {
+	s := admin.Status{
+		Version:    a.version,
+		CentralURL: a.identity.CentralURL,
+		SiteID:     a.identity.SiteID,
+		SiteName:   a.identity.SiteName,
+		Enrolled:   a.client != nil,
+		Online:     a.client != nil && a.link.Online(),
+		Addresses:  a.Addresses(),
+		Heartbeat:  a.Report(ctx),
+	}
+	s.Hello = Hello(a.version)
+	if n, err := a.nodes.Waiting(ctx); err == nil {
+		s.Waiting = n
+	}
+	return s
+}
+
+// diskUsage returns how full the filesystem of a folder is, in percent; 0 if that cannot be told.
+func diskUsage(dir string) float64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil || fs.Blocks == 0 {
+		return 0
+	}
+	used := fs.Blocks - fs.Bfree
+	return 100 * float64(used) / float64(used+fs.Bavail)
+}
