@@ -91,12 +91,20 @@ type Object struct {
 	Modified time.Time // as the origin says; kept, never interpreted
 }
 
-// Validate reports ErrBadObject if Size and Chunks disagree, or nil.
+// Validate reports ErrBadObject if Size, Chunks and the digest of nothing disagree, or nil.
 func (o Object) Validate() error {
 	if o.Size < 0 || int64(len(o.Chunks)) != chunkCount(o.Size) {
 		return fmt.Errorf("%w: %d chunks for %d bytes", ErrBadObject, len(o.Chunks), o.Size)
 	}
+	if o.Size == 0 && !o.is(nil) {
+		return fmt.Errorf("%w: no bytes, but digest %v", ErrBadObject, o.SHA256)
+	}
 	return nil
+}
+
+// is reports whether data is the object.
+func (o Object) is(data []byte) bool {
+	return int64(len(data)) == o.Size && Digest(sha256.Sum256(data)) == o.SHA256
 }
 
 // chunkLen is the length of chunk i, ChunkSize but for the last.

@@ -1,7 +1,10 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 )
 
@@ -19,31 +22,210 @@ const (
 
 // Reader reads one version of an object, an io.ReadSeekCloser for one goroutine at a time. Read
 // blocks until verified bytes are there, or until the context given to Fetch ends.
-type Reader struct{}
+type Reader struct {
+	store  *Store
+	ctx    context.Context // of the request that reads; a Reader lives no longer than that
+	key    Key
+	obj    Object
+	tier   Tier
+	offset int64
+	closed bool
+
+	// One of the three is where the bytes are. Only Fetch gives a src to fall back on.
+	memory []byte
+	file   *os.File
+	pass   *passage
+
+	fill     *fill  // that writes file; nil: file is whole
+	readable int64  // the end of what the fill is known to have verified
+	entry    *entry // that file belongs to; nil if a fill's
+	src      Source
+}
+
+// passage reads from the source itself, through one chunk of memory.
+type passage struct {
+	in    *transfer
+	chunk []byte
+	begin int64 // chunk's offset
+}
 
 // Object is the identity of what is read.
-func (r *Reader) Object() Object { return Object{} }
+func (r *Reader) Object() Object { return r.obj }
 
 // Size in bytes.
-func (r *Reader) Size() int64 { return 0 }
+func (r *Reader) Size() int64 { return r.obj.Size }
 
 // Tier is where the reader began; TierPass once it had to leave a failing disk.
-func (r *Reader) Tier() Tier { return "" }
+func (r *Reader) Tier() Tier { return r.tier }
 
 // Ready blocks until the byte at the current offset can be read, or says why it never will. A caller
 // that asks before it answers can still turn a failed transfer into a status, or into another version.
-func (r *Reader) Ready() error { return errors.ErrUnsupported }
+func (r *Reader) Ready() error {
+	switch {
+	case r.closed:
+		return os.ErrClosed
+	case r.offset >= r.obj.Size:
+		return nil
+	case r.file != nil:
+		_, err := r.readableAt()
+		if !r.leaves(err) {
+			return err
+		}
+	}
+	if r.pass != nil {
+		_, err := r.passed()
+		return err
+	}
+	return nil
+}
+
+// Stored blocks until the object is published, whole and durable, or says why it is not; a reader
+// that need not be read is a prefetch. ErrNotStored does not keep it from being read.
+func (r *Reader) Stored() error {
+	switch {
+	case r.fill != nil:
+		select {
+		case <-r.ctx.Done():
+			return context.Cause(r.ctx)
+		case <-r.fill.done:
+			return r.fill.err
+		}
+	case r.pass != nil:
+		return ErrNotStored
+	}
+	return nil
+}
 
 // File returns the reader's own descriptor if the object is whole in a file, so that the kernel
 // can send it. Its offset is the caller's to use: the Reader's does not depend on it.
 // Close closes it.
-func (r *Reader) File() (*os.File, bool) { return nil, false }
+func (r *Reader) File() (*os.File, bool) {
+	if r.file == nil || r.fill != nil && r.fill.verified() < r.obj.Size {
+		return nil, false
+	}
+	return r.file, true
+}
 
 // Read implements io.Reader.
-func (r *Reader) Read(p []byte) (int, error) { return 0, errors.ErrUnsupported }
+func (r *Reader) Read(p []byte) (n int, err error) {
+	switch {
+	case r.closed:
+		return 0, os.ErrClosed
+	case r.offset >= r.obj.Size:
+		return 0, io.EOF
+	case len(p) == 0:
+		return 0, nil
+	case r.memory != nil:
+		n = copy(p, r.memory[r.offset:])
+	case r.file != nil:
+		n, err = r.readFile(p)
+		if r.leaves(err) {
+			n, err = r.readPassed(p)
+		}
+	default:
+		n, err = r.readPassed(p)
+	}
+	r.offset += int64(n)
+	return n, err
+}
+
+// readFile reads what is verified and never beyond: a hole in a part file reads as zeros.
+func (r *Reader) readFile(p []byte) (int, error) {
+	end, err := r.readableAt()
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.file.ReadAt(p[:min(int64(len(p)), end-r.offset)], r.offset)
+	if n > 0 {
+		return n, nil
+	}
+	r.store.diskError("read object", r.key, err)
+	if r.entry != nil {
+		r.store.lose(r.entry)
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return 0, fmt.Errorf("%w: read: %w", ErrNotStored, err)
+}
+
+// readableAt waits for the byte at the offset, and returns the end of what can be read.
+func (r *Reader) readableAt() (int64, error) {
+	if r.fill == nil {
+		return r.obj.Size, nil
+	}
+	if r.offset < r.readable {
+		return r.readable, nil
+	}
+	end, err := r.fill.wait(r.ctx, r.offset)
+	if err == nil {
+		r.readable = end
+	}
+	return end, err
+}
+
+// leaves turns the reader from a disk that fails to its source, if it has one.
+func (r *Reader) leaves(err error) bool {
+	if r.src == nil || !errors.Is(err, ErrNotStored) {
+		return false
+	}
+	r.file.Close()
+	r.file, r.tier = nil, TierPass
+	r.pass = &passage{in: r.store.newTransfer(r.obj, r.src)}
+	r.store.fetched(r)
+	return true
+}
+
+func (r *Reader) readPassed(p []byte) (int, error) {
+	chunk, err := r.passed()
+	return copy(p, chunk), err
+}
+
+// passed returns what is left at the offset of its chunk.
+func (r *Reader) passed() ([]byte, error) {
+	p := r.pass
+	at := r.offset - p.begin
+	if at < 0 || at >= int64(len(p.chunk)) {
+		i := r.offset / ChunkSize
+		p.begin, p.chunk = i*ChunkSize, nil
+		chunk, err := p.in.chunk(r.ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		p.chunk, at = chunk, r.offset-p.begin
+	}
+	return p.chunk[at:], nil
+}
 
 // Seek implements io.Seeker. It never blocks.
-func (r *Reader) Seek(offset int64, whence int) (int64, error) { return 0, errors.ErrUnsupported }
+func (r *Reader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekStart:
+	case io.SeekCurrent:
+		offset += r.offset
+	case io.SeekEnd:
+		offset += r.obj.Size
+	default:
+		return r.offset, fmt.Errorf("seek: bad whence %d", whence)
+	}
+	if offset < 0 {
+		return r.offset, fmt.Errorf("seek to %d", offset)
+	}
+	r.offset = offset
+	return offset, nil
+}
 
 // Close releases the descriptor. A fill goes on without the reader.
-func (r *Reader) Close() error { return nil }
+func (r *Reader) Close() error {
+	if r.closed {
+		return os.ErrClosed
+	}
+	r.closed = true
+	switch {
+	case r.pass != nil:
+		r.pass.in.close()
+	case r.file != nil:
+		return r.file.Close()
+	}
+	return nil
+}

@@ -1,16 +1,24 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"math"
+	"os"
+	"sync"
 	"time"
 )
 
 // Pinned is the rank of what is never evicted.
 const Pinned = math.MaxInt
+
+// noteUse is how far a record's idea of an object's last use may lag behind while the store runs.
+const noteUse = time.Hour
 
 // Options of a Store. A zero field means the default its comment states.
 type Options struct {
@@ -34,75 +42,251 @@ type Options struct {
 }
 
 // Store is safe for use by many goroutines. One process at a time may have a Dir open.
-type Store struct{}
+type Store struct {
+	opts    Options // the limits in it are guarded by mu
+	log     *slog.Logger
+	rank    func(Key) int
+	folder  *folder
+	hot     *hotTier
+	count   counters
+	ctx     context.Context // the fills': ends with Close
+	stop    context.CancelCauseFunc
+	running sync.WaitGroup
+	buffers sync.Pool // of *[ChunkSize]byte
+
+	createPart func() (name string, p part, err error)
+
+	// mu guards what follows and ties it to the names on disk: a published name changes with its
+	// entry or not at all. It is taken before any fill's mu. What is done under it is quick: no
+	// sync, no transfer, no freeing of a large file's blocks.
+	mu      sync.RWMutex
+	closed  bool
+	entries map[Key]*entry
+	fills   map[fillID]*fill
+	began   uint64 // fills begun
+	names   *names
+	lru     lru
+	bytes   int64 // of entries
+	pinned  int64 // of entries that are never evicted
+}
 
 // Open recovers the store in opts.Dir. What a crash left unfinished is deleted, what was published
 // is there.
-func Open(opts Options) (*Store, error) { return nil, errors.ErrUnsupported }
+func Open(opts Options) (*Store, error) {
+	opts.HotMaxObject = cmp.Or(opts.HotMaxObject, 1<<20)
+	opts.Tries = cmp.Or(opts.Tries, 6)
+	opts.Stall = cmp.Or(opts.Stall, 30*time.Second)
+	opts.Log = cmp.Or(opts.Log, slog.Default())
+	if opts.Rank == nil {
+		opts.Rank = func(Key) int { return 0 }
+	}
+
+	f, err := openFolder(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	s := &Store{
+		opts: opts, log: opts.Log, rank: opts.Rank, folder: f,
+		createPart: func() (string, part, error) { return f.create() },
+		buffers:    sync.Pool{New: func() any { return new([ChunkSize]byte) }},
+		entries:    map[Key]*entry{}, fills: map[fillID]*fill{},
+	}
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("recover cache: %w", err), f.close())
+	}
+	if s.hot, err = newHotTier(opts.HotBytes, opts.HotMaxObject); err != nil {
+		return nil, errors.Join(fmt.Errorf("hot tier: %w", err), f.close())
+	}
+	return s, nil
+}
 
 // Close stops the fills and waits for every goroutine of the store. Readers of whole objects stay
 // usable; those that wait for a fill get ErrClosed.
-func (s *Store) Close() error { return errors.ErrUnsupported }
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.stop(ErrClosed)
+	s.running.Wait()
+	s.hot.close()
+	for _, e := range s.entries {
+		s.note(e, time.Second)
+	}
+	return s.folder.close()
+}
 
 // Get returns a reader of key if exactly this version of it is here, whole. It never waits for
 // anything but the disk.
-func (s *Store) Get(key Key, digest Digest) (*Reader, bool) { return nil, false }
+func (s *Store) Get(key Key, digest Digest) (*Reader, bool) {
+	r, err := s.lookup(key, digest)
+	if r == nil || err != nil {
+		return nil, false
+	}
+	return s.fetched(r), true
+}
+
+// lookup finds a whole object in memory or on disk: nil if it is not here, an error if it
+// is but the disk will not give it.
+func (s *Store) lookup(key Key, digest Digest) (*Reader, error) {
+	r := &Reader{store: s, ctx: context.Background(), key: key}
+	if o := s.hot.get(key, digest); o != nil {
+		s.use(o.entry)
+		r.tier, r.obj, r.memory = TierHot, o.entry.obj, o.data
+		return r, nil
+	}
+	e, file, err := s.openObject(key, digest)
+	if e == nil || err != nil {
+		return nil, err
+	}
+	s.use(e)
+	r.tier, r.obj, r.file, r.entry = TierDisk, e.obj, file, e
+	if s.hot.takes(e.obj.Size) && e.loading.CompareAndSwap(false, true) {
+		defer e.loading.Store(false)
+		return s.warm(r)
+	}
+	return r, nil
+}
+
+// openObject opens a published file. A file that is missing or of the wrong size is given up: it is
+// fetched again.
+func (s *Store) openObject(key Key, digest Digest) (*entry, *os.File, error) {
+	s.mu.RLock()
+	e := s.entries[key]
+	if s.closed || e == nil || e.obj.SHA256 != digest {
+		s.mu.RUnlock()
+		return nil, nil, nil
+	}
+	file, err := s.folder.root.Open(e.path)
+	s.mu.RUnlock()
+	var info os.FileInfo
+	if err == nil {
+		if info, err = file.Stat(); err == nil && info.Size() == e.obj.Size {
+			return e, file, nil
+		}
+		file.Close()
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		s.count.corruptions.Add(1)
+		s.log.Warn("published file is damaged, dropping it", "key", key, "err", err)
+		s.lose(e)
+		return nil, nil, nil
+	}
+	s.diskError("open object", key, err)
+	return nil, nil, err
+}
+
+// warm brings r's object into memory at its first hit on disk, not when it is published: most of what
+// is prefetched is never asked for twice. Since all of it is read, it is verified too.
+func (s *Store) warm(r *Reader) (*Reader, error) {
+	data := make([]byte, r.obj.Size)
+	if _, err := r.file.ReadAt(data, 0); err != nil {
+		r.file.Close()
+		s.diskError("read object", r.key, err)
+		s.lose(r.entry)
+		return nil, err
+	}
+	if !r.obj.is(data) {
+		r.file.Close()
+		s.count.corruptions.Add(1)
+		s.log.Warn("published file is damaged, dropping it", "key", r.key)
+		s.lose(r.entry)
+		return nil, nil
+	}
+	s.hot.put(r.entry, data)
+	return r, nil
+}
+
+// use makes e the most recently used.
+func (s *Store) use(e *entry) {
+	e.used.Store(time.Now().UnixNano())
+	s.note(e, noteUse)
+}
+
+// note tells e's record of its last use if the record is more than lag behind.
+func (s *Store) note(e *entry, lag time.Duration) {
+	used, noted := e.used.Load(), e.noted.Load()
+	if used-noted <= int64(lag) || !e.noted.CompareAndSwap(noted, used) {
+		return
+	}
+	if err := s.folder.touched(e.record, time.Unix(0, used)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.diskError("note last use", e.key, err)
+	}
+}
+
+// lose unpublishes an entry that turned out to be no good, unless it is gone already.
+func (s *Store) lose(e *entry) {
+	var freed closers
+	defer freed.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && !e.gone.Load() {
+		s.unpublish(e, &freed)
+	}
+}
 
 // Current returns the identity of key's published version, whichever that is. Get with its digest
 // reads it, unless it was evicted or replaced in between.
-func (s *Store) Current(key Key) (Object, bool) { return Object{}, false }
-
-// Fetch returns a reader of exactly obj: from here if it is whole here, else following the one fill
-// of (key, obj.SHA256), which is started with src if none runs. The fill goes on when ctx ends.
-//
-// Where the object cannot be stored (no space, a failing disk), also when that turns out half-way,
-// the reader goes on straight from src, with the same verification: such a reader costs a transfer
-// of its own, and its Tier is TierPass. ctx bounds every Read of the returned reader.
-//
-// Fetch itself fails only for a bad key or object, a closed store, the end of ctx, or a fill that had
-// failed already; the errors of the transfer come from Ready and Read.
-func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Reader, error) {
-	return nil, errors.ErrUnsupported
+func (s *Store) Current(key Key) (Object, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.entries[key]; e != nil {
+		return e.obj, true
+	}
+	return Object{}, false
 }
 
 // Remove forgets key's published version, durably. Its open readers finish; a running fill of key
 // still publishes. A key that is not here is no error.
-func (s *Store) Remove(key Key) error { return errors.ErrUnsupported }
+func (s *Store) Remove(key Key) error {
+	s.mu.RLock()
+	e, closed := s.entries[key], s.closed
+	s.mu.RUnlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case e == nil:
+		return nil
+	}
+	s.lose(e)
+	for dir := range above(e.path) {
+		if err := s.folder.sync(dir); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return s.folder.sync(".")
+}
 
 // Entry describes a published object to a person or a policy.
 type Entry struct {
 	Key      Key
 	Object   Object
-	LastUsed time.Time // exact while running, to the hour over a restart
+	LastUsed time.Time // exact but for a crash, after which it may be an hour early
 }
 
 // All yields the published objects in no order, as of the call: an object may be gone when it
 // is yielded.
-func (s *Store) All() iter.Seq[Entry] { return nil }
-
-// SetLimits changes MaxBytes and MinFreeBytes and evicts down to them.
-func (s *Store) SetLimits(maxBytes, minFreeBytes int64) {}
-
-// Stats counts since Open; Bytes, Entries and Filling are of now.
-type Stats struct {
-	Bytes   int64 // of published objects
-	Entries int64
-	Filling int64 // fills that run
-
-	HotHits     int64
-	DiskHits    int64
-	Misses      int64 // Fetches that started a fill
-	Coalesced   int64 // Fetches that joined a fill
-	PassThrough int64 // readers that went to their source, uncached
-
-	Fills       int64 // published
-	FillErrors  int64 // fills that ended otherwise
-	Resumes     int64 // cuts that were followed by another try
-	Evictions   int64
-	Corruptions int64 // wrong chunks received, wrong files found
-	DiskErrors  int64
-	BytesIn     int64 // received from sources
+func (s *Store) All() iter.Seq[Entry] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	entries := make([]*entry, 0, len(s.entries))
+	for _, e := range s.entries {
+		entries = append(entries, e)
+	}
+	return func(yield func(Entry) bool) {
+		for _, e := range entries {
+			if !yield(Entry{Key: e.key, Object: e.obj, LastUsed: time.Unix(0, e.used.Load())}) {
+				return
+			}
+		}
+	}
 }
 
-// Stats returns a snapshot.
-func (s *Store) Stats() Stats { return Stats{} }
+func (s *Store) diskError(action string, key Key, err error) {
+	s.count.diskErrors.Add(1)
+	s.log.Error("cache disk fails", "action", action, "key", key, "err", err)
+}

@@ -1,0 +1,139 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// Fetch returns a reader of exactly obj: from here if it is whole here, else following the one fill
+// of (key, obj.SHA256), which is started with src if none runs. The fill goes on when ctx ends.
+//
+// Where the object cannot be stored (no space, a failing disk), also when that turns out half-way,
+// the reader goes on straight from src, with the same verification: such a reader costs a transfer
+// of its own, and its Tier is TierPass. ctx bounds every Read of the returned reader.
+//
+// Fetch itself fails only for a bad key or object, a closed store, the end of ctx, or a fill that had
+// failed already; the errors of the transfer come from Ready and Read.
+func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Reader, error) {
+	if err := errors.Join(key.Validate(), obj.Validate()); err != nil {
+		return nil, err
+	}
+	var tier Tier // set once a fill was needed
+	for ctx.Err() == nil {
+		r, err := s.lookup(key, obj.SHA256)
+		if err != nil {
+			return s.fetched(s.passing(ctx, key, obj, src)), nil
+		}
+		if r != nil {
+			r.ctx, r.src = ctx, src
+			if tier != "" {
+				r.tier = tier
+			}
+			return s.fetched(r), nil
+		}
+		f, started, err := s.join(fillID{key, obj.SHA256}, obj, src)
+		if err != nil {
+			return nil, err
+		}
+		if f == nil {
+			continue // published since the lookup
+		}
+		if tier == "" {
+			tier = TierJoined
+			if started {
+				tier = TierFill
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-f.ready:
+		case <-f.done:
+		}
+		file, running, err := s.open(f)
+		switch {
+		case err != nil:
+			return s.fetched(s.passing(ctx, key, obj, src)), nil
+		case running:
+			return s.fetched(&Reader{store: s, ctx: ctx, obj: f.obj, key: key, tier: tier, src: src, fill: f, file: file}), nil
+		}
+
+		// The fill is over, or ctx is. If it was published, and evicted or replaced already, the
+		// next round fetches it again.
+		select {
+		case <-f.done:
+			switch err := f.err; {
+			case errors.Is(err, ErrNotStored):
+				return s.fetched(s.passing(ctx, key, obj, src)), nil
+			case err != nil:
+				return nil, err
+			}
+		default: // published, not yet durable
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
+// join returns the running fill, starting it if there is none; nil if the object is published.
+func (s *Store) join(id fillID, obj Object, src Source) (f *fill, started bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false, ErrClosed
+	}
+	if f := s.fills[id]; f != nil {
+		return f, false, nil
+	}
+	if e := s.entries[id.key]; e != nil && e.obj.SHA256 == id.digest {
+		return nil, false, nil
+	}
+	f = newFill(id, obj, src)
+	f.path = s.names.hold(id.key)
+	s.began++
+	f.began = s.began
+	s.fills[id] = f
+	s.running.Go(func() { s.run(f) })
+	return f, true, nil
+}
+
+// open opens f's part file for a reader. While f is among the fills its file has that name, so this
+// is done under the lock that a commit needs to take it away.
+func (s *Store) open(f *fill) (file *os.File, running bool, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	select {
+	case <-f.ready:
+	default:
+		return nil, false, nil
+	}
+	if s.fills[f.id] != f {
+		return nil, false, nil
+	}
+	file, err = s.folder.root.Open(f.partName)
+	if err != nil {
+		s.diskError("open part file", f.id.key, err)
+	}
+	return file, true, err
+}
+
+// passing returns a reader that is not served from here at all.
+func (s *Store) passing(ctx context.Context, key Key, obj Object, src Source) *Reader {
+	return &Reader{store: s, ctx: ctx, key: key, obj: obj, tier: TierPass, src: src, pass: &passage{in: s.newTransfer(obj, src)}}
+}
+
+// fetched counts what a reader was given.
+func (s *Store) fetched(r *Reader) *Reader {
+	switch r.tier {
+	case TierHot:
+		s.count.hotHits.Add(1)
+	case TierDisk:
+		s.count.diskHits.Add(1)
+	case TierFill:
+		s.count.misses.Add(1)
+	case TierJoined:
+		s.count.coalesced.Add(1)
+	case TierPass:
+		s.count.passThrough.Add(1)
+	}
+	return r
+}

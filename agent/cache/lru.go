@@ -1,0 +1,96 @@
+package cache
+
+import (
+	"container/heap"
+	"sync/atomic"
+	"time"
+)
+
+// entry is a published object. But for its atomics it never changes: a new version is a new entry.
+type entry struct {
+	key    Key
+	obj    Object
+	path   string
+	record string // its record's path
+	rank   int
+	began  uint64 // when its fill began, in fills; 0: before this process
+
+	used    atomic.Int64 // last use, Unix nanoseconds
+	noted   atomic.Int64 // what the record's file knows of it
+	gone    atomic.Bool  // no longer published; set under Store.mu
+	loading atomic.Bool  // someone is bringing it into the hot tier
+
+	ranked int64 // used, as of its place in the lru
+	place  int   // in the lru; -1: not in it
+}
+
+func newEntry(r *record, obj Object, rank int, used time.Time) *entry {
+	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, rank: rank, place: -1}
+	e.used.Store(used.UnixNano())
+	e.noted.Store(used.UnixNano())
+	return e
+}
+
+// lru orders what may be evicted: by rank, then by last use. It is guarded by Store.mu, but using an
+// object takes no lock: its place is put right only when it comes up for eviction. Since times
+// of use only grow, none that should come up earlier is hidden behind it.
+type lru []*entry
+
+func (l *lru) add(e *entry) {
+	if e.rank == Pinned {
+		return
+	}
+	e.ranked = e.used.Load()
+	heap.Push(l, e)
+}
+
+func (l *lru) drop(e *entry) {
+	if e.place >= 0 {
+		heap.Remove(l, e.place)
+	}
+}
+
+// oldest returns the entry to evict next, or nil.
+func (l *lru) oldest() *entry {
+	for len(*l) > 0 {
+		e := (*l)[0]
+		used := e.used.Load()
+		if used == e.ranked {
+			return e
+		}
+		e.ranked = used
+		heap.Fix(l, 0)
+	}
+	return nil
+}
+
+func (l lru) Len() int { return len(l) }
+
+func (l lru) Less(i, j int) bool {
+	if l[i].rank != l[j].rank {
+		return l[i].rank < l[j].rank
+	}
+	return l[i].ranked < l[j].ranked
+}
+
+func (l lru) Swap(i, j int) {
+	l[i], l[j] = l[j], l[i]
+	l[i].place, l[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (l *lru) Push(x any) {
+	e := x.(*entry)
+	e.place = len(*l)
+	*l = append(*l, e)
+}
+
+// Pop implements heap.Interface.
+func (l *lru) Pop() any {
+	last := len(*l) - 1
+	e := (*l)[last]
+	(*l)[last] = nil
+	*l = (*l)[:last]
+	e.place = -1
+	return e
+}

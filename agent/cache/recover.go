@@ -1,0 +1,226 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// recovery finds out what is published. The truth is what is on disk, so there is no index that
+// could be wrong: every record is read, every file's size and time are compared with its record's,
+// and what does not belong to the other is deleted. What cannot be read is lost, and no more
+// than that: a cache must start.
+type recovery struct {
+	store   *Store
+	records map[string][]*record // by data path
+	kept    map[*record]bool
+}
+
+// recover fills the index from the folder and evicts down to the limits.
+func (s *Store) recover() error {
+	strict, err := s.folder.folds()
+	if err != nil {
+		return err
+	}
+	s.names = newNames(strict)
+	r := &recovery{store: s, kept: map[*record]bool{}}
+	r.readRecords()
+	r.walk(".")
+	for _, recs := range r.records {
+		for _, rec := range recs {
+			if !r.kept[rec] {
+				r.delete(rec.name)
+			}
+		}
+	}
+	var freed closers
+	defer freed.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fitLimits(&freed)
+	return nil
+}
+
+func (r *recovery) delete(name string) {
+	if err := r.store.folder.root.RemoveAll(name); err != nil {
+		r.store.diskError("delete stray", "", err)
+	}
+}
+
+// walk publishes the files below dir that have a record, and deletes the others and the
+// directories that nothing needs.
+func (r *recovery) walk(dir string) {
+	s := r.store
+	list, err := s.folder.list(dir)
+	if err != nil {
+		s.diskError("list directory", "", err)
+	}
+	for _, d := range list {
+		name := path.Join(dir, d.Name())
+		if dir == "." && isOurs(d.Name()) {
+			continue
+		}
+		if d.IsDir() {
+			r.walk(name)
+			if s.names.dirs[name] == 0 {
+				r.delete(name)
+			}
+			continue
+		}
+		rec := r.claim(name, d)
+		if rec == nil || !s.names.adopt(rec.Key, name) {
+			s.log.Info("deleting unknown file from cache", "path", name)
+			r.delete(name)
+			continue
+		}
+		r.kept[rec] = true
+		s.remember(newEntry(rec, rec.object(), s.rank(rec.Key), rec.used))
+	}
+}
+
+// claim returns the record that a file belongs to, or nil. Usually exactly one looks like it. A crash
+// while a version replaced another leaves the records of both, whose times tell them apart. If that
+// fails (somebody touched the file, or restored it without its time) the content decides.
+func (r *recovery) claim(name string, d fs.DirEntry) *record {
+	candidates := r.records[name]
+	info, err := d.Info()
+	if err != nil || !info.Mode().IsRegular() || len(candidates) == 0 {
+		return nil
+	}
+	var alike []*record
+	for _, rec := range candidates {
+		if rec.matches(info) {
+			alike = append(alike, rec)
+		}
+	}
+	if len(alike) == 1 {
+		return alike[0]
+	}
+	rec, err := r.identify(name, info, candidates)
+	if err != nil {
+		r.store.diskError("verify file", "", err)
+	}
+	if rec == nil {
+		r.store.count.corruptions.Add(1)
+		r.store.log.Warn("published file is damaged", "path", name)
+	}
+	return rec
+}
+
+// identify finds the record of a file's content, and ties it to the file again if its time is wrong.
+func (r *recovery) identify(name string, info fs.FileInfo, candidates []*record) (*record, error) {
+	digest, err := r.store.folder.digest(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range candidates {
+		if rec.SHA256 != digest || rec.Size != info.Size() {
+			continue
+		}
+		if rec.matches(info) {
+			return rec, nil
+		}
+		again := newRecord(rec.Key, rec.Path, rec.object(), info.ModTime())
+		again.used = rec.used
+		if err := r.store.folder.writeRecord(again); err != nil {
+			return nil, err
+		}
+		return again, nil
+	}
+	return nil, nil
+}
+
+func (f *folder) digest(name string) (Digest, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return Digest{}, err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return Digest{}, err
+	}
+	return Digest(h.Sum(nil)), nil
+}
+
+// readRecords reads all records and deletes what is none.
+func (r *recovery) readRecords() {
+	var (
+		mu      sync.Mutex
+		readers errgroup.Group
+	)
+	r.records = map[string][]*record{}
+	readers.SetLimit(max(4, 2*runtime.GOMAXPROCS(0))) // to keep a disk's queue filled
+	for i := range 256 {
+		readers.Go(func() error {
+			recs := r.readRecordsIn(fmt.Sprintf("%s/%02x", metaDir, i))
+			mu.Lock()
+			defer mu.Unlock()
+			for _, rec := range recs {
+				r.records[rec.Path] = append(r.records[rec.Path], rec)
+			}
+			return nil
+		})
+	}
+	readers.Wait() // none returns an error
+}
+
+func (r *recovery) readRecordsIn(dir string) []*record {
+	sub, err := r.store.folder.root.OpenRoot(dir)
+	if err != nil {
+		r.store.diskError("open directory", "", err)
+		return nil
+	}
+	defer sub.Close()
+	list, err := r.store.folder.list(dir)
+	if err != nil {
+		r.store.diskError("list directory", "", err)
+	}
+	recs := make([]*record, 0, len(list))
+	for _, d := range list {
+		rec, err := readRecord(sub, d.Name())
+		if err != nil {
+			r.store.log.Warn("deleting bad record from cache", "path", path.Join(dir, d.Name()), "err", err)
+			r.delete(path.Join(dir, d.Name()))
+			continue
+		}
+		rec.name = path.Join(dir, d.Name())
+		recs = append(recs, rec)
+	}
+	return recs
+}
+
+// readRecord opens without waiting, lest a pipe somebody left there stop us.
+func readRecord(root *os.Root, name string) (*record, error) {
+	file, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a file")
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(file, data); err != nil {
+		return nil, err
+	}
+	rec, err := parseRecord(data)
+	if err != nil {
+		return nil, err
+	}
+	rec.used = info.ModTime()
+	return rec, nil
+}

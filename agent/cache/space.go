@@ -1,0 +1,151 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// ErrNotStored says that an object could not be kept: it does not fit, or the disk fails. It ends a
+// fill but none of its readers.
+var ErrNotStored = errors.New("object cannot be stored")
+
+// reserve makes room for all of f before its first byte, evicting what it must; if even that would
+// not do, it evicts nothing and returns ErrNotStored.
+func (s *Store) reserve(f *fill) error {
+	var freed closers
+	defer freed.close() // after mu
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over, low, err := s.shortage(f.obj.Size)
+	if err != nil {
+		return s.notStored(f, "measure free space", err)
+	}
+	short := max(over, low)
+	if short > s.bytes-s.pinned {
+		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-(s.bytes-s.pinned))
+	}
+	s.evict(short, &freed)
+	f.reserved = true
+	return nil
+}
+
+// shortage is by how many bytes size more would be over the cap, and how many the filesystem would
+// be low of. Running fills count in full against the cap, and against the free space with what
+// they have yet to write. mu is held.
+func (s *Store) shortage(size int64) (over, low int64, err error) {
+	promised, unwritten := int64(0), int64(0)
+	for _, f := range s.fills {
+		if f.reserved {
+			promised += f.obj.Size
+			unwritten += f.obj.Size - f.verified()
+		}
+	}
+	free, err := s.folder.free()
+	if err != nil {
+		return 0, 0, err
+	}
+	if s.opts.MaxBytes > 0 {
+		over = max(0, s.bytes+promised+size-s.opts.MaxBytes)
+	}
+	return over, max(0, s.opts.MinFreeBytes+unwritten+size-free), nil
+}
+
+// evict unpublishes the least needed until n bytes are gone, or nothing evictable is left. Their open
+// readers keep them readable, and the filesystem keeps their blocks for as long. mu is held.
+func (s *Store) evict(n int64, freed *closers) {
+	for n > 0 {
+		e := s.lru.oldest()
+		if e == nil {
+			return
+		}
+		n -= e.obj.Size
+		s.count.evictions.Add(1)
+		s.unpublish(e, freed)
+	}
+}
+
+// unpublish takes e out of the index and off the disk, its data before its record: a crash in
+// between leaves no data that nobody can name. mu is held; freed is closed after it.
+func (s *Store) unpublish(e *entry, freed *closers) {
+	freed.add(s.folder.linger(e.path))
+	s.forget(e)
+	err := errors.Join(s.folder.remove(e.path), s.folder.remove(e.record))
+	if err != nil {
+		s.diskError("remove object", e.key, err)
+	}
+	s.release(e.key)
+}
+
+// forget takes e out of the index alone. mu is held.
+func (s *Store) forget(e *entry) {
+	e.gone.Store(true)
+	s.hot.drop(e.key)
+	delete(s.entries, e.key)
+	s.lru.drop(e)
+	s.bytes -= e.obj.Size
+	if e.rank == Pinned {
+		s.pinned -= e.obj.Size
+	}
+}
+
+// remember puts e into the index, which holds its name already. mu is held.
+func (s *Store) remember(e *entry) {
+	s.entries[e.key] = e
+	s.lru.add(e)
+	s.bytes += e.obj.Size
+	if e.rank == Pinned {
+		s.pinned += e.obj.Size
+	}
+}
+
+// release gives up one hold on key's name, and the directories that only it needed. mu is held, so
+// that nobody makes them again meanwhile. A directory that somebody put a file of his own in stays
+// until the next Open.
+func (s *Store) release(key Key) {
+	for _, dir := range s.names.release(key) {
+		s.folder.remove(dir)
+	}
+}
+
+// SetLimits changes MaxBytes and MinFreeBytes and evicts down to them.
+func (s *Store) SetLimits(maxBytes, minFreeBytes int64) {
+	var freed closers
+	defer freed.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.opts.MaxBytes, s.opts.MinFreeBytes = maxBytes, minFreeBytes
+	s.fitLimits(&freed)
+}
+
+// fitLimits evicts down to the limits. A filesystem that somebody else has filled is no reason to
+// empty the cache: if all of it would not free enough, none of it goes. mu is held.
+func (s *Store) fitLimits(freed *closers) {
+	over, low, err := s.shortage(0)
+	if err != nil {
+		s.diskError("measure free space", "", err)
+	}
+	if low > s.bytes-s.pinned {
+		s.log.Warn("too little free space, and the cache cannot make it", "bytes", low)
+		low = 0
+	}
+	s.evict(max(over, low), freed)
+}
+
+// closers are files to be closed once a lock is released.
+type closers []*os.File
+
+func (c *closers) add(f *os.File) {
+	if f != nil {
+		*c = append(*c, f)
+	}
+}
+
+func (c *closers) close() {
+	for _, f := range *c {
+		f.Close()
+	}
+}

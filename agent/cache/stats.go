@@ -1,0 +1,44 @@
+package cache
+
+import "sync/atomic"
+
+// Stats counts since Open; Bytes, Entries and Filling are of now.
+type Stats struct {
+	Bytes   int64 // of published objects
+	Entries int64
+	Filling int64 // fills that run
+
+	HotHits     int64
+	DiskHits    int64
+	Misses      int64 // Fetches that started a fill
+	Coalesced   int64 // Fetches that joined a fill
+	PassThrough int64 // readers that went to their source, from the start or from a failing disk
+
+	Fills       int64 // transfers that came to a good end
+	FillErrors  int64 // those that did not, or whose object could not be stored
+	Resumes     int64 // cuts that were followed by another try
+	Evictions   int64
+	Corruptions int64 // wrong chunks received, damaged files found
+	DiskErrors  int64
+	BytesIn     int64 // received from sources
+}
+
+type counters struct {
+	hotHits, diskHits, misses, coalesced, passThrough  atomic.Int64
+	fills, fillErrors, resumes, evictions, corruptions atomic.Int64
+	diskErrors, bytesIn                                atomic.Int64
+}
+
+// Stats returns a snapshot.
+func (s *Store) Stats() Stats {
+	s.mu.RLock()
+	st := Stats{Bytes: s.bytes, Entries: int64(len(s.entries)), Filling: int64(len(s.fills))}
+	s.mu.RUnlock()
+	c := &s.count
+	st.HotHits, st.DiskHits = c.hotHits.Load(), c.diskHits.Load()
+	st.Misses, st.Coalesced, st.PassThrough = c.misses.Load(), c.coalesced.Load(), c.passThrough.Load()
+	st.Fills, st.FillErrors, st.Resumes = c.fills.Load(), c.fillErrors.Load(), c.resumes.Load()
+	st.Evictions, st.Corruptions = c.evictions.Load(), c.corruptions.Load()
+	st.DiskErrors, st.BytesIn = c.diskErrors.Load(), c.bytesIn.Load()
+	return st
+}
