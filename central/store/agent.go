@@ -1,0 +1,233 @@
+package store
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/node"
+)
+
+// Errors of an enrolment.
+var (
+	ErrJoinToken        = errors.New("the join token is not valid: no site has it outstanding")
+	ErrJoinTokenUsed    = errors.New("the join token has been used")
+	ErrJoinTokenExpired = errors.New("the join token has expired")
+)
+
+// retryWindow is how long an agent may ask again for the answer to its enrolment.
+const retryWindow = 10 * time.Minute
+
+// maxChanged is how many changed nodes a heartbeat's answer names; more, and the agent asks for all again.
+const maxChanged = 1000
+
+// Agent is the appliance of a site.
+type Agent struct {
+	SiteID          uuid.UUID  `json:"site_id"`
+	SiteName        string     `json:"site_name"`
+	Status          string     `json:"status" enum:"online,degraded,offline"`
+	EnrolledAt      time.Time  `json:"enrolled_at"`
+	LastSeen        *time.Time `json:"last_seen" doc:"Null until its first heartbeat"`
+	Hostname        string     `json:"hostname"`
+	AgentVersion    string     `json:"agent_version"`
+	ProtocolVersion int        `json:"protocol_version"`
+	Capabilities    []string   `json:"capabilities"`
+
+	Heartbeat *wire.Heartbeat `json:"heartbeat" doc:"The last one; null until it came"`
+}
+
+// SetJoinToken makes a join token the outstanding one of a site, in place of any before it.
+func (s *Store) SetJoinToken(ctx context.Context, by Actor, site uuid.UUID, id, secretHash string, expires time.Time) error {
+	return s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(site), devicegroup.IsSite(true)).Only(ctx)
+		if err != nil {
+			return missing(err)
+		}
+		err = tx.DeviceGroup.UpdateOneID(site).
+			SetAgentTokenID(id).SetAgentTokenHash(secretHash).SetAgentTokenExpiresAt(expires.UTC()).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("set join token: %w", err)
+		}
+		return Audit(ctx, tx, by, Act{Action: "site.agent_token", Subject: subject(row), Detail: "join token " + id})
+	})
+}
+
+// Enrolment is an agent that joins.
+type Enrolment struct {
+	TokenID, SecretHash string // of the join token; the hash is the SHA-256 of its secret, in hexadecimal
+	CredentialHash      string // SHA-256 of the agent's own secret, in hexadecimal
+	Hostname            string
+	Hello               wire.Hello
+}
+
+// Enrol spends a join token and makes the agent that of the token's site, in place of any before it. The same token
+// with the same credential gets the same answer for ten minutes. Errors are ErrJoinToken, ErrJoinTokenUsed and
+// ErrJoinTokenExpired; after them nothing has changed.
+func (s *Store) Enrol(ctx context.Context, by Actor, e Enrolment) (wire.Registered, error) {
+	var answer wire.Registered
+	err := s.Write(ctx, func(tx *ent.Tx) error {
+		site, err := tx.DeviceGroup.Query().
+			Where(devicegroup.AgentTokenID(e.TokenID), devicegroup.IsSite(true)).WithAgent().Only(ctx)
+		if ent.IsNotFound(err) {
+			return ErrJoinToken
+		} else if err != nil {
+			return err
+		}
+		at := now()
+		answer = wire.Registered{SiteID: site.ID.String(), SiteName: site.Name, ServerTime: at}
+		old := site.Edges.Agent
+		if site.AgentTokenHash == nil {
+			switch {
+			case old == nil || !same(old.JoinTokenHash, e.SecretHash):
+				return ErrJoinToken
+			case same(old.CredentialHash, e.CredentialHash) && at.Sub(old.EnrolledAt) < retryWindow:
+				return nil
+			}
+			return ErrJoinTokenUsed
+		}
+		switch {
+		case !same(*site.AgentTokenHash, e.SecretHash):
+			return ErrJoinToken
+		case site.AgentTokenExpiresAt == nil || !at.Before(*site.AgentTokenExpiresAt):
+			return ErrJoinTokenExpired
+		}
+		// Of two that come at once with one token, only one still finds its hash.
+		spent, err := tx.DeviceGroup.Update().
+			Where(devicegroup.ID(site.ID), devicegroup.AgentTokenHash(e.SecretHash)).
+			ClearAgentTokenHash().ClearAgentTokenExpiresAt().Save(ctx)
+		if err != nil {
+			return fmt.Errorf("spend join token: %w", err)
+		}
+		if spent != 1 {
+			return ErrJoinTokenUsed
+		}
+		if old != nil {
+			if err := tx.Agent.DeleteOne(old).Exec(ctx); err != nil {
+				return fmt.Errorf("replace agent: %w", err)
+			}
+		}
+		err = tx.Agent.Create().SetSiteID(site.ID).SetCredentialHash(e.CredentialHash).SetJoinTokenHash(e.SecretHash).
+			SetEnrolledAt(at).SetHostname(clean(e.Hostname, 253)).SetAgentVersion(clean(e.Hello.AgentVersion, 100)).
+			SetProtocolVersion(e.Hello.ProtocolVersion).SetCapabilities(capabilities(e.Hello)).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("enrol agent: %w", err)
+		}
+		by.Name = "site:" + site.Name
+		return Audit(ctx, tx, by, Act{
+			Action: "agent.register", Subject: subject(site), Detail: "with join token " + e.TokenID + " from " + e.Hostname,
+		})
+	})
+	return answer, err
+}
+
+// capabilities bounds what an agent says it can do.
+func capabilities(h wire.Hello) []string {
+	known := []string{}
+	for _, c := range h.Capabilities[:min(len(h.Capabilities), 64)] {
+		known = append(known, clean(c, maxName))
+	}
+	return known
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// AuthenticateAgent returns the actor that a site's credential stands for: ErrUnauthorized if it is not that of the
+// agent of the site.
+func (s *Store) AuthenticateAgent(ctx context.Context, site uuid.UUID, secretHash string) (Actor, error) {
+	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite().Only(ctx)
+	if ent.IsNotFound(err) {
+		return Actor{}, ErrUnauthorized
+	} else if err != nil {
+		return Actor{}, fmt.Errorf("authenticate agent: %w", err)
+	}
+	if !same(row.CredentialHash, secretHash) {
+		return Actor{}, ErrUnauthorized
+	}
+	return Actor{Name: "site:" + row.Edges.Site.Name, Site: site}, nil
+}
+
+// Agent returns the agent of a site.
+func (s *Store) Agent(ctx context.Context, site uuid.UUID) (Agent, error) {
+	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite().Only(ctx)
+	if err != nil {
+		return Agent{}, missing(err)
+	}
+	a := agentRecord(row)
+	a.SiteName = row.Edges.Site.Name
+	return *a, nil
+}
+
+// Heartbeat keeps an agent's report and returns what the answer says of the site's nodes.
+func (s *Store) Heartbeat(ctx context.Context, by Actor, h wire.Heartbeat) (wire.HeartbeatAnswer, error) {
+	report, err := json.Marshal(h)
+	if err != nil {
+		return wire.HeartbeatAnswer{}, fmt.Errorf("keep a heartbeat: %w", err)
+	}
+	var answer wire.HeartbeatAnswer
+	err = s.Write(ctx, func(tx *ent.Tx) error {
+		n, err := tx.Agent.Update().Where(agent.SiteID(by.Site)).SetLastHeartbeatAt(now()).SetHeartbeat(report).
+			SetBootID(clean(h.BootID, 64)).SetSeq(h.Seq).SetAgentVersion(clean(h.AgentVersion, 100)).
+			SetProtocolVersion(h.ProtocolVersion).SetCapabilities(capabilities(h.Hello)).Save(ctx)
+		if err != nil {
+			return fmt.Errorf("keep a heartbeat: %w", err)
+		}
+		if n == 0 {
+			return ErrUnauthorized // its enrolment ended between the check of its credential and now
+		}
+		answer, err = changes(ctx, tx, by.Site, h.NodeEpoch)
+		return err
+	})
+	return answer, err
+}
+
+// changes says which nodes of a site changed after an epoch.
+func changes(ctx context.Context, tx *ent.Tx, site uuid.UUID, since wire.Epoch) (wire.HeartbeatAnswer, error) {
+	var a wire.HeartbeatAnswer
+	var err error
+	if a.ContentEpoch, err = Current(ctx, tx, ContentCounter); err != nil {
+		return a, err
+	}
+	if a.NodeEpoch, err = Current(ctx, tx, NodeCounter); err != nil {
+		return a, err
+	}
+	if !a.NodeEpoch.Covers(since) {
+		a.AllNodes = true
+		return a, nil
+	}
+	ids, err := tx.Node.Query().Where(node.HomeSiteID(site), node.EpochGT(since.N)).
+		Order(ent.Asc(node.FieldEpoch)).Limit(maxChanged + 1).IDs(ctx)
+	if err != nil {
+		return a, fmt.Errorf("find the changed nodes: %w", err)
+	}
+	if len(ids) > maxChanged {
+		a.AllNodes = true
+		return a, nil
+	}
+	for _, id := range ids {
+		a.ChangedNodes = append(a.ChangedNodes, id.String())
+	}
+	return a, nil
+}
+
+func agentRecord(row *ent.Agent) *Agent {
+	a := &Agent{
+		SiteID: row.SiteID, EnrolledAt: row.EnrolledAt, LastSeen: row.LastHeartbeatAt, Hostname: row.Hostname,
+		AgentVersion: row.AgentVersion, ProtocolVersion: row.ProtocolVersion, Capabilities: list(row.Capabilities),
+	}
+	if len(row.Heartbeat) > 0 {
+		var h wire.Heartbeat
+		if json.Unmarshal(row.Heartbeat, &h) == nil { // what an earlier build wrote may be unreadable, and is soon replaced
+			a.Heartbeat = &h
+		}
+	}
+	return a
+}

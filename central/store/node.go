@@ -1,0 +1,368 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/lifecycle"
+	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/node"
+	"github.com/pureboot/pureboot/ent/nodeinterface"
+	"github.com/pureboot/pureboot/ent/predicate"
+	"github.com/pureboot/pureboot/ent/workflow"
+)
+
+// maxInterfaces bounds the network cards of one node.
+const maxInterfaces = 32
+
+// NodeSpec is what an administrator may say of a node.
+type NodeSpec struct {
+	MACAddress   string            `json:"mac_address" minLength:"1" maxLength:"17" doc:"Primary MAC address, in any usual notation"`
+	Interfaces   []wire.Interface  `json:"interfaces,omitempty" maxItems:"32" doc:"Every network card; the primary one may be left out"`
+	Hostname     string            `json:"hostname,omitempty" maxLength:"253"`
+	IPAddress    string            `json:"ip_address,omitempty" maxLength:"45"`
+	WorkflowID   *uuid.UUID        `json:"workflow_id,omitempty" format:"uuid" doc:"Left out: the default of its group or home site"`
+	GroupID      *uuid.UUID        `json:"group_id,omitempty" format:"uuid"`
+	HomeSiteID   *uuid.UUID        `json:"home_site_id,omitempty" format:"uuid" doc:"The site where it physically boots"`
+	Arch         string            `json:"arch,omitempty" enum:"x86_64,arm64"`
+	BootMode     string            `json:"boot_mode,omitempty" enum:"bios,uefi"`
+	Vendor       string            `json:"vendor,omitempty" maxLength:"200"`
+	Model        string            `json:"model,omitempty" maxLength:"200"`
+	SerialNumber string            `json:"serial_number,omitempty" maxLength:"200"`
+	SystemUUID   string            `json:"system_uuid,omitempty" format:"uuid"`
+	Params       map[string]string `json:"params,omitempty"`
+	ExtraCmdline string            `json:"extra_cmdline,omitempty" maxLength:"4096"`
+	Tags         []string          `json:"tags,omitempty" maxItems:"64"`
+}
+
+// Check returns what is wrong with the node. What is right it brings into the form that is kept: the MAC addresses
+// in lower case with colons, the primary interface first.
+func (n *NodeSpec) Check() []wire.ProblemField {
+	var f faults
+	mac, err := lifecycle.ParseMAC(n.MACAddress)
+	if err != nil {
+		f.add("mac_address", n.MACAddress, "%v", err)
+	}
+	n.MACAddress = mac
+	interfaces, seen := []wire.Interface{{MACAddress: mac}}, map[string]bool{}
+	for i, card := range n.Interfaces {
+		field := fmt.Sprintf("interfaces[%d]", i)
+		f.line(field+".name", card.Name, 64)
+		card.MACAddress, err = lifecycle.ParseMAC(card.MACAddress)
+		switch {
+		case err != nil:
+			f.add(field+".mac_address", n.Interfaces[i].MACAddress, "%v", err)
+		case seen[card.MACAddress]:
+			f.add(field+".mac_address", card.MACAddress, "is there twice")
+		case card.MACAddress == mac:
+			interfaces[0] = card
+		default:
+			interfaces = append(interfaces, card)
+		}
+		seen[card.MACAddress] = true
+	}
+	if len(interfaces) > maxInterfaces {
+		f.add("interfaces", len(interfaces), "more than %d", maxInterfaces)
+	}
+	n.Interfaces = interfaces
+	f.hostname("hostname", n.Hostname)
+	if n.IPAddress != "" {
+		ip, err := netip.ParseAddr(n.IPAddress)
+		if err != nil || ip.Zone() != "" {
+			f.add("ip_address", n.IPAddress, "not an IP address")
+		}
+		n.IPAddress = ip.String()
+	}
+	f.line("vendor", n.Vendor, maxFact)
+	f.line("model", n.Model, maxFact)
+	f.line("serial_number", n.SerialNumber, maxFact)
+	if n.SystemUUID != "" {
+		id, err := uuid.Parse(n.SystemUUID)
+		if err != nil {
+			f.add("system_uuid", n.SystemUUID, "not a UUID")
+		}
+		n.SystemUUID = id.String()
+	}
+	f.params("params", n.Params)
+	f.line("extra_cmdline", n.ExtraCmdline, maxParam)
+	for i, tag := range n.Tags {
+		f.line(fmt.Sprintf("tags[%d]", i), tag, maxName)
+		if tag == "" || slices.Contains(n.Tags[:i], tag) {
+			f.add(fmt.Sprintf("tags[%d]", i), tag, "empty, or there twice")
+		}
+	}
+	return f
+}
+
+// NodeQuery selects nodes; a zero field does not narrow.
+type NodeQuery struct {
+	Paging
+	MAC      string // of any interface
+	State    string
+	HomeSite uuid.UUID
+	Group    uuid.UUID
+}
+
+// CreateNode makes a node, discovered or pending.
+func (s *Store) CreateNode(ctx context.Context, by Actor, spec NodeSpec, state lifecycle.State) (wire.Node, error) {
+	in := lifecycle.Install{State: lifecycle.Discovered}
+	if state == lifecycle.Pending {
+		in, _ = in.To(lifecycle.Pending, false, now())
+	} else if state != lifecycle.Discovered {
+		var f faults
+		f.add("state", state, "a node begins as discovered or pending")
+		return wire.Node{}, f.err()
+	}
+	var made wire.Node
+	err := s.Write(ctx, func(tx *ent.Tx) (err error) {
+		if err := checkNode(ctx, tx, uuid.Nil, &spec); err != nil {
+			return err
+		}
+		if made, err = insertNode(ctx, tx, by, spec, in, "created"); err != nil {
+			return err
+		}
+		return auditAdmin(ctx, tx, by, Act{Action: "node.create", Subject: "node/" + made.ID, After: made})
+	})
+	return made, err
+}
+
+// Node returns a node.
+func (s *Store) Node(ctx context.Context, by Actor, id uuid.UUID) (wire.Node, error) {
+	row, err := s.reader.Node.Query().Where(visible(by, id)).WithInterfaces(inOrder).Only(ctx)
+	if err != nil {
+		return wire.Node{}, missing(err)
+	}
+	return nodeRecord(row), nil
+}
+
+// Nodes lists nodes by their primary MAC address.
+func (s *Store) Nodes(ctx context.Context, q NodeQuery) (Page[wire.Node], error) {
+	var page Page[wire.Node]
+	limit, after, err := q.start()
+	if err != nil {
+		return page, err
+	}
+	var which []predicate.Node
+	if q.MAC != "" {
+		mac, err := lifecycle.ParseMAC(q.MAC)
+		if err != nil {
+			return page, &Invalid{Fields: []wire.ProblemField{{Location: "query.mac", Message: err.Error(), Value: q.MAC}}}
+		}
+		which = append(which, node.HasInterfacesWith(nodeinterface.MACAddress(mac)))
+	}
+	if q.State != "" {
+		which = append(which, node.StateEQ(node.State(q.State)))
+	}
+	if q.HomeSite != uuid.Nil {
+		which = append(which, node.HomeSiteID(q.HomeSite))
+	}
+	if q.Group != uuid.Nil {
+		which = append(which, node.GroupID(q.Group))
+	}
+	err = s.View(ctx, func(tx *ent.Tx) error {
+		total, err := tx.Node.Query().Where(which...).Count(ctx)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Node.Query().Where(which...).Where(node.MACAddressGT(after)).Order(ent.Asc(node.FieldMACAddress)).
+			Limit(limit + 1).WithInterfaces(inOrder).All(ctx)
+		page = pageOf(rows, limit, total, func(n *ent.Node) string { return n.MACAddress }, nodeRecord)
+		return err
+	})
+	return page, err
+}
+
+// UpdateNode changes a node by edit, which gets what it is and returns what it shall be. An ifVersion other than 0
+// must be its version, else the error is ErrVersion.
+func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersion int64, edit func(NodeSpec) (NodeSpec, error)) (wire.Node, error) {
+	var changed wire.Node
+	err := s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.Node.Query().Where(visible(by, id)).WithInterfaces(inOrder).Only(ctx)
+		if err != nil {
+			return missing(err)
+		}
+		if ifVersion != 0 && ifVersion != row.Version {
+			return ErrVersion
+		}
+		before := nodeRecord(row)
+		old := nodeSpec(row)
+		spec, err := edit(nodeSpec(row))
+		if err != nil {
+			return err
+		}
+		replacePrimary(old, &spec)
+		if err := checkNode(ctx, tx, id, &spec); err != nil {
+			return err
+		}
+		update := tx.Node.UpdateOneID(id)
+		setNode(update.Mutation(), spec)
+		if err := saveNode(ctx, tx, update); err != nil {
+			return err
+		}
+		if !slices.Equal(old.Interfaces, spec.Interfaces) {
+			if _, err := tx.NodeInterface.Delete().Where(nodeinterface.NodeID(id)).Exec(ctx); err != nil {
+				return fmt.Errorf("update interfaces: %w", err)
+			}
+			if err := insertInterfaces(ctx, tx, id, spec.Interfaces); err != nil {
+				return err
+			}
+		}
+		if changed, err = reload(ctx, tx, id); err != nil {
+			return err
+		}
+		return auditAdmin(ctx, tx, by, Act{Action: "node.update", Subject: "node/" + changed.ID, Before: before, After: changed})
+	})
+	return changed, err
+}
+
+// replacePrimary takes a new primary MAC address, alone in an edit, for that of another card in the same place: the
+// old one is not kept beside it.
+func replacePrimary(old NodeSpec, spec *NodeSpec) {
+	mac, err := lifecycle.ParseMAC(spec.MACAddress)
+	if err != nil || mac == old.MACAddress || !slices.Equal(old.Interfaces, spec.Interfaces) {
+		return
+	}
+	for _, card := range old.Interfaces {
+		if card.MACAddress == mac {
+			return
+		}
+	}
+	spec.Interfaces = slices.Clone(spec.Interfaces)
+	spec.Interfaces[0].MACAddress = mac
+}
+
+// DeleteNode deletes a node with its logs.
+func (s *Store) DeleteNode(ctx context.Context, by Actor, id uuid.UUID) error {
+	return s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.Node.Query().Where(visible(by, id)).WithInterfaces(inOrder).Only(ctx)
+		if err != nil {
+			return missing(err)
+		}
+		if err := tx.Node.DeleteOneID(id).Exec(ctx); err != nil {
+			return fmt.Errorf("delete node: %w", err)
+		}
+		return auditAdmin(ctx, tx, by, Act{Action: "node.delete", Subject: "node/" + id.String(), Before: nodeRecord(row)})
+	})
+}
+
+// visible selects a node if the actor may see it.
+func visible(by Actor, id uuid.UUID) predicate.Node {
+	if by.agent() {
+		return node.And(node.ID(id), node.HomeSiteID(by.Site))
+	}
+	return node.ID(id)
+}
+
+// checkNode checks a node that shall be as spec says.
+func checkNode(ctx context.Context, tx *ent.Tx, id uuid.UUID, spec *NodeSpec) error {
+	f := faults(spec.Check())
+	refers := func(field string, to *uuid.UUID, exists func(uuid.UUID) (bool, error)) error {
+		if to == nil {
+			return nil
+		}
+		known, err := exists(*to)
+		if err == nil && !known {
+			f.add(field, to, "there is none with this id")
+		}
+		return err
+	}
+	if err := refers("workflow_id", spec.WorkflowID, func(id uuid.UUID) (bool, error) {
+		return tx.Workflow.Query().Where(workflow.ID(id)).Exist(ctx)
+	}); err != nil {
+		return err
+	}
+	if err := refers("group_id", spec.GroupID, func(id uuid.UUID) (bool, error) {
+		return tx.DeviceGroup.Query().Where(devicegroup.ID(id)).Exist(ctx)
+	}); err != nil {
+		return err
+	}
+	if err := refers("home_site_id", spec.HomeSiteID, func(id uuid.UUID) (bool, error) {
+		return tx.DeviceGroup.Query().Where(devicegroup.ID(id), devicegroup.IsSite(true)).Exist(ctx)
+	}); err != nil {
+		return err
+	}
+	if err := f.err(); err != nil {
+		return err
+	}
+	macs := make([]string, len(spec.Interfaces))
+	for i, card := range spec.Interfaces {
+		macs[i] = card.MACAddress
+	}
+	taken, err := tx.NodeInterface.Query().
+		Where(nodeinterface.MACAddressIn(macs...), nodeinterface.NodeIDNEQ(id)).First(ctx)
+	if ent.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	field := "body.interfaces"
+	if taken.MACAddress == spec.MACAddress {
+		field = "body.mac_address"
+	}
+	return &Conflict{Field: field, Message: fmt.Sprintf("%s belongs to node %s", taken.MACAddress, taken.NodeID)}
+}
+
+// insertNode writes a new node and the begin of its log.
+func insertNode(ctx context.Context, tx *ent.Tx, by Actor, spec NodeSpec, in lifecycle.Install, comment string) (wire.Node, error) {
+	epoch, err := Next(ctx, tx, NodeCounter)
+	if err != nil {
+		return wire.Node{}, err
+	}
+	at := now()
+	create := tx.Node.Create().SetStateChangedAt(at).SetEpoch(epoch.N)
+	setNode(create.Mutation(), spec)
+	setInstall(create.Mutation(), in)
+	if by.agent() {
+		create.SetLastSeenAt(at)
+	}
+	row, err := create.Save(ctx)
+	if err != nil {
+		return wire.Node{}, fmt.Errorf("create node: %w", err)
+	}
+	if err := insertInterfaces(ctx, tx, row.ID, spec.Interfaces); err != nil {
+		return wire.Node{}, err
+	}
+	if err := logStep(ctx, tx, row.ID, lifecycle.Step{To: in.State}, by.Name, comment, at); err != nil {
+		return wire.Node{}, err
+	}
+	return reload(ctx, tx, row.ID)
+}
+
+func insertInterfaces(ctx context.Context, tx *ent.Tx, id uuid.UUID, cards []wire.Interface) error {
+	for i, card := range cards {
+		err := tx.NodeInterface.Create().SetNodeID(id).SetMACAddress(card.MACAddress).SetName(card.Name).SetPosition(i).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("add interface %s: %w", card.MACAddress, err)
+		}
+	}
+	return nil
+}
+
+// saveNode writes a change that agents must see.
+func saveNode(ctx context.Context, tx *ent.Tx, update *ent.NodeUpdateOne) error {
+	epoch, err := Next(ctx, tx, NodeCounter)
+	if err != nil {
+		return err
+	}
+	if err := update.AddVersion(1).SetEpoch(epoch.N).Exec(ctx); err != nil {
+		return fmt.Errorf("update node: %w", err)
+	}
+	return nil
+}
+
+func reload(ctx context.Context, tx *ent.Tx, id uuid.UUID) (wire.Node, error) {
+	row, err := tx.Node.Query().Where(node.ID(id)).WithInterfaces(inOrder).Only(ctx)
+	if err != nil {
+		return wire.Node{}, missing(err)
+	}
+	return nodeRecord(row), nil
+}
+
+// inOrder puts the primary interface first.
+func inOrder(q *ent.NodeInterfaceQuery) { q.Order(ent.Asc(nodeinterface.FieldPosition)) }

@@ -1,0 +1,54 @@
+package store
+
+import (
+	"encoding/base64"
+	"unicode/utf8"
+
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// Page is one page of a list. An entity that is there from the first page to the last is listed exactly once,
+// whatever comes and goes beside it.
+type Page[T any] struct {
+	Items      []T    `json:"items" nullable:"false"`
+	NextCursor string `json:"next_cursor" doc:"Of the next page; empty on the last one"`
+	Total      int    `json:"total" doc:"Of all pages"`
+}
+
+// Paging selects a page.
+type Paging struct {
+	Limit  int    // 1 to MaxLimit; anything else means DefaultLimit
+	Cursor string // NextCursor of the page before; empty begins
+}
+
+// Limits of a page.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+)
+
+// start returns how many items to read and after which key.
+func (p Paging) start() (limit int, after string, err error) {
+	limit = p.Limit
+	if limit < 1 || limit > MaxLimit {
+		limit = DefaultLimit
+	}
+	key, err := base64.RawURLEncoding.DecodeString(p.Cursor)
+	if err != nil || !utf8.Valid(key) {
+		return 0, "", &Invalid{Fields: []wire.ProblemField{{Location: "query.cursor", Message: "not a cursor of this list"}}}
+	}
+	return limit, string(key), nil
+}
+
+// pageOf makes a page of rows, of which one more than limit was asked for.
+func pageOf[R, T any](rows []R, limit, total int, key func(R) string, item func(R) T) Page[T] {
+	p := Page[T]{Items: make([]T, 0, min(len(rows), limit)), Total: total}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		p.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(key(rows[limit-1])))
+	}
+	for _, row := range rows {
+		p.Items = append(p.Items, item(row))
+	}
+	return p
+}

@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/lifecycle"
+	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/nodeevent"
+	"github.com/pureboot/pureboot/ent/nodestatelog"
+)
+
+// Limits of what machines report.
+const (
+	maxEvents   = 1000     // kept of each node; the oldest go
+	maxMetadata = 64 << 10 // bytes of JSON
+)
+
+// StateStep is one line of a node's state log.
+type StateStep struct {
+	From    string    `json:"from" doc:"Empty for the first"`
+	To      string    `json:"to"`
+	By      string    `json:"by"`
+	Comment string    `json:"comment"`
+	At      time.Time `json:"at"`
+}
+
+// LoggedEvent is a report as it was kept.
+type LoggedEvent struct {
+	wire.Event
+	At time.Time `json:"at"`
+}
+
+// ChangeState takes a transition, or says by a *lifecycle.TransitionError which are valid. An agent may pass on only
+// what a machine may report of itself, and never force: ErrForbidden.
+func (s *Store) ChangeState(ctx context.Context, by Actor, id uuid.UUID, change wire.StateChange) (wire.Node, error) {
+	var f faults
+	to, err := lifecycle.ParseState(change.State)
+	if err != nil {
+		f.add("state", change.State, "%v", err)
+	}
+	if !by.agent() {
+		f.line("comment", change.Comment, maxMessage)
+	}
+	if err := f.err(); err != nil {
+		return wire.Node{}, err
+	}
+	var changed wire.Node
+	err = s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.Node.Query().Where(visible(by, id)).Only(ctx)
+		if err != nil {
+			return missing(err)
+		}
+		at := now()
+		before := install(row)
+		after, err := before.To(to, change.Force, at)
+		step := lifecycle.Step{From: before.State, To: to}
+		switch {
+		case by.agent() && change.Force:
+			return fmt.Errorf("%w: only an administrator forces a state", ErrForbidden)
+		case err != nil:
+			return err
+		case by.agent() && !step.Reportable():
+			return fmt.Errorf("%w: only an administrator takes a node from %s to %s", ErrForbidden, step.From, step.To)
+		}
+		update := tx.Node.UpdateOneID(id).SetStateChangedAt(at)
+		setInstall(update.Mutation(), after)
+		if err := saveNode(ctx, tx, update); err != nil {
+			return err
+		}
+		if err := logStep(ctx, tx, id, step, by.Name, change.Comment, at); err != nil {
+			return err
+		}
+		if changed, err = reload(ctx, tx, id); err != nil {
+			return err
+		}
+		return auditAdmin(ctx, tx, by, Act{
+			Action: "node.state", Subject: "node/" + changed.ID, Detail: detail(change),
+			Before: map[string]any{"state": step.From}, After: map[string]any{"state": step.To},
+		})
+	})
+	return changed, err
+}
+
+func detail(change wire.StateChange) string {
+	if change.Force {
+		return "forced: " + change.Comment
+	}
+	return change.Comment
+}
+
+// RecordEvent keeps a report of a machine and lets it take effect. A report whose event_id is there already changes
+// nothing.
+func (s *Store) RecordEvent(ctx context.Context, by Actor, id uuid.UUID, e wire.Event) (wire.Node, error) {
+	if err := checkEvent(&e); err != nil {
+		return wire.Node{}, err
+	}
+	var n wire.Node
+	err := s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.Node.Query().Where(visible(by, id)).Only(ctx)
+		if err != nil {
+			return missing(err)
+		}
+		known, err := tx.NodeEvent.Query().Where(nodeevent.NodeID(id), nodeevent.EventID(e.EventID)).Exist(ctx)
+		if err != nil {
+			return err
+		}
+		if !known {
+			if err := takeEvent(ctx, tx, by, row, e); err != nil {
+				return err
+			}
+		}
+		n, err = reload(ctx, tx, id)
+		return err
+	})
+	return n, err
+}
+
+// checkEvent refuses what is no report, and makes of the rest what is kept.
+func checkEvent(e *wire.Event) error {
+	var f faults
+	if _, err := lifecycle.ParseEventType(e.EventType); err != nil {
+		f.add("event_type", e.EventType, "%v", err)
+	}
+	if e.Status == "" {
+		e.Status = string(lifecycle.Success)
+	}
+	if !slices.Contains(lifecycle.EventStatuses, lifecycle.EventStatus(e.Status)) {
+		f.add("status", clean(e.Status, maxName), "want success, failed or in_progress")
+	}
+	if e.Progress < 0 || e.Progress > 100 {
+		f.add("progress", e.Progress, "want 0 to 100")
+	}
+	f.line("event_id", e.EventID, maxName)
+	if e.EventID == "" {
+		e.EventID = uuid.NewString()
+	}
+	if len(e.Metadata) > maxMetadata {
+		f.add("metadata", nil, "longer than %d bytes", maxMetadata)
+	}
+	e.Message = clean(e.Message, maxMessage)
+	return f.err()
+}
+
+func takeEvent(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, e wire.Event) error {
+	at := now()
+	create := tx.NodeEvent.Create().SetNodeID(row.ID).SetEventID(e.EventID).
+		SetEventType(nodeevent.EventType(e.EventType)).SetStatus(nodeevent.Status(e.Status)).
+		SetProgress(e.Progress).SetMessage(e.Message).SetAt(at)
+	if len(e.Metadata) > 0 {
+		create.SetMetadata(e.Metadata)
+	}
+	if err := create.Exec(ctx); err != nil {
+		return fmt.Errorf("keep an event: %w", err)
+	}
+	if err := forgetEvents(ctx, tx, row.ID); err != nil {
+		return err
+	}
+	before := install(row)
+	after, steps := before.On(lifecycle.Event{
+		Type: lifecycle.EventType(e.EventType), Status: lifecycle.EventStatus(e.Status), Message: e.Message,
+	}, at)
+	update := tx.Node.UpdateOneID(row.ID).SetLastSeenAt(at)
+	if after == before {
+		return seen(ctx, row, update)
+	}
+	setInstall(update.Mutation(), after)
+	if len(steps) > 0 {
+		update.SetStateChangedAt(at)
+	}
+	if err := saveNode(ctx, tx, update); err != nil {
+		return err
+	}
+	for _, step := range steps {
+		if err := logStep(ctx, tx, row.ID, step, by.Name, e.EventType, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seen writes that a node was seen and nothing else: its record has not changed.
+func seen(ctx context.Context, row *ent.Node, update *ent.NodeUpdateOne) error {
+	if err := update.SetUpdatedAt(row.UpdatedAt).Exec(ctx); err != nil {
+		return fmt.Errorf("note that a node was seen: %w", err)
+	}
+	return nil
+}
+
+// forgetEvents keeps a machine that reports without end from filling the disk.
+func forgetEvents(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
+	last, err := tx.NodeEvent.Query().Where(nodeevent.NodeID(id)).Order(ent.Desc(nodeevent.FieldID)).
+		Offset(maxEvents).FirstID(ctx)
+	if ent.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	_, err = tx.NodeEvent.Delete().Where(nodeevent.NodeID(id), nodeevent.IDLTE(last)).Exec(ctx)
+	return err
+}
+
+func logStep(ctx context.Context, tx *ent.Tx, id uuid.UUID, step lifecycle.Step, by, comment string, at time.Time) error {
+	err := tx.NodeStateLog.Create().SetNodeID(id).SetFromState(string(step.From)).SetToState(string(step.To)).
+		SetBy(clean(by, 200)).SetComment(clean(comment, maxMessage)).SetAt(at).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("log a change of state: %w", err)
+	}
+	return nil
+}
+
+// History returns a node's last changes of state, the oldest first.
+func (s *Store) History(ctx context.Context, by Actor, id uuid.UUID) ([]StateStep, error) {
+	steps := []StateStep{}
+	err := s.View(ctx, func(tx *ent.Tx) error {
+		if err := known(ctx, tx, by, id); err != nil {
+			return err
+		}
+		rows, err := tx.NodeStateLog.Query().Where(nodestatelog.NodeID(id)).Order(ent.Desc(nodestatelog.FieldID)).Limit(MaxLimit).All(ctx)
+		for _, row := range slices.Backward(rows) {
+			steps = append(steps, StateStep{From: row.FromState, To: row.ToState, By: row.By, Comment: row.Comment, At: row.At})
+		}
+		return err
+	})
+	return steps, err
+}
+
+// Events returns a node's last reports, the oldest first.
+func (s *Store) Events(ctx context.Context, by Actor, id uuid.UUID) ([]LoggedEvent, error) {
+	events := []LoggedEvent{}
+	err := s.View(ctx, func(tx *ent.Tx) error {
+		if err := known(ctx, tx, by, id); err != nil {
+			return err
+		}
+		rows, err := tx.NodeEvent.Query().Where(nodeevent.NodeID(id)).Order(ent.Desc(nodeevent.FieldID)).Limit(maxEvents).All(ctx)
+		for _, row := range slices.Backward(rows) {
+			events = append(events, LoggedEvent{At: row.At, Event: wire.Event{
+				EventID: row.EventID, EventType: string(row.EventType), Status: string(row.Status),
+				Progress: row.Progress, Message: row.Message, Metadata: row.Metadata,
+			}})
+		}
+		return err
+	})
+	return events, err
+}
+
+// known says ErrNotFound unless the actor may see a node.
+func known(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID) error {
+	_, err := tx.Node.Query().Where(visible(by, id)).OnlyID(ctx)
+	return missing(err)
+}
