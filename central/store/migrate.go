@@ -4,11 +4,19 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"strings"
+	"time"
 
 	"entgo.io/ent/dialect"
-	entsql "entgo.io/ent/dialect/sql"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 
-	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/migrate"
 )
 
 var (
@@ -19,15 +27,175 @@ var (
 	ErrNewer = errors.New("the database is newer than this program")
 )
 
+// Migration is one step of the schema.
+type Migration struct {
+	Version   int64  // the time of its making, as YYYYMMDDhhmmss
+	Name      string // what it does
+	AppliedAt time.Time
+	Applied   bool
+}
+
+// Migrations lists the steps of this build and whether the database has taken them. It changes nothing.
+func Migrations(ctx context.Context, o Options) ([]Migration, error) {
+	db, err := inspect(o)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	defer db.Close()
+	p, err := provider(db, dialectOf(o.DSN), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	status, err := p.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the state of the migrations: %w", err)
+	}
+	list := make([]Migration, len(status))
+	for i, s := range status {
+		_, name, _ := strings.Cut(strings.TrimSuffix(path.Base(s.Source.Path), ".sql"), "_")
+		list[i] = Migration{
+			Version: s.Source.Version, Name: name, AppliedAt: s.AppliedAt, Applied: s.State == goose.StateApplied,
+		}
+	}
+	_, err = pending(ctx, p)
+	return list, err
+}
+
+// inspect opens the database of o to look at it. An SQLite file that is not there is not made.
+func inspect(o Options) (*sql.DB, error) {
+	if dialectOf(o.DSN) == dialect.Postgres {
+		return openPgx(o.DSN)
+	}
+	file, err := sqliteFile(o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return sql.Open("sqlite", "file:nothing?mode=memory&cache=shared")
+	}
+	return sql.Open("sqlite", sqliteDSN(file))
+}
+
+// migrateSQLite brings the schema up to date and takes the lock of the file, which it keeps unless shared.
+//
+// A table is rebuilt by making it anew and dropping the old one. With foreign keys on, the drop would delete all
+// that refers to its rows, silently; so they are off here, and checked when everything is done.
 func (s *Store) migrateSQLite(ctx context.Context, file string, shared bool) error {
-	db, err := sql.Open("sqlite", sqliteDSN(file, "foreign_keys(1)"))
+	held, err := lockFile(file + ".lock")
+	if err != nil && !(shared && errors.Is(err, ErrInUse)) {
+		return err
+	}
+	if shared && held != nil {
+		defer held.Close()
+	} else {
+		s.lock = held
+	}
+
+	db, err := sql.Open("sqlite", sqliteDSN(file, "foreign_keys(0)"))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return ent.NewClient(ent.Driver(entsql.OpenDB(dialect.SQLite, db))).Schema.Create(ctx)
+	p, err := provider(db, dialect.SQLite, s.log)
+	if err != nil {
+		return err
+	}
+	version, err := pending(ctx, p)
+	if err != nil || version < 0 {
+		return err
+	}
+	if held == nil {
+		return fmt.Errorf("%w, and it has to be migrated: end that one first", ErrInUse)
+	}
+	if version > 0 {
+		if err := s.backup(ctx, db, fmt.Sprintf("%s.%d.bak", file, version)); err != nil {
+			return fmt.Errorf("back up before the migration: %w", err)
+		}
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return checkForeignKeys(ctx, db)
 }
 
+// migratePostgres brings the schema up to date. Of several centrals that start at once, one does and the others
+// wait for it.
 func (s *Store) migratePostgres(ctx context.Context) error {
-	return ent.NewClient(ent.Driver(entsql.OpenDB(dialect.Postgres, s.write))).Schema.Create(ctx)
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 60))
+	if err != nil {
+		return err
+	}
+	p, err := provider(s.write, dialect.Postgres, s.log, goose.WithSessionLocker(locker))
+	if err != nil {
+		return err
+	}
+	if version, err := pending(ctx, p); err != nil || version < 0 {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+func provider(db *sql.DB, entDialect string, log *slog.Logger, opts ...goose.ProviderOption) (*goose.Provider, error) {
+	gooseDialect := goose.DialectSQLite3
+	if entDialect == dialect.Postgres {
+		gooseDialect = goose.DialectPostgres
+	}
+	files, err := fs.Sub(migrate.Files, map[string]string{dialect.SQLite: "sqlite", dialect.Postgres: "postgres"}[entDialect])
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(gooseDialect, db, files, append(opts, goose.WithSlog(log), goose.WithVerbose(true))...)
+}
+
+// pending returns the version of a database that lacks a migration, and -1 if it lacks none.
+func pending(ctx context.Context, p *goose.Provider) (int64, error) {
+	version, newest, err := p.GetVersions(ctx)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("read the version of the database: %w", err)
+	case version > newest:
+		return 0, fmt.Errorf("%w: it is at version %d, this program knows up to %d", ErrNewer, version, newest)
+	}
+	if more, err := p.HasPending(ctx); err != nil || more {
+		return version, err
+	}
+	return -1, nil
+}
+
+// backup writes a copy of the database to a file, in place of an earlier one.
+func (s *Store) backup(ctx context.Context, db *sql.DB, file string) error {
+	tmp := file + ".tmp"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", tmp); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return err
+	}
+	s.log.Info("backed up the database", "file", file)
+	return nil
+}
+
+// checkForeignKeys looks for rows that refer to nothing.
+func checkForeignKeys(ctx context.Context, db *sql.DB) error {
+	rows, err := db.QueryContext(ctx, `SELECT "table", parent, count(*) FROM pragma_foreign_key_check GROUP BY 1, 2`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var errs []error
+	for rows.Next() {
+		var table, parent string
+		var n int
+		if err := rows.Scan(&table, &parent, &n); err != nil {
+			return err
+		}
+		errs = append(errs, fmt.Errorf("after the migration, %d rows of %s refer to no row of %s", n, table, parent))
+	}
+	return errors.Join(append(errs, rows.Err())...)
 }

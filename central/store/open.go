@@ -16,8 +16,9 @@ import (
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/pureboot/pureboot/ent"
 )
@@ -133,9 +134,9 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 const sqliteReaders = 8
 
 func (s *Store) openPostgres(ctx context.Context, o Options) error {
-	db, err := sql.Open("pgx", o.DSN)
+	db, err := openPgx(o.DSN)
 	if err != nil {
-		return errors.New("the PostgreSQL URL cannot be read") // the driver's error may quote the password
+		return err
 	}
 	s.write, s.read = db, db
 	db.SetMaxOpenConns(32)
@@ -144,6 +145,15 @@ func (s *Store) openPostgres(ctx context.Context, o Options) error {
 		return err
 	}
 	return s.migratePostgres(ctx)
+}
+
+// openPgx opens PostgreSQL by its URL, which no error quotes: it may hold a password.
+func openPgx(url string) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("not a valid PostgreSQL URL")
+	}
+	return stdlib.OpenDB(*config), nil
 }
 
 // Ping says whether the database answers.

@@ -33,9 +33,10 @@ const (
 // Roles lists every role, the least first.
 var Roles = []Role{Viewer, Operator, Admin}
 
-// Allows says whether r may do what needs at least the role least.
+// Allows says whether r may do what needs at least the role least. An unknown role allows nothing.
 func (r Role) Allows(least Role) bool {
-	return slices.Index(Roles, r) >= slices.Index(Roles, least) && slices.Contains(Roles, r)
+	need := slices.Index(Roles, least)
+	return need >= 0 && slices.Index(Roles, r) >= need
 }
 
 // Token is an admin token without its secret.
@@ -56,8 +57,8 @@ func (s *Store) CreateToken(ctx context.Context, name string, role Role, expires
 	return text, err
 }
 
-// CreateFirstToken makes an admin token if there is none of that role that still opens anything, and says whether it
-// did.
+// CreateFirstToken makes a token of the role Admin, unless one is there that still opens something, and says whether
+// it did.
 func (s *Store) CreateFirstToken(ctx context.Context, name string) (text string, created bool, err error) {
 	err = s.Write(ctx, func(tx *ent.Tx) error {
 		text, created = "", false

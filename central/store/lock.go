@@ -1,0 +1,26 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// lockFile takes a lock that lasts until the file is closed or the process ends, however it does; ErrInUse if
+// another holds it. The file stays: deleting it would let two processes hold a lock of the same name.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%w (%s is locked)", ErrInUse, name)
+	}
+	return nil, fmt.Errorf("lock %s: %w", name, err)
+}
