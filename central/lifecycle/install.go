@@ -1,6 +1,9 @@
 package lifecycle
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // MaxAttempts is how often a machine's installer is started before an admin has to look.
 const MaxAttempts = 3
@@ -53,14 +56,7 @@ func (in Install) enter(to State, forget bool) Install {
 	return in
 }
 
-func allowed(from, to State) bool {
-	for _, s := range from.Next() {
-		if s == to {
-			return true
-		}
-	}
-	return false
-}
+func allowed(from, to State) bool { return slices.Contains(from.Next(), to) }
 
 // RetryDue says whether the attempt that was under way is over without success, so that another may begin.
 func (in Install) RetryDue(now time.Time) bool {

@@ -1,0 +1,65 @@
+# `make run` tries PureBoot out on this machine, `make test` checks it. CONTRIBUTING.md has the rest.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X main.version=$(VERSION)
+OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./packaging/...
+
+export CGO_ENABLED = 0
+
+.PHONY: help
+help: ## List these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: go
+go:
+	@command -v $(GO) >/dev/null || { echo "Go is missing: apt-get install golang (1.26 or later), or go.dev/dl"; exit 1; }
+
+.PHONY: build
+build: go ## Build the programs into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./agent/cmd/... ./central/cmd/... ./packaging/quickstart
+
+.PHONY: run
+run: build ## Run central and an agent on loopback, with something to boot; no root needed
+	@exec bin/quickstart -dir var
+
+.PHONY: test
+test: go ## Run the tests; what needs root and firmware is in e2e
+	$(GO) test $(OWN)
+
+.PHONY: race
+race: go ## Run the tests under the race detector
+	@command -v gcc >/dev/null || { echo "The race detector needs a C compiler: apt-get install gcc libc6-dev"; exit 1; }
+	CGO_ENABLED=1 $(GO) test -race $(OWN)
+
+.PHONY: e2e
+e2e: build ## Boot real firmware in QEMU against the real pair; needs root
+	agent/e2e/packages.sh
+	PUREBOOT_E2E=1 $(GO) test -count=1 -timeout 20m -v ./agent/e2e
+
+.PHONY: lint
+lint: go ## Check format, vet, staticcheck and that generated code is current
+	$(GO) -C tools build -o ../bin/ honnef.co/go/tools/cmd/staticcheck mvdan.cc/gofumpt
+	@unformatted=$$(git ls-files '*.go' | grep -v -E '^ent/' | xargs bin/gofumpt -l; git ls-files 'ent/schema/*.go' | xargs bin/gofumpt -l); \
+		test -z "$$unformatted" || { echo "not formatted as gofumpt does:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet $(OWN)
+	bin/staticcheck $(OWN)
+	@changes=$$($(GO) fix -diff $(filter-out ./ent/...,$(OWN)) ./ent/schema); \
+		test -z "$$changes" || { echo "go fix has changes:"; echo "$$changes"; exit 1; }
+	@$(GO) mod tidy -diff >/dev/null || { echo "go.mod is not tidy: run go mod tidy"; exit 1; }
+
+.PHONY: gen
+gen: go ## Generate the code of ent/ from ent/schema; works offline
+	$(GO) generate ./ent
+
+.PHONY: migration
+migration: go ## Write the SQL of a schema change for both databases: make migration NAME=add_something
+	@test -n "$(NAME)" || { echo "make migration NAME=what_changes"; exit 1; }
+	$(GO) run ./ent/migrate/diff $(NAME)
+
+.PHONY: bench
+bench: go ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./tftp/... ./central/...
+
+.PHONY: clean
+clean: ## Remove what was built and what `make run` keeps
+	rm -rf bin var
