@@ -15,7 +15,7 @@ import (
 const mib = 1 << 20
 
 func TestHerdCostsOneTransfer(t *testing.T) {
-	for _, size := range []int{0, 1, 1000, ChunkSize, 5*mib + 17} {
+	for _, size := range []int{0, 1, 1000, ChunkSize, 2*mib + 17} {
 		s := openStore(t, Options{})
 		o := newOrigin(1, size)
 		var herd sync.WaitGroup

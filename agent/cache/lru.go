@@ -16,7 +16,7 @@ type entry struct {
 	began  uint64 // when its fill began, in fills; 0: before this process
 
 	used    atomic.Int64 // last use, Unix nanoseconds
-	noted   atomic.Int64 // what the record's file knows of it
+	noted   atomic.Int64 // what we told the record's file of it; 0: nothing yet
 	gone    atomic.Bool  // no longer published; set under Store.mu
 	loading atomic.Bool  // someone is bringing it into the hot tier
 
@@ -27,7 +27,6 @@ type entry struct {
 func newEntry(r *record, obj Object, rank int, used time.Time) *entry {
 	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, rank: rank, place: -1}
 	e.used.Store(used.UnixNano())
-	e.noted.Store(used.UnixNano())
 	return e
 }
 

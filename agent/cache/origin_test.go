@@ -46,10 +46,7 @@ var errCut = errors.New("connection reset")
 // newOrigin makes size bytes that depend on seed alone.
 func newOrigin(seed uint64, size int) *origin {
 	data := make([]byte, size)
-	random := rand.New(rand.NewPCG(seed, uint64(size)))
-	for i := range data {
-		data[i] = byte(random.Uint32())
-	}
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)}).Read(data)
 	obj, err := Describe(bytes.NewReader(data))
 	if err != nil {
 		panic(err)

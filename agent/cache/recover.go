@@ -83,7 +83,9 @@ func (r *recovery) walk(dir string) {
 			continue
 		}
 		r.kept[rec] = true
-		s.remember(newEntry(rec, rec.object(), s.rank(rec.Key), rec.used))
+		e := newEntry(rec, rec.object(), s.rank(rec.Key), rec.used)
+		e.noted.Store(rec.used.UnixNano())
+		s.remember(e)
 	}
 }
 

@@ -159,8 +159,10 @@ func TestSlippedStreamIsOpenedAnew(t *testing.T) {
 func TestChunkCorruptTwiceEndsFill(t *testing.T) {
 	o := newOrigin(1, 4*ChunkSize)
 	o.corrupt[2*ChunkSize+100] = 2
+	o.gate, o.gateAt = make(chan struct{}), ChunkSize
 	s := openStore(t, Options{})
 	first, second := fetch(t, s, "k", o), fetch(t, s, "k", o)
+	close(o.gate)
 	for _, r := range []*Reader{first, second} {
 		got, err := io.ReadAll(r)
 		if !errors.Is(err, ErrCorrupt) || !bytes.Equal(got, o.data[:2*ChunkSize]) {
@@ -181,8 +183,11 @@ func TestChunkCorruptTwiceEndsFill(t *testing.T) {
 func TestWrongWholeIsNeverWhole(t *testing.T) {
 	o := newOrigin(1, 3*ChunkSize)
 	o.obj.SHA256[0]++
+	o.gate, o.gateAt = make(chan struct{}), ChunkSize
 	s := openStore(t, Options{})
-	got, err := io.ReadAll(fetch(t, s, "k", o))
+	r := fetch(t, s, "k", o)
+	close(o.gate)
+	got, err := io.ReadAll(r)
 	if !errors.Is(err, ErrCorrupt) || len(got) != 2*ChunkSize {
 		t.Errorf("read %d bytes, %v", len(got), err)
 	}
