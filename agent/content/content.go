@@ -214,7 +214,7 @@ func (f *Files) identify(ctx context.Context, category, path string, key cache.K
 	result := f.flight.DoChan(string(key), func() (any, error) {
 		f.work.Add(1)
 		defer f.work.Done()
-		ctx, cancel := context.WithTimeout(f.ctx, f.opt.Patience)
+		ctx, cancel := context.WithTimeout(wire.WithRequestID(f.ctx, wire.RequestID(ctx)), f.opt.Patience)
 		defer cancel()
 		answer, err := f.opt.Central.Chunks(ctx, category, path)
 		if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Gone() {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/node"
-	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -85,7 +84,7 @@ func (g *Gateway) HitRate() float64 {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	id := requestID(r)
-	w.Header().Set("X-Request-Id", id)
+	w.Header().Set(wire.HeaderRequestID, id)
 	w.Header().Set("Server", "PureBoot")
 	out := &response{ResponseWriter: w}
 	log := g.Log.With("request", id, "client", r.RemoteAddr, "method", r.Method, "path", redact(r.URL.Path))
@@ -117,7 +116,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(out, http.StatusBadRequest, err.Error())
 		return
 	}
-	clean := r.Clone(uplink.WithRequestID(r.Context(), id))
+	clean := r.Clone(wire.WithRequestID(r.Context(), id))
 	clean.URL.Path, clean.URL.RawPath = path, ""
 	g.route(out, clean)
 }
@@ -181,7 +180,7 @@ func clientIP(r *http.Request) string {
 
 // requestID returns the caller's name for the request if it is harmless, else a new one.
 func requestID(r *http.Request) string {
-	id := r.Header.Get("X-Request-Id")
+	id := r.Header.Get(wire.HeaderRequestID)
 	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' }) {
 		return rand.Text()
 	}

@@ -81,7 +81,7 @@ func (s *Store) ask(wait context.Context, flight, copyID string, ask func(contex
 	result := s.flight.DoChan(flight, func() (any, error) {
 		s.work.Add(1)
 		defer s.work.Done()
-		ctx, cancel := context.WithTimeout(s.ctx, lookupTime)
+		ctx, cancel := context.WithTimeout(wire.WithRequestID(s.ctx, wire.RequestID(wait)), lookupTime)
 		defer cancel()
 		boot, err := ask(ctx)
 		if refusal, ok := errors.AsType[*wire.Refusal](err); ok && refusal.Gone() && copyID != "" {

@@ -229,8 +229,8 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if id, ok := ctx.Value(requestID{}).(string); ok {
-		req.Header.Set("X-Request-Id", id)
+	if id := wire.RequestID(ctx); id != "" {
+		req.Header.Set(wire.HeaderRequestID, id)
 	}
 	return req, nil
 }
@@ -279,15 +279,6 @@ func decode(res *http.Response, out any) error {
 		return fmt.Errorf("decode central's answer: %w", err)
 	}
 	return nil
-}
-
-// requestID is the context key of WithRequestID.
-type requestID struct{}
-
-// WithRequestID names the request that causes the calls made under the context, so that its id is found in central's
-// log as well.
-func WithRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestID{}, id)
 }
 
 // Online says whether it is worth waiting for central.
