@@ -23,7 +23,7 @@ var rooms = map[string][]string{
 	"agent/e2e":                    {},
 	"central/cmd/pureboot-central": {"central", "central/"},
 	"central":                      {"central/", "systemd"},
-	"central/api":                  {"central/fleet", "central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
+	"central/api":                  {"ent", "central/fleet", "central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/fleet":                {"central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/content":              {"central/store", "central/wire", "ent"},
 	"central/store":                {"central/inherit", "central/lifecycle", "central/wire", "ent"},
