@@ -64,7 +64,7 @@ func (r *Repository) writeBlob(ctx context.Context, body io.Reader, want *[sha25
 
 // digestTo copies body to w by whole chunks, and digests them on the way.
 func digestTo(ctx context.Context, w io.Writer, body io.Reader) (bytesOf, error) {
-	var b bytesOf
+	b := bytesOf{chunks: []byte{}}
 	whole, chunk := sha256.New(), make([]byte, wire.ChunkSize)
 	for {
 		n, readErr := fill(body, chunk)
