@@ -1,5 +1,171 @@
 package cache
 
-const crashDirEnv = "PUREBOOT_CACHE_CRASH_DIR"
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+)
 
-func crashChild(string) {}
+const (
+	crashDirEnv   = "PUREBOOT_CACHE_CRASH_DIR"
+	crashRoundEnv = "PUREBOOT_CACHE_CRASH_ROUND"
+)
+
+// crashKeys stand in each other's way, so that names are escaped too.
+var crashKeys = []Key{"images/linux", "images", "images/linux/extra", "bootloaders/ipxe.efi", "x"}
+
+// crashOrigin is version v of a key: its bytes follow from both, and three sizes recur so that the
+// size alone does not tell versions apart.
+func crashOrigin(key, version int) *origin {
+	return newOrigin(uint64(version)<<8|uint64(key), []int{1000, ChunkSize, 3*ChunkSize + 7}[version%3])
+}
+
+// crashChild replaces versions in two goroutines until it is killed, and says on stdout what it has
+// published. A line per chunk lets the parent kill it in the middle of a fill as well.
+func crashChild(dir string) {
+	round, _ := strconv.Atoi(os.Getenv(crashRoundEnv))
+	s, err := Open(Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	fmt.Println("open")
+	work := func(from int) {
+		for i := 0; ; i++ {
+			for key := from; key < len(crashKeys); key += 2 {
+				version := round*100_000 + i
+				o := crashOrigin(key, version)
+				r, err := s.Fetch(context.Background(), crashKeys[key], o.obj, talkingSource(o.open))
+				if err == nil {
+					err = r.Stored()
+					r.Close()
+				}
+				if err != nil {
+					fmt.Println("error", err)
+					os.Exit(1)
+				}
+				fmt.Println("published", key, version)
+			}
+		}
+	}
+	go work(0)
+	work(1)
+}
+
+func talkingSource(src Source) Source {
+	return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		body, err := src(ctx, offset, length)
+		return talkingBody{body}, err
+	}
+}
+
+type talkingBody struct{ io.ReadCloser }
+
+func (b talkingBody) Read(p []byte) (int, error) {
+	fmt.Println("reading")
+	return b.ReadCloser.Read(p)
+}
+
+// TestKilledAtAnyMoment kills a process that fills and publishes, again and again. Afterwards every
+// object is whole, and none is older than the last that was reported.
+func TestKilledAtAnyMoment(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	reported := map[int]int{} // version by key
+	for round := 1; round <= 40; round++ {
+		child := exec.CommandContext(t.Context(), self)
+		child.Env = append(os.Environ(), crashDirEnv+"="+dir, crashRoundEnv+"="+strconv.Itoa(round))
+		stdout, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		left := rand.IntN(60)
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() { // to its end: what was said before the kill counts
+			var key, version int
+			if n, _ := fmt.Sscanf(lines.Text(), "published %d %d", &key, &version); n == 2 {
+				reported[key] = version
+			} else if bytes.HasPrefix(lines.Bytes(), []byte("error")) {
+				t.Error(lines.Text())
+			}
+			if left--; left == 0 {
+				child.Process.Kill()
+			}
+		}
+		child.Process.Kill()
+		child.Wait()
+		checkAfterCrash(t, dir, reported)
+		if t.Failed() {
+			return
+		}
+	}
+	if len(reported) != len(crashKeys) {
+		t.Errorf("only %d keys were ever published", len(reported))
+	}
+}
+
+func checkAfterCrash(t *testing.T, dir string, reported map[int]int) {
+	t.Helper()
+	s := openStore(t, Options{Dir: dir})
+	defer s.Close()
+	if st := s.Stats(); st.Corruptions != 0 || st.DiskErrors != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	for key, name := range crashKeys {
+		obj, ok := s.Current(name)
+		last, wanted := reported[key]
+		switch {
+		case !ok && wanted:
+			t.Errorf("%s is gone, version %d had been published", name, last)
+		case !ok:
+		default:
+			r, ok := s.Get(name, obj.SHA256)
+			if !ok {
+				t.Errorf("%s cannot be read", name)
+				continue
+			}
+			got, err := Describe(r)
+			r.Close()
+			if err != nil || got.SHA256 != obj.SHA256 || got.Size != obj.Size {
+				t.Errorf("%s has %d bytes that are not its own, %v", name, got.Size, err)
+			}
+			if wanted && !isCrashVersion(key, last, obj) {
+				t.Errorf("%s is older than version %d, which had been published", name, last)
+			}
+		}
+	}
+}
+
+// isCrashVersion reports whether obj is version last of key or one of the few after it, the
+// report of which the kill may have cut off.
+func isCrashVersion(key, last int, obj Object) bool {
+	for version := last; version < last+3; version++ {
+		if crashOrigin(key, version).obj.SHA256 == obj.SHA256 {
+			return true
+		}
+	}
+	first := (last/100_000 + 1) * 100_000 // of the next round, if that is where it was killed
+	for version := first; version < first+3; version++ {
+		if crashOrigin(key, version).obj.SHA256 == obj.SHA256 {
+			return true
+		}
+	}
+	return false
+}
