@@ -1,9 +1,19 @@
-// Package api is central's REST API, for administrators and agents.
+// Package api is central's REST API, for administrators and agents alike.
+//
+// A request passes the shell (an id, a clean path, the log, a net for panics), then the guard (who asks, and whether
+// the route is for him), then a handler that decodes, checks, acts through package store, content or fleet, and
+// encodes. Errors become problem+json (RFC 9457) in one place, problem.go. JSON routes are huma's, which makes the
+// OpenAPI document of them; files go through the plain ServeMux beside it.
 package api
 
 import (
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pureboot/pureboot/central/content"
 	"github.com/pureboot/pureboot/central/fleet"
@@ -20,8 +30,54 @@ type Options struct {
 	Log       *slog.Logger // nil means slog.Default()
 }
 
+// api holds what the handlers share. After New it is only read.
+type api struct {
+	Options
+	mux    *http.ServeMux
+	huma   huma.API
+	access map[string]access // by the pattern of the route
+}
+
 // New returns the handler of the whole API.
 func New(o Options) (http.Handler, error) {
-	mux := http.NewServeMux()
-	return mux, nil
+	a, err := build(o)
+	if err != nil {
+		return nil, err
+	}
+	return a.shell(), nil
+}
+
+func build(o Options) (*api, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Log = o.Log.With("room", "api")
+	a := &api{Options: o, mux: http.NewServeMux(), access: map[string]access{}}
+
+	config := huma.DefaultConfig("PureBoot central", o.Version)
+	config.DocsPath, config.OpenAPIPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
+	if o.PublicURL != "" {
+		config.Servers = []*huma.Server{{URL: o.PublicURL}}
+	}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "pbt_… of an administrator, pba_… of an agent"},
+	}
+	a.huma = humago.New(a.mux, config)
+
+	a.healthRoutes()
+	a.groupRoutes()
+	a.nodeRoutes()
+	a.workflowRoutes()
+	a.contentRoutes()
+	a.agentRoutes()
+
+	spec, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		return nil, fmt.Errorf("make the OpenAPI document: %w", err)
+	}
+	a.handle("GET", "/openapi.json", access{least: store.Viewer}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(spec) // a client that is gone needs no answer
+	})
+	return a, nil
 }

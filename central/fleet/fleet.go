@@ -1,6 +1,6 @@
 // Package fleet is what central does for its agents: it enrols them with join tokens, knows them by their
-// credentials, hears their heartbeats, and tells them what their site boots. It says nothing of HTTP, which is
-// package api's.
+// credentials, hears their heartbeats and judges by them how a site is. It says nothing of HTTP, which is package
+// api's.
 package fleet
 
 import (
@@ -23,6 +23,7 @@ type Options struct {
 type Fleet struct {
 	Options
 	started time.Time
+	joins   limiter
 }
 
 // New returns a fleet. Its start is when central began to listen: for a while after it, silence means nothing.

@@ -8,7 +8,7 @@ import "maps"
 // chain every setting is its default.
 func Resolve(chain []Group) Effective {
 	return Effective{
-		DefaultWorkflowID:  pick(chain, nil, func(s *Settings) **string { return some(s.DefaultWorkflowID) }),
+		DefaultWorkflowID:  pick(chain, "", func(s *Settings) *string { return s.DefaultWorkflowID }),
 		AutoProvision:      pick(chain, false, func(s *Settings) *bool { return s.AutoProvision }),
 		AutonomyLevel:      pick(chain, "readonly", func(s *Settings) *string { return s.AutonomyLevel }),
 		ConflictResolution: pick(chain, "central_wins", func(s *Settings) *string { return s.ConflictResolution }),
@@ -45,14 +45,6 @@ func pick[T any](chain []Group, def T, get func(*Settings) *T) Value[T] {
 	return Value[T]{Value: def, From: Default}
 }
 
-// some returns a pointer to p unless p is nil.
-func some[T any](p *T) **T {
-	if p == nil {
-		return nil
-	}
-	return &p
-}
-
 // Params returns the parameters of a chain of groups, merged key by key; the nearest group wins.
 func Params(chain []Group) map[string]string {
 	merged := map[string]string{}
@@ -69,8 +61,8 @@ func Workflow(own string, group, site []Group) string {
 		return own
 	}
 	for _, chain := range [][]Group{group, site} {
-		if id := Resolve(chain).DefaultWorkflowID.Value; id != nil {
-			return *id
+		if id := Resolve(chain).DefaultWorkflowID.Value; id != "" {
+			return id
 		}
 	}
 	return ""

@@ -12,7 +12,7 @@ func TestWhatNobodySetsIsTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"default_workflow_id":{"value":null,"from":"default"},"auto_provision":{"value":false,"from":"default"},` +
+	want := `{"default_workflow_id":{"value":"","from":"default"},"auto_provision":{"value":false,"from":"default"},` +
 		`"autonomy_level":{"value":"readonly","from":"default"},"conflict_resolution":{"value":"central_wins","from":"default"},` +
 		`"cache_policy":{"value":"minimal","from":"default"},"cache_patterns":{"value":[],"from":"default"},` +
 		`"cache_max_size_gb":{"value":50,"from":"default"},"cache_retention_days":{"value":30,"from":"default"},` +
@@ -49,11 +49,7 @@ func TestEverySettingInherits(t *testing.T) {
 			if id := got.FieldByName("From").String(); id != from {
 				t.Errorf("%s: from %s, want %s", name, id, from)
 			}
-			value := want.value
-			if got.FieldByName("Value").Kind() != reflect.Pointer {
-				value = reflect.Indirect(value)
-			}
-			if !reflect.DeepEqual(got.FieldByName("Value").Interface(), value.Interface()) {
+			if value := reflect.Indirect(want.value); !reflect.DeepEqual(got.FieldByName("Value").Interface(), value.Interface()) {
 				t.Errorf("%s: %v, want %v", name, got.FieldByName("Value"), value)
 			}
 			for j := range effective.NumField() {

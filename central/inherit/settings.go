@@ -37,7 +37,7 @@ const Default = "default"
 
 // Effective holds every setting in effect for a group.
 type Effective struct {
-	DefaultWorkflowID  Value[*string]           `json:"default_workflow_id"`
+	DefaultWorkflowID  Value[string]            `json:"default_workflow_id" doc:"Empty when there is none"`
 	AutoProvision      Value[bool]              `json:"auto_provision"`
 	AutonomyLevel      Value[string]            `json:"autonomy_level"`
 	ConflictResolution Value[string]            `json:"conflict_resolution"`

@@ -155,17 +155,6 @@ func (s *Store) AuthenticateAgent(ctx context.Context, site uuid.UUID, secretHas
 	return Actor{Name: "site:" + row.Edges.Site.Name, Site: site}, nil
 }
 
-// Agent returns the agent of a site.
-func (s *Store) Agent(ctx context.Context, site uuid.UUID) (Agent, error) {
-	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite().Only(ctx)
-	if err != nil {
-		return Agent{}, missing(err)
-	}
-	a := agentRecord(row)
-	a.SiteName = row.Edges.Site.Name
-	return *a, nil
-}
-
 // Heartbeat keeps an agent's report and returns what the answer says of the site's nodes.
 func (s *Store) Heartbeat(ctx context.Context, by Actor, h wire.Heartbeat) (wire.HeartbeatAnswer, error) {
 	report, err := json.Marshal(h)

@@ -107,7 +107,7 @@ func discover(ctx context.Context, tx *ent.Tx, by Actor, facts NodeSpec) (wire.N
 			return wire.Node{}, err
 		}
 		settings := inherit.Resolve(up.chain(&site.ID))
-		in = lifecycle.Discover(settings.AutoProvision.Value, settings.DefaultWorkflowID.Value != nil)
+		in = lifecycle.Discover(settings.AutoProvision.Value, settings.DefaultWorkflowID.Value != "")
 		facts.HomeSiteID = &site.ID
 	}
 	n, err := insertNode(ctx, tx, by, facts, in, "discovered")

@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/pureboot/pureboot/central/store"
+)
+
+// access says whom a route is for. The zero access is for nobody.
+type access struct {
+	least  store.Role // of an administrator; empty keeps them out
+	agents bool       // agents may use it, each within its site
+	open   bool       // whoever asks
+}
+
+// principal is who asks.
+type principal struct {
+	store.Actor
+	role store.Role // empty for an agent
+}
+
+type principalKey struct{}
+
+// caller returns who asks. On an open route nothing is known of him but his address.
+func caller(ctx context.Context) principal {
+	p, _ := ctx.Value(principalKey{}).(principal)
+	return p
+}
+
+// guard returns who asks, or store.ErrUnauthorized, or store.ErrForbidden.
+func (a *api) guard(r *http.Request, need access) (principal, error) {
+	p := principal{Actor: store.Actor{From: address(r), RequestID: requestID(r.Context())}}
+	if need.open {
+		return p, nil
+	}
+	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return p, store.ErrUnauthorized
+	}
+	if strings.HasPrefix(text, "pba_") {
+		actor, err := a.Fleet.Authenticate(r.Context(), text)
+		if err != nil {
+			return p, err
+		}
+		p.Name, p.Site = actor.Name, actor.Site
+		if !need.agents {
+			return p, forbidden("an agent may not do this")
+		}
+		return p, nil
+	}
+	token, err := a.Store.Authenticate(r.Context(), text)
+	if err != nil {
+		return p, err
+	}
+	p.Name, p.role = "admin:"+token.Name, token.Role
+	switch {
+	case need.least == "":
+		return p, forbidden("this is for agents")
+	case !p.role.Allows(need.least):
+		return p, forbidden("this needs the role " + string(need.least) + ", and the token has " + string(p.role))
+	}
+	return p, nil
+}
+
+func forbidden(why string) error { return errors.Join(store.ErrForbidden, errors.New(why)) }
+
+// handle adds a route to the ServeMux. A path without method is one for every method.
+func (a *api) handle(method, path string, who access, h http.HandlerFunc) {
+	pattern := strings.TrimSpace(method + " " + path)
+	a.access[pattern] = who
+	a.mux.HandleFunc(pattern, h)
+}
+
+// route adds a JSON route.
+func route[I, O any](a *api, op huma.Operation, who access, h func(context.Context, *I) (*O, error)) {
+	a.access[op.Method+" "+op.Path] = who
+	a.document(&op, who)
+	// A newer agent may say more than this build knows, and is served all the same.
+	op.RejectUnknownQueryParameters = !who.agents
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, a.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// document says in the OpenAPI document who may use a route.
+func (a *api) document(op *huma.Operation, who access) {
+	var may []string
+	if who.least != "" {
+		may = append(may, "the role "+string(who.least))
+	}
+	if who.agents {
+		may = append(may, "an agent, within its site")
+	}
+	if !who.open {
+		op.Security = []map[string][]string{{"token": {}}}
+		op.Description = strings.TrimSpace(op.Description + " For " + strings.Join(may, " or ") + ".")
+	}
+}

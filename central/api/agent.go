@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// peer, embedded in what an agent sends, lets it come from an older build, which knows fewer fields than this one,
+// and from a newer, which knows more. What is needed all the same is checked by whoever acts on it.
+type peer struct{}
+
+// TransformSchema makes every field optional, and others welcome.
+func (peer) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Properties: s.Properties, AdditionalProperties: true}
+}
+
+type (
+	joinBody struct {
+		peer
+		wire.Register
+	}
+	heartbeatBody struct {
+		peer
+		wire.Heartbeat
+	}
+)
+
+func (a *api) agentRoutes() {
+	tags := []string{"agents"}
+	agents := access{agents: true}
+
+	route(a, huma.Operation{
+		OperationID: "register-agent", Method: "POST", Path: wire.PathRegister, DefaultStatus: http.StatusCreated, Tags: tags,
+		Summary:     "Enrol an agent with a join token",
+		Description: "The agent's secret stays with it: it sends the SHA-256. The same token and hash get the same answer for ten minutes.",
+	}, access{open: true, agents: true}, func(ctx context.Context, in *struct{ Body joinBody }) (*answer[wire.Registered], error) {
+		registered, err := a.Fleet.Register(ctx, caller(ctx).Actor, in.Body.Register)
+		return &answer[wire.Registered]{registered}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "heartbeat", Method: "POST", Path: wire.PathHeartbeat, Summary: "Report how an agent is", Tags: tags,
+	}, agents, func(ctx context.Context, in *struct{ Body heartbeatBody }) (*answer[wire.HeartbeatAnswer], error) {
+		next, err := a.Fleet.Heartbeat(ctx, caller(ctx).Actor, in.Body.Heartbeat)
+		return &answer[wire.HeartbeatAnswer]{next}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "get-manifest", Method: "GET", Path: wire.PathManifest, Summary: "List the content that changed since an epoch", Tags: tags,
+	}, agents, func(ctx context.Context, in *struct {
+		Since  string `query:"since" maxLength:"100" doc:"STREAM:NUMBER; left out: all there is"`
+		Cursor string `query:"cursor" maxLength:"200" doc:"next of the page before"`
+	}) (*answer[wire.Manifest], error) {
+		manifest, err := a.Fleet.Manifest(ctx, caller(ctx).Actor, in.Since, in.Cursor)
+		return &answer[wire.Manifest]{manifest}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "get-boot", Method: "GET", Path: wire.PathBoot, Tags: tags,
+		Summary: "Read all that is needed to boot a node", Description: "By its id, else by any of its MAC addresses, else by its system UUID.",
+	}, agents, func(ctx context.Context, in *struct {
+		ID   uuid.UUID `query:"id"`
+		MAC  string    `query:"mac" maxLength:"40"`
+		UUID string    `query:"uuid" maxLength:"100"`
+	}) (*answer[wire.Boot], error) {
+		var boot wire.Boot
+		var err error
+		if in.ID != uuid.Nil {
+			boot, err = a.Store.BootByID(ctx, caller(ctx).Actor, in.ID)
+		} else {
+			boot, err = a.Store.BootByMAC(ctx, caller(ctx).Actor, in.MAC, in.UUID)
+		}
+		return &answer[wire.Boot]{boot}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "get-agent-status", Method: "GET", Path: "/api/v1/agents/{id}/status", Summary: "Read how a site's agent is", Tags: tags,
+	}, access{least: store.Viewer}, func(ctx context.Context, in *ByID) (*answer[store.Agent], error) {
+		agent, err := a.Fleet.Agent(ctx, in.ID)
+		return &answer[store.Agent]{agent}, err
+	})
+}

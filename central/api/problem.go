@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/pureboot/pureboot/central/content"
+	"github.com/pureboot/pureboot/central/fleet"
+	"github.com/pureboot/pureboot/central/lifecycle"
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent"
+)
+
+// problem turns an error into what the client is told of it. What is our own fault goes to the log, with the
+// request's id, and the client is told no more than that id.
+func (a *api) problem(ctx context.Context, err error) error {
+	model := &huma.ErrorModel{Detail: err.Error()}
+	header := http.Header{}
+	var invalid *store.Invalid
+	var conflict *store.Conflict
+	var transition *lifecycle.TransitionError
+	var limited *fleet.Limited
+	var column *ent.ValidationError
+	switch {
+	case errors.As(err, &invalid):
+		model.Status, model.Detail = http.StatusUnprocessableEntity, "validation failed"
+		for _, f := range invalid.Fields {
+			model.Errors = append(model.Errors, &huma.ErrorDetail{Message: f.Message, Location: f.Location, Value: f.Value})
+		}
+	case errors.As(err, &conflict):
+		model.Status = http.StatusConflict
+		if conflict.Field != "" {
+			model.Errors = []*huma.ErrorDetail{{Message: conflict.Message, Location: conflict.Field}}
+		}
+	case errors.As(err, &transition):
+		model.Status = http.StatusConflict
+		model.Errors = []*huma.ErrorDetail{{Message: err.Error(), Location: "body.state", Value: transition.To}}
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, content.ErrNotFound):
+		model.Status, model.Detail = http.StatusNotFound, "there is no such thing here"
+	case errors.Is(err, store.ErrUnauthorized):
+		model.Status, model.Detail = http.StatusUnauthorized, "a valid token is needed"
+		header.Set("WWW-Authenticate", `Bearer realm="PureBoot"`)
+	case errors.Is(err, store.ErrJoinToken):
+		model.Status = http.StatusUnauthorized
+		header.Set("WWW-Authenticate", `Bearer realm="PureBoot"`)
+	case errors.Is(err, store.ErrJoinTokenUsed), errors.Is(err, store.ErrJoinTokenExpired):
+		model.Status = http.StatusConflict
+	case errors.Is(err, store.ErrForbidden):
+		model.Status, model.Detail = http.StatusForbidden, strings.ReplaceAll(err.Error(), "\n", ": ")
+	case errors.Is(err, store.ErrVersion):
+		model.Status, model.Detail = http.StatusPreconditionFailed, "it has changed since it was read: read it again"
+	case errors.Is(err, content.ErrPath):
+		model.Status = http.StatusBadRequest
+	case errors.Is(err, content.ErrDigest):
+		model.Status = http.StatusUnprocessableEntity
+		model.Errors = []*huma.ErrorDetail{{Message: "not the digest of the bytes received", Location: "header.Repr-Digest"}}
+	case errors.Is(err, content.ErrCursor):
+		model.Status, model.Detail = http.StatusUnprocessableEntity, "validation failed"
+		model.Errors = []*huma.ErrorDetail{{Message: "not a cursor of this list, or of an earlier life of it", Location: "query.cursor"}}
+	case errors.Is(err, store.ErrNoSpace):
+		model.Status, model.Detail = http.StatusInsufficientStorage, "central's disk is full; nothing was stored"
+		a.Log.Error("disk full", "err", err, "request", requestID(ctx))
+	case errors.As(err, &limited):
+		model.Status = http.StatusTooManyRequests
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(limited.RetryAfter.Seconds()))))
+	case errors.As(err, &column):
+		model.Status, model.Detail = http.StatusUnprocessableEntity, "validation failed"
+		model.Errors = []*huma.ErrorDetail{{Message: "not a value that can be kept: too long, or not one of the choices", Location: "body." + column.Name}}
+	case ctx.Err() != nil:
+		model.Status, model.Detail = http.StatusServiceUnavailable, "the request was given up"
+		header.Set("Retry-After", "1")
+	default:
+		model.Status, model.Detail = http.StatusInternalServerError, "central failed; its log says more under request "+requestID(ctx)
+		a.Log.Error("request failed", "err", err, "request", requestID(ctx))
+	}
+	model.Title = http.StatusText(model.Status)
+	if len(header) > 0 {
+		return huma.ErrorWithHeaders(model, header)
+	}
+	return model
+}
+
+// writeError answers a request outside of huma with an error.
+func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	err = a.problem(r.Context(), err)
+	if with, ok := errors.AsType[huma.HeadersError](err); ok {
+		for name, values := range with.GetHeaders() {
+			w.Header()[name] = values
+		}
+	}
+	model, _ := errors.AsType[*huma.ErrorModel](err)
+	writeProblem(w, wire.Problem{Status: model.Status, Detail: model.Detail, Errors: fields(model.Errors)})
+}
+
+func fields(details []*huma.ErrorDetail) []wire.ProblemField {
+	var f []wire.ProblemField
+	for _, d := range details {
+		f = append(f, wire.ProblemField{Message: d.Message, Location: d.Location, Value: d.Value})
+	}
+	return f
+}
+
+// writeProblem answers with a problem; its title is that of the status.
+func writeProblem(w http.ResponseWriter, p wire.Problem) {
+	p.Title = http.StatusText(p.Status)
+	body, err := json.Marshal(p)
+	if err != nil { // of a value in Errors, all of which came out of JSON
+		body = []byte(`{}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", wire.MediaTypeProblem)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // a client that is gone needs no answer
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"net"
+	"net/http"
+	"path"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// headerRequestID names a request, in the requests of those who have a name for it and in every answer.
+const headerRequestID = "X-Request-Id"
+
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// shell is what every request passes first and every answer last.
+func (a *api) shell() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(headerRequestID)
+		if !goodRequestID.MatchString(id) {
+			id = rand.Text()
+		}
+		w.Header().Set(headerRequestID, id)
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		answer := &recorder{ResponseWriter: w}
+		began := time.Now()
+		who := "-"
+		defer func() {
+			if failed := recover(); failed != nil {
+				a.afterPanic(answer, r, failed)
+			}
+			a.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
+				"took", time.Since(began), "who", who, "from", address(r), "request", id)
+		}()
+		who = a.serve(answer, r)
+	})
+}
+
+// serve answers a request and returns who asked.
+func (a *api) serve(w *recorder, r *http.Request) string {
+	if !cleanPath(r) {
+		writeProblem(w, wire.Problem{Status: http.StatusBadRequest, Detail: "the path holds an empty, . or .. element, an encoded slash or a control character"})
+		return "-"
+	}
+	h, pattern := a.mux.Handler(r)
+	if pattern == "" {
+		a.noRoute(w, r, h)
+		return "-"
+	}
+	p, err := a.guard(r, a.access[pattern])
+	if err != nil {
+		a.writeError(w, r, err)
+		return p.Name
+	}
+	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	return p.Name
+}
+
+// cleanPath says whether a path is its own shortest form, so that what is matched, logged and opened is the same.
+func cleanPath(r *http.Request) bool {
+	p, escaped := r.URL.Path, strings.ToLower(r.URL.EscapedPath())
+	return strings.HasPrefix(p, "/") &&
+		(path.Clean(p) == p || path.Clean(p)+"/" == p) &&
+		!strings.Contains(escaped, "%2f") && !strings.Contains(p, `\`) && !strings.ContainsFunc(p, unicode.IsControl)
+}
+
+// noRoute answers what no route is for. The ServeMux's own handler knows whether another method would be.
+func (a *api) noRoute(w http.ResponseWriter, r *http.Request, h http.Handler) {
+	probe := &silent{header: http.Header{}}
+	h.ServeHTTP(probe, r)
+	p := wire.Problem{Status: http.StatusNotFound, Detail: "there is nothing at this path"}
+	if allow := probe.header.Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		p = wire.Problem{Status: http.StatusMethodNotAllowed, Detail: "this path takes " + allow}
+	}
+	writeProblem(w, p)
+}
+
+// afterPanic answers 500 if nothing has been answered yet; else it cuts the connection, so that the client does not
+// take what it has for all there is.
+func (a *api) afterPanic(w *recorder, r *http.Request, failed any) {
+	if failed == http.ErrAbortHandler {
+		panic(failed)
+	}
+	a.Log.Error("panic", "err", failed, "method", r.Method, "path", r.URL.Path, "request", requestID(r.Context()),
+		"stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	clear(w.Header())
+	w.Header().Set(headerRequestID, requestID(r.Context()))
+	writeProblem(w, wire.Problem{
+		Status: http.StatusInternalServerError, Detail: "central failed; its log says more under request " + requestID(r.Context()),
+	})
+}
+
+// address returns where a request comes from, without the port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// recorder notes what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if status >= 200 && w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// silent takes an answer that nobody shall see.
+type silent struct{ header http.Header }
+
+func (s *silent) Header() http.Header         { return s.header }
+func (s *silent) Write(p []byte) (int, error) { return len(p), nil }
+func (s *silent) WriteHeader(int)             {}
