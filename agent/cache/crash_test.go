@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -111,7 +112,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 		child.Process.Kill()
 		child.Wait()
-		checkAfterCrash(t, dir, reported)
+		checkAfterCrash(t, dir, reported, round)
 		if t.Failed() {
 			return
 		}
@@ -121,7 +122,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-func checkAfterCrash(t *testing.T, dir string, reported map[int]int) {
+func checkAfterCrash(t *testing.T, dir string, reported map[int]int, round int) {
 	t.Helper()
 	s := openStore(t, Options{Dir: dir})
 	defer s.Close()
@@ -146,26 +147,21 @@ func checkAfterCrash(t *testing.T, dir string, reported map[int]int) {
 			if err != nil || got.SHA256 != obj.SHA256 || got.Size != obj.Size {
 				t.Errorf("%s has %d bytes that are not its own, %v", name, got.Size, err)
 			}
-			if wanted && !isCrashVersion(key, last, obj) {
+			if wanted && !isCrashVersion(obj, key, last, round) {
 				t.Errorf("%s is older than version %d, which had been published", name, last)
 			}
 		}
 	}
 }
 
-// isCrashVersion reports whether obj is version last of key or one of the few after it, the
-// report of which the kill may have cut off.
-func isCrashVersion(key, last int, obj Object) bool {
-	for version := last; version < last+3; version++ {
-		if crashOrigin(key, version).obj.SHA256 == obj.SHA256 {
-			return true
-		}
+// isCrashVersion reports whether obj is version last of key or a later one whose report the kill cut
+// off: in each round that can only be the one after the last reported.
+func isCrashVersion(obj Object, key, last, round int) bool {
+	versions := []int{last, last + 1}
+	for r := last/100_000 + 1; r <= round; r++ {
+		versions = append(versions, r*100_000)
 	}
-	first := (last/100_000 + 1) * 100_000 // of the next round, if that is where it was killed
-	for version := first; version < first+3; version++ {
-		if crashOrigin(key, version).obj.SHA256 == obj.SHA256 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(versions, func(version int) bool {
+		return crashOrigin(key, version).obj.SHA256 == obj.SHA256
+	})
 }

@@ -9,16 +9,12 @@ import (
 	"iter"
 	"log/slog"
 	"math"
-	"os"
 	"sync"
 	"time"
 )
 
 // Pinned is the rank of what is never evicted.
 const Pinned = math.MaxInt
-
-// noteUse is how far a record's idea of an object's last use may lag behind while the store runs.
-const noteUse = time.Hour
 
 // Options of a Store. A zero field means the default its comment states.
 type Options struct {
@@ -118,115 +114,6 @@ func (s *Store) Close() error {
 		s.note(e, time.Second)
 	}
 	return s.folder.close()
-}
-
-// Get returns a reader of key if exactly this version of it is here, whole. It never waits for
-// anything but the disk.
-func (s *Store) Get(key Key, digest Digest) (*Reader, bool) {
-	r, err := s.lookup(key, digest)
-	if r == nil || err != nil {
-		return nil, false
-	}
-	return s.fetched(r), true
-}
-
-// lookup finds a whole object in memory or on disk: nil if it is not here, an error if it
-// is but the disk will not give it.
-func (s *Store) lookup(key Key, digest Digest) (*Reader, error) {
-	r := &Reader{store: s, ctx: context.Background(), key: key}
-	if o := s.hot.get(key, digest); o != nil {
-		s.use(o.entry)
-		r.tier, r.obj, r.memory = TierHot, o.entry.obj, o.data
-		return r, nil
-	}
-	e, file, err := s.openObject(key, digest)
-	if e == nil || err != nil {
-		return nil, err
-	}
-	s.use(e)
-	r.tier, r.obj, r.file, r.entry = TierDisk, e.obj, file, e
-	if s.hot.takes(e.obj.Size) && e.loading.CompareAndSwap(false, true) {
-		defer e.loading.Store(false)
-		return s.warm(r)
-	}
-	return r, nil
-}
-
-// openObject opens a published file. A file that is missing or of the wrong size is given up: it is
-// fetched again.
-func (s *Store) openObject(key Key, digest Digest) (*entry, *os.File, error) {
-	s.mu.RLock()
-	e := s.entries[key]
-	if s.closed || e == nil || e.obj.SHA256 != digest {
-		s.mu.RUnlock()
-		return nil, nil, nil
-	}
-	file, err := s.folder.root.Open(e.path)
-	s.mu.RUnlock()
-	var info os.FileInfo
-	if err == nil {
-		if info, err = file.Stat(); err == nil && info.Size() == e.obj.Size {
-			return e, file, nil
-		}
-		file.Close()
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		s.count.corruptions.Add(1)
-		s.log.Warn("published file is damaged, dropping it", "key", key, "err", err)
-		s.lose(e)
-		return nil, nil, nil
-	}
-	s.diskError("open object", key, err)
-	return nil, nil, err
-}
-
-// warm brings r's object into memory at its first hit on disk, not when it is published: most of what
-// is prefetched is never asked for twice. Since all of it is read, it is verified too.
-func (s *Store) warm(r *Reader) (*Reader, error) {
-	data := make([]byte, r.obj.Size)
-	if _, err := r.file.ReadAt(data, 0); err != nil {
-		r.file.Close()
-		s.diskError("read object", r.key, err)
-		s.lose(r.entry)
-		return nil, err
-	}
-	if !r.obj.is(data) {
-		r.file.Close()
-		s.count.corruptions.Add(1)
-		s.log.Warn("published file is damaged, dropping it", "key", r.key)
-		s.lose(r.entry)
-		return nil, nil
-	}
-	s.hot.put(r.entry, data)
-	return r, nil
-}
-
-// use makes e the most recently used.
-func (s *Store) use(e *entry) {
-	e.used.Store(time.Now().UnixNano())
-	s.note(e, noteUse)
-}
-
-// note tells e's record of its last use if the record is more than lag behind.
-func (s *Store) note(e *entry, lag time.Duration) {
-	used, noted := e.used.Load(), e.noted.Load()
-	if used-noted <= int64(lag) || !e.noted.CompareAndSwap(noted, used) {
-		return
-	}
-	if err := s.folder.touched(e.record, time.Unix(0, used)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.diskError("note last use", e.key, err)
-	}
-}
-
-// lose unpublishes an entry that turned out to be no good, unless it is gone already.
-func (s *Store) lose(e *entry) {
-	var freed closers
-	defer freed.close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed && !e.gone.Load() {
-		s.unpublish(e, &freed)
-	}
 }
 
 // Current returns the identity of key's published version, whichever that is. Get with its digest
