@@ -57,6 +57,8 @@ type DeviceGroup struct {
 	AgentStatus *devicegroup.AgentStatus `json:"agent_status,omitempty"`
 	// AgentLastSeen holds the value of the "agent_last_seen" field.
 	AgentLastSeen *time.Time `json:"agent_last_seen,omitempty"`
+	// Node counter when a node was last deleted here or moved away: no row is left to say so
+	NodesLeftEpoch int64 `json:"nodes_left_epoch,omitempty"`
 	// AutonomyLevel holds the value of the "autonomy_level" field.
 	AutonomyLevel *devicegroup.AutonomyLevel `json:"autonomy_level,omitempty"`
 	// ConflictResolution holds the value of the "conflict_resolution" field.
@@ -188,7 +190,7 @@ func (*DeviceGroup) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case devicegroup.FieldIsSite, devicegroup.FieldAutoProvision:
 			values[i] = new(sql.NullBool)
-		case devicegroup.FieldDepth, devicegroup.FieldVersion, devicegroup.FieldCacheMaxSizeGB, devicegroup.FieldCacheRetentionDays, devicegroup.FieldSyncMaxMBPerS, devicegroup.FieldHeartbeatSeconds:
+		case devicegroup.FieldDepth, devicegroup.FieldVersion, devicegroup.FieldNodesLeftEpoch, devicegroup.FieldCacheMaxSizeGB, devicegroup.FieldCacheRetentionDays, devicegroup.FieldSyncMaxMBPerS, devicegroup.FieldHeartbeatSeconds:
 			values[i] = new(sql.NullInt64)
 		case devicegroup.FieldName, devicegroup.FieldDescription, devicegroup.FieldPath, devicegroup.FieldAgentURL, devicegroup.FieldAgentTokenID, devicegroup.FieldAgentTokenHash, devicegroup.FieldAgentStatus, devicegroup.FieldAutonomyLevel, devicegroup.FieldConflictResolution, devicegroup.FieldCachePolicy, devicegroup.FieldDiscoveryMethod, devicegroup.FieldMigrationPolicy, devicegroup.FieldSyncSchedule:
 			values[i] = new(sql.NullString)
@@ -335,6 +337,12 @@ func (_m *DeviceGroup) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.AgentLastSeen = new(time.Time)
 				*_m.AgentLastSeen = value.Time
+			}
+		case devicegroup.FieldNodesLeftEpoch:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field nodes_left_epoch", values[i])
+			} else if value.Valid {
+				_m.NodesLeftEpoch = value.Int64
 			}
 		case devicegroup.FieldAutonomyLevel:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -561,6 +569,9 @@ func (_m *DeviceGroup) String() string {
 		builder.WriteString("agent_last_seen=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
+	builder.WriteString(", ")
+	builder.WriteString("nodes_left_epoch=")
+	builder.WriteString(fmt.Sprintf("%v", _m.NodesLeftEpoch))
 	builder.WriteString(", ")
 	if v := _m.AutonomyLevel; v != nil {
 		builder.WriteString("autonomy_level=")

@@ -256,6 +256,20 @@ func (_c *DeviceGroupCreate) SetNillableAgentLastSeen(v *time.Time) *DeviceGroup
 	return _c
 }
 
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (_c *DeviceGroupCreate) SetNodesLeftEpoch(v int64) *DeviceGroupCreate {
+	_c.mutation.SetNodesLeftEpoch(v)
+	return _c
+}
+
+// SetNillableNodesLeftEpoch sets the "nodes_left_epoch" field if the given value is not nil.
+func (_c *DeviceGroupCreate) SetNillableNodesLeftEpoch(v *int64) *DeviceGroupCreate {
+	if v != nil {
+		_c.SetNodesLeftEpoch(*v)
+	}
+	return _c
+}
+
 // SetAutonomyLevel sets the "autonomy_level" field.
 func (_c *DeviceGroupCreate) SetAutonomyLevel(v devicegroup.AutonomyLevel) *DeviceGroupCreate {
 	_c.mutation.SetAutonomyLevel(v)
@@ -574,6 +588,10 @@ func (_c *DeviceGroupCreate) defaults() {
 		v := devicegroup.DefaultVersion
 		_c.mutation.SetVersion(v)
 	}
+	if _, ok := _c.mutation.NodesLeftEpoch(); !ok {
+		v := devicegroup.DefaultNodesLeftEpoch
+		_c.mutation.SetNodesLeftEpoch(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		v := devicegroup.DefaultID()
 		_c.mutation.SetID(v)
@@ -643,6 +661,9 @@ func (_c *DeviceGroupCreate) check() error {
 		if err := devicegroup.AgentStatusValidator(v); err != nil {
 			return &ValidationError{Name: "agent_status", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_status": %w`, err)}
 		}
+	}
+	if _, ok := _c.mutation.NodesLeftEpoch(); !ok {
+		return &ValidationError{Name: "nodes_left_epoch", err: errors.New(`ent: missing required field "DeviceGroup.nodes_left_epoch"`)}
 	}
 	if v, ok := _c.mutation.AutonomyLevel(); ok {
 		if err := devicegroup.AutonomyLevelValidator(v); err != nil {
@@ -793,6 +814,10 @@ func (_c *DeviceGroupCreate) createSpec() (*DeviceGroup, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.AgentLastSeen(); ok {
 		_spec.SetField(devicegroup.FieldAgentLastSeen, field.TypeTime, value)
 		_node.AgentLastSeen = &value
+	}
+	if value, ok := _c.mutation.NodesLeftEpoch(); ok {
+		_spec.SetField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
+		_node.NodesLeftEpoch = value
 	}
 	if value, ok := _c.mutation.AutonomyLevel(); ok {
 		_spec.SetField(devicegroup.FieldAutonomyLevel, field.TypeEnum, value)
@@ -1263,6 +1288,24 @@ func (u *DeviceGroupUpsert) UpdateAgentLastSeen() *DeviceGroupUpsert {
 // ClearAgentLastSeen clears the value of the "agent_last_seen" field.
 func (u *DeviceGroupUpsert) ClearAgentLastSeen() *DeviceGroupUpsert {
 	u.SetNull(devicegroup.FieldAgentLastSeen)
+	return u
+}
+
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (u *DeviceGroupUpsert) SetNodesLeftEpoch(v int64) *DeviceGroupUpsert {
+	u.Set(devicegroup.FieldNodesLeftEpoch, v)
+	return u
+}
+
+// UpdateNodesLeftEpoch sets the "nodes_left_epoch" field to the value that was provided on create.
+func (u *DeviceGroupUpsert) UpdateNodesLeftEpoch() *DeviceGroupUpsert {
+	u.SetExcluded(devicegroup.FieldNodesLeftEpoch)
+	return u
+}
+
+// AddNodesLeftEpoch adds v to the "nodes_left_epoch" field.
+func (u *DeviceGroupUpsert) AddNodesLeftEpoch(v int64) *DeviceGroupUpsert {
+	u.Add(devicegroup.FieldNodesLeftEpoch, v)
 	return u
 }
 
@@ -1858,6 +1901,27 @@ func (u *DeviceGroupUpsertOne) UpdateAgentLastSeen() *DeviceGroupUpsertOne {
 func (u *DeviceGroupUpsertOne) ClearAgentLastSeen() *DeviceGroupUpsertOne {
 	return u.Update(func(s *DeviceGroupUpsert) {
 		s.ClearAgentLastSeen()
+	})
+}
+
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (u *DeviceGroupUpsertOne) SetNodesLeftEpoch(v int64) *DeviceGroupUpsertOne {
+	return u.Update(func(s *DeviceGroupUpsert) {
+		s.SetNodesLeftEpoch(v)
+	})
+}
+
+// AddNodesLeftEpoch adds v to the "nodes_left_epoch" field.
+func (u *DeviceGroupUpsertOne) AddNodesLeftEpoch(v int64) *DeviceGroupUpsertOne {
+	return u.Update(func(s *DeviceGroupUpsert) {
+		s.AddNodesLeftEpoch(v)
+	})
+}
+
+// UpdateNodesLeftEpoch sets the "nodes_left_epoch" field to the value that was provided on create.
+func (u *DeviceGroupUpsertOne) UpdateNodesLeftEpoch() *DeviceGroupUpsertOne {
+	return u.Update(func(s *DeviceGroupUpsert) {
+		s.UpdateNodesLeftEpoch()
 	})
 }
 
@@ -2660,6 +2724,27 @@ func (u *DeviceGroupUpsertBulk) UpdateAgentLastSeen() *DeviceGroupUpsertBulk {
 func (u *DeviceGroupUpsertBulk) ClearAgentLastSeen() *DeviceGroupUpsertBulk {
 	return u.Update(func(s *DeviceGroupUpsert) {
 		s.ClearAgentLastSeen()
+	})
+}
+
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (u *DeviceGroupUpsertBulk) SetNodesLeftEpoch(v int64) *DeviceGroupUpsertBulk {
+	return u.Update(func(s *DeviceGroupUpsert) {
+		s.SetNodesLeftEpoch(v)
+	})
+}
+
+// AddNodesLeftEpoch adds v to the "nodes_left_epoch" field.
+func (u *DeviceGroupUpsertBulk) AddNodesLeftEpoch(v int64) *DeviceGroupUpsertBulk {
+	return u.Update(func(s *DeviceGroupUpsert) {
+		s.AddNodesLeftEpoch(v)
+	})
+}
+
+// UpdateNodesLeftEpoch sets the "nodes_left_epoch" field to the value that was provided on create.
+func (u *DeviceGroupUpsertBulk) UpdateNodesLeftEpoch() *DeviceGroupUpsertBulk {
+	return u.Update(func(s *DeviceGroupUpsert) {
+		s.UpdateNodesLeftEpoch()
 	})
 }
 

@@ -311,6 +311,27 @@ func (_u *DeviceGroupUpdate) ClearAgentLastSeen() *DeviceGroupUpdate {
 	return _u
 }
 
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (_u *DeviceGroupUpdate) SetNodesLeftEpoch(v int64) *DeviceGroupUpdate {
+	_u.mutation.ResetNodesLeftEpoch()
+	_u.mutation.SetNodesLeftEpoch(v)
+	return _u
+}
+
+// SetNillableNodesLeftEpoch sets the "nodes_left_epoch" field if the given value is not nil.
+func (_u *DeviceGroupUpdate) SetNillableNodesLeftEpoch(v *int64) *DeviceGroupUpdate {
+	if v != nil {
+		_u.SetNodesLeftEpoch(*v)
+	}
+	return _u
+}
+
+// AddNodesLeftEpoch adds value to the "nodes_left_epoch" field.
+func (_u *DeviceGroupUpdate) AddNodesLeftEpoch(v int64) *DeviceGroupUpdate {
+	_u.mutation.AddNodesLeftEpoch(v)
+	return _u
+}
+
 // SetAutonomyLevel sets the "autonomy_level" field.
 func (_u *DeviceGroupUpdate) SetAutonomyLevel(v devicegroup.AutonomyLevel) *DeviceGroupUpdate {
 	_u.mutation.SetAutonomyLevel(v)
@@ -978,6 +999,12 @@ func (_u *DeviceGroupUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	if _u.mutation.AgentLastSeenCleared() {
 		_spec.ClearField(devicegroup.FieldAgentLastSeen, field.TypeTime)
 	}
+	if value, ok := _u.mutation.NodesLeftEpoch(); ok {
+		_spec.SetField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedNodesLeftEpoch(); ok {
+		_spec.AddField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
+	}
 	if value, ok := _u.mutation.AutonomyLevel(); ok {
 		_spec.SetField(devicegroup.FieldAutonomyLevel, field.TypeEnum, value)
 	}
@@ -1629,6 +1656,27 @@ func (_u *DeviceGroupUpdateOne) SetNillableAgentLastSeen(v *time.Time) *DeviceGr
 // ClearAgentLastSeen clears the value of the "agent_last_seen" field.
 func (_u *DeviceGroupUpdateOne) ClearAgentLastSeen() *DeviceGroupUpdateOne {
 	_u.mutation.ClearAgentLastSeen()
+	return _u
+}
+
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (_u *DeviceGroupUpdateOne) SetNodesLeftEpoch(v int64) *DeviceGroupUpdateOne {
+	_u.mutation.ResetNodesLeftEpoch()
+	_u.mutation.SetNodesLeftEpoch(v)
+	return _u
+}
+
+// SetNillableNodesLeftEpoch sets the "nodes_left_epoch" field if the given value is not nil.
+func (_u *DeviceGroupUpdateOne) SetNillableNodesLeftEpoch(v *int64) *DeviceGroupUpdateOne {
+	if v != nil {
+		_u.SetNodesLeftEpoch(*v)
+	}
+	return _u
+}
+
+// AddNodesLeftEpoch adds value to the "nodes_left_epoch" field.
+func (_u *DeviceGroupUpdateOne) AddNodesLeftEpoch(v int64) *DeviceGroupUpdateOne {
+	_u.mutation.AddNodesLeftEpoch(v)
 	return _u
 }
 
@@ -2328,6 +2376,12 @@ func (_u *DeviceGroupUpdateOne) sqlSave(ctx context.Context) (_node *DeviceGroup
 	}
 	if _u.mutation.AgentLastSeenCleared() {
 		_spec.ClearField(devicegroup.FieldAgentLastSeen, field.TypeTime)
+	}
+	if value, ok := _u.mutation.NodesLeftEpoch(); ok {
+		_spec.SetField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedNodesLeftEpoch(); ok {
+		_spec.AddField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.AutonomyLevel(); ok {
 		_spec.SetField(devicegroup.FieldAutonomyLevel, field.TypeEnum, value)

@@ -4909,6 +4909,8 @@ type DeviceGroupMutation struct {
 	agent_token_expires_at  *time.Time
 	agent_status            *devicegroup.AgentStatus
 	agent_last_seen         *time.Time
+	nodes_left_epoch        *int64
+	addnodes_left_epoch     *int64
 	autonomy_level          *devicegroup.AutonomyLevel
 	conflict_resolution     *devicegroup.ConflictResolution
 	cache_policy            *devicegroup.CachePolicy
@@ -5857,6 +5859,62 @@ func (m *DeviceGroupMutation) AgentLastSeenCleared() bool {
 func (m *DeviceGroupMutation) ResetAgentLastSeen() {
 	m.agent_last_seen = nil
 	delete(m.clearedFields, devicegroup.FieldAgentLastSeen)
+}
+
+// SetNodesLeftEpoch sets the "nodes_left_epoch" field.
+func (m *DeviceGroupMutation) SetNodesLeftEpoch(i int64) {
+	m.nodes_left_epoch = &i
+	m.addnodes_left_epoch = nil
+}
+
+// NodesLeftEpoch returns the value of the "nodes_left_epoch" field in the mutation.
+func (m *DeviceGroupMutation) NodesLeftEpoch() (r int64, exists bool) {
+	v := m.nodes_left_epoch
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNodesLeftEpoch returns the old "nodes_left_epoch" field's value of the DeviceGroup entity.
+// If the DeviceGroup object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *DeviceGroupMutation) OldNodesLeftEpoch(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNodesLeftEpoch is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNodesLeftEpoch requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNodesLeftEpoch: %w", err)
+	}
+	return oldValue.NodesLeftEpoch, nil
+}
+
+// AddNodesLeftEpoch adds i to the "nodes_left_epoch" field.
+func (m *DeviceGroupMutation) AddNodesLeftEpoch(i int64) {
+	if m.addnodes_left_epoch != nil {
+		*m.addnodes_left_epoch += i
+	} else {
+		m.addnodes_left_epoch = &i
+	}
+}
+
+// AddedNodesLeftEpoch returns the value that was added to the "nodes_left_epoch" field in this mutation.
+func (m *DeviceGroupMutation) AddedNodesLeftEpoch() (r int64, exists bool) {
+	v := m.addnodes_left_epoch
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetNodesLeftEpoch resets all changes to the "nodes_left_epoch" field.
+func (m *DeviceGroupMutation) ResetNodesLeftEpoch() {
+	m.nodes_left_epoch = nil
+	m.addnodes_left_epoch = nil
 }
 
 // SetAutonomyLevel sets the "autonomy_level" field.
@@ -6890,7 +6948,7 @@ func (m *DeviceGroupMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *DeviceGroupMutation) Fields() []string {
-	fields := make([]string, 0, 30)
+	fields := make([]string, 0, 31)
 	if m.created_at != nil {
 		fields = append(fields, devicegroup.FieldCreatedAt)
 	}
@@ -6944,6 +7002,9 @@ func (m *DeviceGroupMutation) Fields() []string {
 	}
 	if m.agent_last_seen != nil {
 		fields = append(fields, devicegroup.FieldAgentLastSeen)
+	}
+	if m.nodes_left_epoch != nil {
+		fields = append(fields, devicegroup.FieldNodesLeftEpoch)
 	}
 	if m.autonomy_level != nil {
 		fields = append(fields, devicegroup.FieldAutonomyLevel)
@@ -7025,6 +7086,8 @@ func (m *DeviceGroupMutation) Field(name string) (ent.Value, bool) {
 		return m.AgentStatus()
 	case devicegroup.FieldAgentLastSeen:
 		return m.AgentLastSeen()
+	case devicegroup.FieldNodesLeftEpoch:
+		return m.NodesLeftEpoch()
 	case devicegroup.FieldAutonomyLevel:
 		return m.AutonomyLevel()
 	case devicegroup.FieldConflictResolution:
@@ -7094,6 +7157,8 @@ func (m *DeviceGroupMutation) OldField(ctx context.Context, name string) (ent.Va
 		return m.OldAgentStatus(ctx)
 	case devicegroup.FieldAgentLastSeen:
 		return m.OldAgentLastSeen(ctx)
+	case devicegroup.FieldNodesLeftEpoch:
+		return m.OldNodesLeftEpoch(ctx)
 	case devicegroup.FieldAutonomyLevel:
 		return m.OldAutonomyLevel(ctx)
 	case devicegroup.FieldConflictResolution:
@@ -7253,6 +7318,13 @@ func (m *DeviceGroupMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetAgentLastSeen(v)
 		return nil
+	case devicegroup.FieldNodesLeftEpoch:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNodesLeftEpoch(v)
+		return nil
 	case devicegroup.FieldAutonomyLevel:
 		v, ok := value.(devicegroup.AutonomyLevel)
 		if !ok {
@@ -7351,6 +7423,9 @@ func (m *DeviceGroupMutation) AddedFields() []string {
 	if m.addversion != nil {
 		fields = append(fields, devicegroup.FieldVersion)
 	}
+	if m.addnodes_left_epoch != nil {
+		fields = append(fields, devicegroup.FieldNodesLeftEpoch)
+	}
 	if m.addcache_max_size_gb != nil {
 		fields = append(fields, devicegroup.FieldCacheMaxSizeGB)
 	}
@@ -7375,6 +7450,8 @@ func (m *DeviceGroupMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedDepth()
 	case devicegroup.FieldVersion:
 		return m.AddedVersion()
+	case devicegroup.FieldNodesLeftEpoch:
+		return m.AddedNodesLeftEpoch()
 	case devicegroup.FieldCacheMaxSizeGB:
 		return m.AddedCacheMaxSizeGB()
 	case devicegroup.FieldCacheRetentionDays:
@@ -7405,6 +7482,13 @@ func (m *DeviceGroupMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddVersion(v)
+		return nil
+	case devicegroup.FieldNodesLeftEpoch:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddNodesLeftEpoch(v)
 		return nil
 	case devicegroup.FieldCacheMaxSizeGB:
 		v, ok := value.(int)
@@ -7643,6 +7727,9 @@ func (m *DeviceGroupMutation) ResetField(name string) error {
 		return nil
 	case devicegroup.FieldAgentLastSeen:
 		m.ResetAgentLastSeen()
+		return nil
+	case devicegroup.FieldNodesLeftEpoch:
+		m.ResetNodesLeftEpoch()
 		return nil
 	case devicegroup.FieldAutonomyLevel:
 		m.ResetAutonomyLevel()

@@ -308,24 +308,28 @@ func init() {
 	devicegroupDescAgentTokenHash := devicegroupFields[13].Descriptor()
 	// devicegroup.AgentTokenHashValidator is a validator for the "agent_token_hash" field. It is called by the builders before save.
 	devicegroup.AgentTokenHashValidator = devicegroupDescAgentTokenHash.Validators[0].(func(string) error)
+	// devicegroupDescNodesLeftEpoch is the schema descriptor for nodes_left_epoch field.
+	devicegroupDescNodesLeftEpoch := devicegroupFields[17].Descriptor()
+	// devicegroup.DefaultNodesLeftEpoch holds the default value on creation for the nodes_left_epoch field.
+	devicegroup.DefaultNodesLeftEpoch = devicegroupDescNodesLeftEpoch.Default.(int64)
 	// devicegroupDescCacheMaxSizeGB is the schema descriptor for cache_max_size_gb field.
-	devicegroupDescCacheMaxSizeGB := devicegroupFields[21].Descriptor()
+	devicegroupDescCacheMaxSizeGB := devicegroupFields[22].Descriptor()
 	// devicegroup.CacheMaxSizeGBValidator is a validator for the "cache_max_size_gb" field. It is called by the builders before save.
 	devicegroup.CacheMaxSizeGBValidator = devicegroupDescCacheMaxSizeGB.Validators[0].(func(int) error)
 	// devicegroupDescCacheRetentionDays is the schema descriptor for cache_retention_days field.
-	devicegroupDescCacheRetentionDays := devicegroupFields[22].Descriptor()
+	devicegroupDescCacheRetentionDays := devicegroupFields[23].Descriptor()
 	// devicegroup.CacheRetentionDaysValidator is a validator for the "cache_retention_days" field. It is called by the builders before save.
 	devicegroup.CacheRetentionDaysValidator = devicegroupDescCacheRetentionDays.Validators[0].(func(int) error)
 	// devicegroupDescSyncSchedule is the schema descriptor for sync_schedule field.
-	devicegroupDescSyncSchedule := devicegroupFields[26].Descriptor()
+	devicegroupDescSyncSchedule := devicegroupFields[27].Descriptor()
 	// devicegroup.SyncScheduleValidator is a validator for the "sync_schedule" field. It is called by the builders before save.
 	devicegroup.SyncScheduleValidator = devicegroupDescSyncSchedule.Validators[0].(func(string) error)
 	// devicegroupDescSyncMaxMBPerS is the schema descriptor for sync_max_mb_per_s field.
-	devicegroupDescSyncMaxMBPerS := devicegroupFields[27].Descriptor()
+	devicegroupDescSyncMaxMBPerS := devicegroupFields[28].Descriptor()
 	// devicegroup.SyncMaxMBPerSValidator is a validator for the "sync_max_mb_per_s" field. It is called by the builders before save.
 	devicegroup.SyncMaxMBPerSValidator = devicegroupDescSyncMaxMBPerS.Validators[0].(func(int) error)
 	// devicegroupDescHeartbeatSeconds is the schema descriptor for heartbeat_seconds field.
-	devicegroupDescHeartbeatSeconds := devicegroupFields[28].Descriptor()
+	devicegroupDescHeartbeatSeconds := devicegroupFields[29].Descriptor()
 	// devicegroup.HeartbeatSecondsValidator is a validator for the "heartbeat_seconds" field. It is called by the builders before save.
 	devicegroup.HeartbeatSecondsValidator = devicegroupDescHeartbeatSeconds.Validators[0].(func(int) error)
 	// devicegroupDescID is the schema descriptor for id field.

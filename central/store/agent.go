@@ -192,6 +192,14 @@ func changes(ctx context.Context, tx *ent.Tx, site uuid.UUID, since wire.Epoch) 
 		a.AllNodes = true
 		return a, nil
 	}
+	home, err := tx.DeviceGroup.Get(ctx, site)
+	if err != nil {
+		return a, missing(err)
+	}
+	if home.NodesLeftEpoch > since.N {
+		a.AllNodes = true
+		return a, nil
+	}
 	ids, err := tx.Node.Query().Where(node.HomeSiteID(site), node.EpochGT(since.N)).
 		Order(ent.Asc(node.FieldEpoch)).Limit(maxChanged + 1).IDs(ctx)
 	if err != nil {

@@ -213,6 +213,11 @@ func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersio
 				return err
 			}
 		}
+		if text(old.HomeSiteID) != text(spec.HomeSiteID) {
+			if err := left(ctx, tx, old.HomeSiteID); err != nil {
+				return err
+			}
+		}
 		if changed, err = reload(ctx, tx, id); err != nil {
 			return err
 		}
@@ -247,8 +252,30 @@ func (s *Store) DeleteNode(ctx context.Context, by Actor, id uuid.UUID) error {
 		if err := tx.Node.DeleteOneID(id).Exec(ctx); err != nil {
 			return fmt.Errorf("delete node: %w", err)
 		}
+		if err := left(ctx, tx, row.HomeSiteID); err != nil {
+			return err
+		}
 		return auditAdmin(ctx, tx, by, Act{Action: "node.delete", Subject: "node/" + id.String(), Before: nodeRecord(row)})
 	})
+}
+
+// left lets the agent of a site, if it is one, know that a node is no longer there.
+func left(ctx context.Context, tx *ent.Tx, site *uuid.UUID) error {
+	if site == nil {
+		return nil
+	}
+	row, err := tx.DeviceGroup.Get(ctx, *site)
+	if err != nil {
+		return err
+	}
+	epoch, err := Next(ctx, tx, NodeCounter)
+	if err != nil {
+		return err
+	}
+	if err := row.Update().SetNodesLeftEpoch(epoch.N).SetUpdatedAt(row.UpdatedAt).Exec(ctx); err != nil {
+		return fmt.Errorf("note that a node left: %w", err)
+	}
+	return nil
 }
 
 // visible selects a node if the actor may see it.

@@ -52,6 +52,8 @@ const (
 	FieldAgentStatus = "agent_status"
 	// FieldAgentLastSeen holds the string denoting the agent_last_seen field in the database.
 	FieldAgentLastSeen = "agent_last_seen"
+	// FieldNodesLeftEpoch holds the string denoting the nodes_left_epoch field in the database.
+	FieldNodesLeftEpoch = "nodes_left_epoch"
 	// FieldAutonomyLevel holds the string denoting the autonomy_level field in the database.
 	FieldAutonomyLevel = "autonomy_level"
 	// FieldConflictResolution holds the string denoting the conflict_resolution field in the database.
@@ -156,6 +158,7 @@ var Columns = []string{
 	FieldAgentTokenExpiresAt,
 	FieldAgentStatus,
 	FieldAgentLastSeen,
+	FieldNodesLeftEpoch,
 	FieldAutonomyLevel,
 	FieldConflictResolution,
 	FieldCachePolicy,
@@ -215,6 +218,8 @@ var (
 	AgentTokenIDValidator func(string) error
 	// AgentTokenHashValidator is a validator for the "agent_token_hash" field. It is called by the builders before save.
 	AgentTokenHashValidator func(string) error
+	// DefaultNodesLeftEpoch holds the default value on creation for the "nodes_left_epoch" field.
+	DefaultNodesLeftEpoch int64
 	// CacheMaxSizeGBValidator is a validator for the "cache_max_size_gb" field. It is called by the builders before save.
 	CacheMaxSizeGBValidator func(int) error
 	// CacheRetentionDaysValidator is a validator for the "cache_retention_days" field. It is called by the builders before save.
@@ -468,6 +473,11 @@ func ByAgentStatus(opts ...sql.OrderTermOption) OrderOption {
 // ByAgentLastSeen orders the results by the agent_last_seen field.
 func ByAgentLastSeen(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldAgentLastSeen, opts...).ToFunc()
+}
+
+// ByNodesLeftEpoch orders the results by the nodes_left_epoch field.
+func ByNodesLeftEpoch(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldNodesLeftEpoch, opts...).ToFunc()
 }
 
 // ByAutonomyLevel orders the results by the autonomy_level field.

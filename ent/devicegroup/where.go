@@ -136,6 +136,11 @@ func AgentLastSeen(v time.Time) predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldEQ(FieldAgentLastSeen, v))
 }
 
+// NodesLeftEpoch applies equality check predicate on the "nodes_left_epoch" field. It's identical to NodesLeftEpochEQ.
+func NodesLeftEpoch(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldEQ(FieldNodesLeftEpoch, v))
+}
+
 // CacheMaxSizeGB applies equality check predicate on the "cache_max_size_gb" field. It's identical to CacheMaxSizeGBEQ.
 func CacheMaxSizeGB(v int) predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldEQ(FieldCacheMaxSizeGB, v))
@@ -959,6 +964,46 @@ func AgentLastSeenIsNil() predicate.DeviceGroup {
 // AgentLastSeenNotNil applies the NotNil predicate on the "agent_last_seen" field.
 func AgentLastSeenNotNil() predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldNotNull(FieldAgentLastSeen))
+}
+
+// NodesLeftEpochEQ applies the EQ predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochEQ(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldEQ(FieldNodesLeftEpoch, v))
+}
+
+// NodesLeftEpochNEQ applies the NEQ predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochNEQ(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldNEQ(FieldNodesLeftEpoch, v))
+}
+
+// NodesLeftEpochIn applies the In predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochIn(vs ...int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldIn(FieldNodesLeftEpoch, vs...))
+}
+
+// NodesLeftEpochNotIn applies the NotIn predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochNotIn(vs ...int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldNotIn(FieldNodesLeftEpoch, vs...))
+}
+
+// NodesLeftEpochGT applies the GT predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochGT(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldGT(FieldNodesLeftEpoch, v))
+}
+
+// NodesLeftEpochGTE applies the GTE predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochGTE(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldGTE(FieldNodesLeftEpoch, v))
+}
+
+// NodesLeftEpochLT applies the LT predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochLT(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldLT(FieldNodesLeftEpoch, v))
+}
+
+// NodesLeftEpochLTE applies the LTE predicate on the "nodes_left_epoch" field.
+func NodesLeftEpochLTE(v int64) predicate.DeviceGroup {
+	return predicate.DeviceGroup(sql.FieldLTE(FieldNodesLeftEpoch, v))
 }
 
 // AutonomyLevelEQ applies the EQ predicate on the "autonomy_level" field.

@@ -177,6 +177,7 @@ var (
 		{Name: "agent_token_expires_at", Type: field.TypeTime, Nullable: true},
 		{Name: "agent_status", Type: field.TypeEnum, Nullable: true, Enums: []string{"online", "degraded", "offline"}},
 		{Name: "agent_last_seen", Type: field.TypeTime, Nullable: true},
+		{Name: "nodes_left_epoch", Type: field.TypeInt64, Default: 0},
 		{Name: "autonomy_level", Type: field.TypeEnum, Nullable: true, Enums: []string{"readonly", "limited", "full"}},
 		{Name: "conflict_resolution", Type: field.TypeEnum, Nullable: true, Enums: []string{"central_wins", "last_write", "site_wins", "manual"}},
 		{Name: "cache_policy", Type: field.TypeEnum, Nullable: true, Enums: []string{"minimal", "assigned", "mirror", "pattern"}},
@@ -200,13 +201,13 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "device_groups_device_groups_children",
-				Columns:    []*schema.Column{DeviceGroupsColumns[29]},
+				Columns:    []*schema.Column{DeviceGroupsColumns[30]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "device_groups_workflows_default_of",
-				Columns:    []*schema.Column{DeviceGroupsColumns[30]},
+				Columns:    []*schema.Column{DeviceGroupsColumns[31]},
 				RefColumns: []*schema.Column{WorkflowsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -215,7 +216,7 @@ var (
 			{
 				Name:    "devicegroup_parent_id",
 				Unique:  false,
-				Columns: []*schema.Column{DeviceGroupsColumns[29]},
+				Columns: []*schema.Column{DeviceGroupsColumns[30]},
 			},
 			{
 				Name:    "devicegroup_is_site_name",

@@ -38,6 +38,8 @@ func (DeviceGroup) Fields() []ent.Field {
 		field.Enum("agent_status").Values("online", "degraded", "offline").Optional().Nillable().
 			Comment("Null until enrolled"),
 		field.Time("agent_last_seen").Optional().Nillable(),
+		field.Int64("nodes_left_epoch").Default(0).
+			Comment("Node counter when a node was last deleted here or moved away: no row is left to say so"),
 
 		field.Enum("autonomy_level").Values("readonly", "limited", "full").Optional().Nillable(),
 		field.Enum("conflict_resolution").Values("central_wins", "last_write", "site_wins", "manual").Optional().Nillable(),

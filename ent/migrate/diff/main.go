@@ -1,5 +1,6 @@
 // Command diff writes the SQL that brings the databases from the newest migration to the model in ent/schema, for
-// both dialects or for none: ent/migrate/{sqlite,postgres}/VERSION_NAME.sql.
+// both dialects or for none: ent/migrate/{sqlite,postgres}/VERSION_NAME.sql. It is called with the name of the
+// migration, as add_node_rack.
 package main
 
 import (
@@ -18,12 +19,11 @@ import (
 )
 
 func main() {
-	name := flag.String("name", "", "what the migration does, as add_node_serial")
 	dir := flag.String("dir", "ent/migrate", "folder of the migrations")
 	pg := flag.String("postgres", "", "URL of an empty PostgreSQL database to try things in; empty starts a server")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *name, *dir, *pg)
+	err := run(ctx, flag.Arg(0), *dir, *pg)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "migration:", err)
