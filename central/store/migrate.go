@@ -29,10 +29,9 @@ var (
 
 // Migration is one step of the schema.
 type Migration struct {
-	Version   int64  // the time of its making, as YYYYMMDDhhmmss
-	Name      string // what it does
-	AppliedAt time.Time
-	Applied   bool
+	Version   int64      `json:"version"` // the time of its making, as YYYYMMDDhhmmss
+	Name      string     `json:"name"`
+	AppliedAt *time.Time `json:"applied_at"` // nil if it is pending
 }
 
 // Migrations lists the steps of this build and whether the database has taken them. It changes nothing.
@@ -53,8 +52,9 @@ func Migrations(ctx context.Context, o Options) ([]Migration, error) {
 	list := make([]Migration, len(status))
 	for i, s := range status {
 		_, name, _ := strings.Cut(strings.TrimSuffix(path.Base(s.Source.Path), ".sql"), "_")
-		list[i] = Migration{
-			Version: s.Source.Version, Name: name, AppliedAt: s.AppliedAt, Applied: s.State == goose.StateApplied,
+		list[i] = Migration{Version: s.Source.Version, Name: name}
+		if s.State == goose.StateApplied {
+			list[i].AppliedAt = &s.AppliedAt
 		}
 	}
 	_, err = pending(ctx, p)

@@ -57,24 +57,28 @@ func (s *Store) CreateToken(ctx context.Context, name string, role Role, expires
 	return text, err
 }
 
-// CreateFirstToken makes a token of the role Admin, unless one is there that still opens something, and says whether
-// it did.
-func (s *Store) CreateFirstToken(ctx context.Context, name string) (text string, created bool, err error) {
+// CreateAdminToken makes a token of the role Admin and says whether it did: if only is set, it does not if one is
+// there that still opens something. keep gets the token's text before the token is valid, and its error undoes it;
+// it may be called again with another text, which replaces the one before.
+func (s *Store) CreateAdminToken(ctx context.Context, name string, only bool, keep func(text string) error) (created bool, err error) {
 	err = s.Write(ctx, func(tx *ent.Tx) error {
-		text, created = "", false
+		created = false
 		found, err := tx.AdminToken.Query().Where(
 			admintoken.RoleEQ(admintoken.RoleAdmin),
 			admintoken.RevokedAtIsNil(),
 			admintoken.Or(admintoken.ExpiresAtIsNil(), admintoken.ExpiresAtGT(time.Now())),
 		).Exist(ctx)
-		if err != nil || found {
+		if err != nil || only && found {
 			return err
 		}
-		text, err = createToken(ctx, tx, name, Admin, time.Time{})
-		created = err == nil
-		return err
+		text, err := createToken(ctx, tx, name, Admin, time.Time{})
+		if err != nil {
+			return err
+		}
+		created = true
+		return keep(text)
 	})
-	return text, created, err
+	return created && err == nil, err
 }
 
 func createToken(ctx context.Context, tx *ent.Tx, name string, role Role, expires time.Time) (string, error) {

@@ -82,7 +82,11 @@ func TestOneFirstToken(t *testing.T) {
 		texts := make(chan string, 4)
 		for range cap(texts) {
 			wg.Go(func() {
-				text, created, err := s.CreateFirstToken(ctx, "init")
+				var text string
+				created, err := s.CreateAdminToken(ctx, "init", true, func(made string) error {
+					text = made
+					return nil
+				})
 				if err != nil {
 					t.Error(err)
 				} else if created {
@@ -99,6 +103,19 @@ func TestOneFirstToken(t *testing.T) {
 			t.Errorf("it opens %+v, %v", token, err)
 		}
 	})
+}
+
+func TestATokenThatIsNotKeptIsNotMade(t *testing.T) {
+	s, ctx := open(t, Options{Dir: t.TempDir(), Log: quiet()}), t.Context()
+	full := errors.New("full")
+	var text string
+	created, err := s.CreateAdminToken(ctx, "init", true, func(made string) error { text = made; return full })
+	if created || !errors.Is(err, full) {
+		t.Errorf("created %v, %v", created, err)
+	}
+	if _, err := s.Authenticate(ctx, text); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("it opens: %v", err)
+	}
 }
 
 func TestRoles(t *testing.T) {

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pureboot/pureboot/central"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pureboot-central",
+		Short: "Provision the machines of many sites from one place",
+		Long: "pureboot-central is the single source of truth of all sites: it knows their machines and how they are\n" +
+			"installed, keeps what they boot, and serves administrators and agents over HTTPS.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.PersistentFlags().String("config", "", "configuration file (default "+central.DefaultConfigFile+", if there is one)")
+	cmd.AddCommand(serveCommand(), initCommand(), migrateCommand(), versionCommand())
+	return cmd
+}
+
+// config loads and checks the file that --config names.
+func config(cmd *cobra.Command) (central.Config, error) {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return central.Config{}, err
+	}
+	cfg, err := central.Load(file, os.Environ())
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Validate()
+}
+
+// logger writes to the standard error, which systemd gives to the journal.
+func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
+
+// output adds -o to a command.
+func output(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("output", "o", "text", "text or json")
+}
+
+// print writes v as JSON if that was asked for, else as text says.
+func print(cmd *cobra.Command, format string, v any, text func() error) error {
+	switch format {
+	case "json":
+		out := json.NewEncoder(cmd.OutOrStdout())
+		out.SetIndent("", "  ")
+		return out.Encode(v)
+	case "text":
+		return text()
+	}
+	return fmt.Errorf("--output %q: want text or json", format)
+}
+
+func versionCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of the program and of the protocol it speaks with agents",
+		Args:  cobra.NoArgs,
+	}
+	format := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		v := struct {
+			Version  string `json:"version"`
+			Protocol int    `json:"protocol_version"`
+		}{version, wire.ProtocolVersion}
+		return print(cmd, *format, v, func() error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "pureboot-central %s, protocol %d\n", v.Version, v.Protocol)
+			return err
+		})
+	}
+	return cmd
+}
