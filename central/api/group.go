@@ -46,8 +46,8 @@ type nothing struct{}
 
 // groupRoutes serve sites and, at /groups, the groups that are no sites.
 func (a *api) groupRoutes() {
-	a.kindOfGroup(true, "/api/v1/sites", "site")
-	a.kindOfGroup(false, "/api/v1/groups", "group")
+	kindOfGroup(a, true, "/api/v1/sites", "site", func(b *siteBody) store.GroupSpec { return b.GroupSpec })
+	kindOfGroup(a, false, "/api/v1/groups", "group", func(b *groupBody) store.GroupSpec { return b.GroupSpec })
 
 	route(a, huma.Operation{
 		OperationID: "create-agent-token", Method: "POST", Path: "/api/v1/sites/{id}/agent-token", DefaultStatus: http.StatusCreated,
@@ -72,10 +72,19 @@ func (a *api) groupRoutes() {
 	})
 }
 
-type groupBody struct{ store.GroupSpec }
+type (
+	siteBody  struct{ store.GroupSpec }
+	groupBody struct{ store.GroupSpec }
+)
 
-// kindOfGroup adds the routes of sites, or of the other groups.
-func (a *api) kindOfGroup(site bool, path, kind string) {
+// Resolve adds to what the schema finds.
+func (b *siteBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.Check(true)) }
+
+// Resolve adds to what the schema finds.
+func (b *groupBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.Check(false)) }
+
+// kindOfGroup adds the routes of sites, or of the other groups. B is what POST takes.
+func kindOfGroup[B any](a *api, site bool, path, kind string, spec func(*B) store.GroupSpec) {
 	tags := []string{kind + "s"}
 	reads, writes := access{least: store.Viewer}, access{least: store.Admin}
 	patches := newPatches(a, func(g *store.GroupSpec) []wire.ProblemField { return g.Check(site) })
@@ -96,8 +105,8 @@ func (a *api) kindOfGroup(site bool, path, kind string) {
 	route(a, huma.Operation{
 		OperationID: "create-" + kind, Method: "POST", Path: path, DefaultStatus: http.StatusCreated,
 		Summary: "Make a " + kind, Tags: tags,
-	}, writes, func(ctx context.Context, in *struct{ Body groupBody }) (*versioned[store.Group], error) {
-		out, err := show(a.Store.CreateGroup(ctx, caller(ctx).Actor, site, in.Body.GroupSpec))
+	}, writes, func(ctx context.Context, in *struct{ Body B }) (*versioned[store.Group], error) {
+		out, err := show(a.Store.CreateGroup(ctx, caller(ctx).Actor, site, spec(&in.Body)))
 		out.Location = path + "/" + out.Body.ID.String()
 		return out, err
 	})

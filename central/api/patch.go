@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,11 +80,10 @@ func (p patches[T]) apply(current T, patch map[string]any) (T, error) {
 	if text, err = json.Marshal(doc); err != nil {
 		return changed, fmt.Errorf("patch: %w", err)
 	}
-	if err := json.Unmarshal(text, &changed); err != nil && len(invalid.Fields) == 0 {
+	if err := json.Unmarshal(text, &changed); err == nil {
+		invalid.Fields = append(invalid.Fields, given(p.check(&changed))...)
+	} else if len(invalid.Fields) == 0 {
 		invalid.Fields = append(invalid.Fields, wire.ProblemField{Message: err.Error(), Location: "body"})
-	}
-	if len(invalid.Fields) == 0 {
-		invalid.Fields = p.check(&changed)
 	}
 	if len(invalid.Fields) > 0 {
 		return changed, invalid
@@ -110,13 +110,16 @@ func merge(doc, patch map[string]any) map[string]any {
 	return doc
 }
 
-// resolve makes huma's errors of what a check found. A text that is not there is the schema's to complain of.
+// given leaves out what a check found in texts that are not there: the schema complains of those.
+func given(found []wire.ProblemField) []wire.ProblemField {
+	return slices.DeleteFunc(found, func(f wire.ProblemField) bool { return f.Value == "" })
+}
+
+// resolve makes huma's errors of what a check found.
 func resolve(found []wire.ProblemField) []error {
 	var errs []error
-	for _, f := range found {
-		if f.Value != "" {
-			errs = append(errs, &huma.ErrorDetail{Message: f.Message, Location: f.Location, Value: f.Value})
-		}
+	for _, f := range given(found) {
+		errs = append(errs, &huma.ErrorDetail{Message: f.Message, Location: f.Location, Value: f.Value})
 	}
 	return errs
 }

@@ -92,9 +92,12 @@ func (n *NodeSpec) Check() []wire.ProblemField {
 	f.params("params", n.Params)
 	f.line("extra_cmdline", n.ExtraCmdline, maxParam)
 	for i, tag := range n.Tags {
-		f.line(fmt.Sprintf("tags[%d]", i), tag, maxName)
-		if tag == "" || slices.Contains(n.Tags[:i], tag) {
-			f.add(fmt.Sprintf("tags[%d]", i), tag, "empty, or there twice")
+		field := fmt.Sprintf("tags[%d]", i)
+		f.line(field, tag, maxName)
+		if tag == "" {
+			f.add(field, nil, "is empty")
+		} else if slices.Contains(n.Tags[:i], tag) {
+			f.add(field, tag, "is there twice")
 		}
 	}
 	return f
