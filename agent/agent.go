@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -125,7 +126,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		return err
 	}
 	a.onClose(a.nodes.Close)
-	key, err := node.LoadKey(a.cfg.StateDir())
+	key, err := node.LoadKey(a.cfg.StateDir(), a.log.With("room", "node"))
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Log: a.log.With("room", "gateway"),
 	})
 	a.server, err = tftp.New(tftp.Options{
-		Open: a.openTFTP, Done: a.transferred, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
+		Open: a.openTFTP, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
 	})
 	return err
 }
@@ -203,7 +204,8 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 	group.Go(func() error { return systemd.Watchdog(ctx, a.log, a.alive) })
 	group.Go(func() error {
 		<-ctx.Done()
-		return systemd.Stopping()
+		a.tell(systemd.Stopping())
+		return nil
 	})
 	if err := a.announce(ready); err != nil {
 		group.Go(func() error { return err })
@@ -220,6 +222,8 @@ func (a *Agent) serveHTTP(ctx context.Context, group *errgroup.Group, l net.List
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // scanners' handshakes
+
+		DisableGeneralOptionsHandler: true, // every answer is the handler's
 	}
 	group.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -255,18 +259,21 @@ func (a *Agent) announce(ready *os.File) error {
 			return fmt.Errorf("tell --ready-fd: %w", err)
 		}
 	}
-	return systemd.Ready("serving " + a.identity.SiteName)
+	a.tell(systemd.Ready("serving " + cmp.Or(a.identity.SiteName, "without central: not enrolled")))
+	return nil
+}
+
+// tell notes that the service manager could not be told: machines boot without it.
+func (a *Agent) tell(err error) {
+	if err != nil {
+		a.log.Warn("service manager not told", "err", err)
+	}
 }
 
 // alive proves to the watchdog that the agent still does its work: its store answers.
 func (a *Agent) alive(ctx context.Context) error {
 	_, err := a.nodes.Count(ctx)
 	return err
-}
-
-// transferred writes the end of a TFTP transfer into the log.
-func (a *Agent) transferred(t tftp.Transfer) {
-	a.log.Info("tftp transfer", "client", t.Client, "path", t.Name, "bytes", t.Bytes, "took", t.Took, "err", t.Err)
 }
 
 // onClose has close called with the rest, last opened first closed.

@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -47,6 +49,9 @@ func Default() Config {
 	}
 }
 
+// envPrefix begins the name of each key in the environment.
+const envPrefix = "PUREBOOT_AGENT_"
+
 // Load returns the defaults, overridden by the file and then by the environment. An empty file name means
 // DefaultConfigFile, if there is one. An unknown key is an error that names its line.
 func Load(file string) (Config, error) {
@@ -61,14 +66,38 @@ func Load(file string) (Config, error) {
 	case err != nil:
 		return c, fmt.Errorf("read the configuration: %w", err)
 	default:
-		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
+		if c, err = c.with(text); err != nil {
 			return c, fmt.Errorf("%s: %s", file, yaml.FormatError(err, false, true))
 		}
 	}
-	if err := env.ParseWithOptions(&c, env.Options{Prefix: "PUREBOOT_AGENT_"}); err != nil {
+	if err := env.ParseWithOptions(&c, env.Options{Prefix: envPrefix}); err != nil {
 		return c, fmt.Errorf("read the environment: %w", err)
 	}
+	// The library passes over what is set to nothing, which is how a listener is turned off.
+	for name, field := range map[string]*string{
+		"LISTEN_HTTP": &c.Listen.HTTP, "LISTEN_TFTP": &c.Listen.TFTP, "LISTEN_ADMIN": &c.Listen.Admin,
+	} {
+		if value, ok := os.LookupEnv(envPrefix + name); ok {
+			*field = value
+		}
+	}
 	return c, nil
+}
+
+// with returns the configuration with the keys of a file in it.
+func (c Config) with(text []byte) (Config, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	set := c
+	switch err := decoder.Decode(&set); {
+	case errors.Is(err, io.EOF):
+		return c, nil // nothing but comments, as packaged: the decoder has then cleared set
+	case err != nil:
+		return c, err
+	}
+	if err := decoder.Decode(new(Config)); !errors.Is(err, io.EOF) {
+		return c, errors.New("more than one document")
+	}
+	return set, nil
 }
 
 // Validate returns every fault at once, each naming its key.
@@ -77,6 +106,22 @@ func (c Config) Validate() error {
 	fault := func(key, format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
 	}
+	address := func(key, network, addr string) {
+		if addr == "" {
+			return
+		}
+		if _, port, err := net.SplitHostPort(addr); err != nil {
+			fault(key, "%q is not [HOST]:PORT", addr)
+		} else if _, err := net.LookupPort(network, port); err != nil {
+			fault(key, "%q is not a port", port)
+		}
+	}
+	atLeast := func(key string, least, value int) {
+		if value < least {
+			fault(key, "%d is less than %d", value, least)
+		}
+	}
+
 	if c.DataDir == "" {
 		fault("data_dir", "missing")
 	}
@@ -85,33 +130,22 @@ func (c Config) Validate() error {
 			fault("central_url", "%q is not https://HOST[:PORT]", c.CentralURL)
 		}
 	}
-	for key, addr := range map[string]string{"listen.http": c.Listen.HTTP, "listen.tftp": c.Listen.TFTP} {
-		if addr == "" {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(addr); err != nil {
-			fault(key, "%q is not [HOST]:PORT", addr)
-		} else if _, err := net.LookupPort("udp", port); err != nil {
-			fault(key, "%q has no port", addr)
-		}
-	}
+	address("listen.http", "tcp", c.Listen.HTTP)
+	address("listen.tftp", "udp", c.Listen.TFTP)
 	if c.Listen.HTTP == "" && c.Listen.TFTP == "" {
 		fault("listen", "both http and tftp are off, so no machine could boot")
 	}
-	if len(c.Listen.Admin) > 100 {
-		fault("listen.admin", "the path of a unix socket has at most 100 bytes")
+	if len(c.Listen.Admin) > maxSocketPath {
+		fault("listen.admin", "the path of a unix socket has at most %d bytes", maxSocketPath)
 	}
-	if c.Cache.MaxSizeGB < 1 {
-		fault("cache.max_size_gb", "%d is less than 1", c.Cache.MaxSizeGB)
-	}
-	if c.Cache.MinFreeGB < 0 {
-		fault("cache.min_free_gb", "%d is negative", c.Cache.MinFreeGB)
-	}
-	if c.Cache.HotMB < 0 {
-		fault("cache.hot_mb", "%d is negative", c.Cache.HotMB)
-	}
+	atLeast("cache.max_size_gb", 1, c.Cache.MaxSizeGB)
+	atLeast("cache.min_free_gb", 0, c.Cache.MinFreeGB)
+	atLeast("cache.hot_mb", 0, c.Cache.HotMB)
 	return errors.Join(faults...)
 }
+
+// maxSocketPath is what a sockaddr_un holds on Linux, in bytes, but for the NUL at its end.
+const maxSocketPath = 107
 
 // StateDir holds what the agent must not lose: who it is, and its machines.
 func (c Config) StateDir() string { return filepath.Join(c.DataDir, "state") }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -20,7 +21,7 @@ func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
 		ActiveBoots:       a.gateway.Active(),
 		CacheSizeBytes:    stats.Bytes,
 		CacheEntries:      int(stats.Entries),
-		CacheHitRate:      a.gateway.HitRate(),
+		CacheHitRate:      hitRate(stats),
 		DiskUsagePercent:  diskUsage(a.cfg.CacheDir()),
 		OfflineSeconds:    int64(a.link.OfflineFor() / time.Second),
 		ContentEpoch:      a.files.Epoch(),
@@ -77,6 +78,16 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		s.Waiting = n
 	}
 	return s
+}
+
+// hitRate returns the share of all reads of files since the start that needed nothing of central.
+func hitRate(s cache.Stats) float64 {
+	hits := s.HotHits + s.DiskHits
+	all := hits + s.Misses + s.Coalesced + s.PassThrough
+	if all == 0 {
+		return 0
+	}
+	return float64(hits) / float64(all)
 }
 
 // diskUsage returns how full the filesystem of a folder is, in percent; 0 if that cannot be told.

@@ -6,47 +6,41 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pureboot/pureboot/agent/boot"
+	"github.com/pureboot/pureboot/agent/gateway"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/tftp"
 )
 
-// openTFTP opens what firmware asks for by TFTP: a name is that of a bootloader, unless it begins with a category;
-// boot.ipxe and autoexec.ipxe, which iPXE asks for by itself, are the bootstrap script.
+// openTFTP opens what firmware asks for by TFTP: a name is that of a bootloader, unless it begins with a category.
+// boot.ipxe, and autoexec.ipxe, which iPXE asks for by itself beside the file it is, are the bootstrap script.
 func (a *Agent) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
-	if r.Name == "boot.ipxe" || r.Name == "autoexec.ipxe" {
-		return newText(boot.Bootstrap(a.urlFor(r.Local))), nil
-	}
 	category, path, _ := strings.Cut(r.Name, "/")
 	if !slices.Contains(wire.Categories, category) {
 		category, path = wire.Bootloaders, r.Name
 	}
+	if category == wire.Bootloaders && (path == "boot.ipxe" || path == "autoexec.ipxe") {
+		return text{bytes.NewReader(boot.Bootstrap(a.urlFor(r.Local)))}, nil
+	}
 	f, err := a.files.Open(ctx, category, path)
 	if err != nil {
-		return nil, err
+		return nil, err // and no File, which a nil *content.File would be
 	}
 	return f, nil
 }
 
-// urlFor returns the agent's HTTP address for a machine that reached it at a local address.
+// urlFor returns the agent's HTTP address for a machine that reached it at a local address; none if HTTP is off.
 func (a *Agent) urlFor(local netip.Addr) string {
-	port := netip.MustParseAddrPort(a.http.Addr().String()).Port()
-	if port == 80 {
-		host := local.String()
-		if local.Is6() && !local.Is4In6() {
-			host = "[" + host + "]"
-		}
-		return "http://" + host
+	if a.http == nil {
+		return ""
 	}
-	return "http://" + net.JoinHostPort(local.Unmap().String(), strconv.Itoa(int(port)))
+	port := a.http.Addr().(*net.TCPAddr).Port
+	return gateway.ServerURL("http", netip.AddrPortFrom(local, uint16(port)))
 }
 
 // text is a tftp.File that was made for the request.
 type text struct{ *bytes.Reader }
-
-func newText(b []byte) tftp.File { return text{bytes.NewReader(b)} }
 
 func (text) Close() error { return nil }

@@ -10,12 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
@@ -29,6 +26,7 @@ type Central interface {
 	Chunks(ctx context.Context, category, path string) (wire.Chunks, error)
 	ReadContent(ctx context.Context, category, path, sha256 string, offset, length int64) (io.ReadCloser, error)
 	Manifest(ctx context.Context, since wire.Epoch, cursor string) (wire.Manifest, error)
+	Online() bool // whether it is worth waiting for an answer
 }
 
 // Options of Files.
@@ -42,21 +40,32 @@ type Options struct {
 
 // Files are the boot files of the site. They are safe for concurrent use.
 type Files struct {
-	opt      Options
-	manifest *manifest
-	flight   singleflight.Group // questions to central, by key
-	unknown  *rate.Limiter      // of questions about names that the manifest does not have
+	opt       Options
+	manifest  *manifest
+	described *descriptions
+	flight    singleflight.Group // questions to central, by key, and pulls
+	unknown   *rate.Limiter      // of questions about names that the manifest does not have
+	pulling   sync.Mutex         // one pull at a time
 
 	ctx  context.Context // of what is asked of central; ends with Close
 	stop context.CancelFunc
-	work sync.WaitGroup
+
+	mu   sync.Mutex     // makes work.Add exclude Close
+	work sync.WaitGroup // what is asked of central
 }
 
 var (
 	// ErrUnavailable means that the file is not here and central does not give it now.
-	ErrUnavailable = errors.New("not in the cache, and central does not answer")
+	ErrUnavailable = errors.New("not in the cache, and central does not give it")
 	// ErrName refuses what cannot be a file's name. It is also fs.ErrInvalid.
 	ErrName = fmt.Errorf("not a content name: %w", fs.ErrInvalid)
+)
+
+var (
+	errSlow        = errors.New("central takes too long")
+	errClosed      = errors.New("closed")
+	errNotEnrolled = errors.New("not enrolled")
+	errTooMany     = errors.New("too many unknown names at once")
 )
 
 // Names that nobody knows are asked for at this pace, so that a scanner at the site is not one at central.
@@ -70,7 +79,7 @@ func Open(opt Options) (*Files, error) {
 	if opt.Patience == 0 {
 		opt.Patience = 10 * time.Second
 	}
-	f := &Files{opt: opt, unknown: rate.NewLimiter(unknownPerSecond, unknownAtOnce)}
+	f := &Files{opt: opt, described: newDescriptions(), unknown: rate.NewLimiter(unknownPerSecond, unknownAtOnce)}
 	var err error
 	if f.manifest, err = loadManifest(opt.Dir); err != nil {
 		// What is lost is only when to ask: central has the truth, and the cache still has the bytes.
@@ -80,10 +89,23 @@ func Open(opt Options) (*Files, error) {
 	return f, nil
 }
 
-// Close ends the questions to central.
+// Close ends the questions to central and waits for them.
 func (f *Files) Close() {
+	f.mu.Lock()
 	f.stop()
+	f.mu.Unlock()
 	f.work.Wait()
+}
+
+// begin reports whether work that Close waits for may begin. It then ends with f.work.Done.
+func (f *Files) begin() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return false
+	}
+	f.work.Add(1)
+	return true
 }
 
 // Status says how an answer came about, for Cache-Status (RFC 9211).
@@ -103,6 +125,8 @@ type File struct {
 	*cache.Reader
 	Info
 	Status Status
+
+	release func() // ends the reader's context
 }
 
 // Info says what a file is.
@@ -116,8 +140,15 @@ type Info struct {
 // Size in bytes.
 func (f *File) Size() int64 { return f.Info.Size }
 
+// Close closes the reader.
+func (f *File) Close() error {
+	f.release()
+	return f.Reader.Close()
+}
+
 // Open returns the file, the first of its bytes being there. It waits for a fill that has to begin, but not for its
-// end. Errors: ErrName, fs.ErrNotExist, ErrUnavailable, the end of ctx.
+// end, and not for long where it has an older version to serve instead. ctx bounds the reading too. Errors: ErrName,
+// fs.ErrNotExist, ErrUnavailable, the end of ctx.
 func (f *Files) Open(ctx context.Context, category, path string) (*File, error) {
 	key, err := keyOf(category, path)
 	if err != nil {
@@ -125,40 +156,59 @@ func (f *Files) Open(ctx context.Context, category, path string) (*File, error) 
 	}
 	if known, ok := f.manifest.get(key); ok {
 		if r, ok := f.opt.Cache.Get(key, known.SHA256); ok {
-			return open(category, path, r, Hit), nil
+			return newFile(key, r, Hit, func() {}), nil
 		}
 	}
-	// A file that is replaced between the question and the fill is asked for once more.
-	for try := 0; ; try++ {
-		file, err := f.fetch(ctx, category, path, key)
-		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist), ctx.Err() != nil:
-			return file, err
-		case errors.Is(err, errReplaced) && try == 0:
-			continue
-		}
-		if current, ok := f.opt.Cache.Current(key); ok {
-			if r, ok := f.opt.Cache.Get(key, current.SHA256); ok {
-				f.opt.Log.Warn("serving an old version", "category", category, "path", path, "err", err)
-				return open(category, path, r, Stale), nil
-			}
-		}
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	file, err := f.fetch(ctx, key)
+	if errors.Is(err, errReplaced) {
+		file, err = f.fetch(ctx, key) // what it was replaced by
 	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
+		return file, err
+	}
+	if old, ok := f.opt.Cache.Current(key); ok {
+		if r, ok := f.opt.Cache.Get(key, old.SHA256); ok {
+			f.opt.Log.Warn("serving an old version", "key", key, "err", err)
+			return newFile(key, r, Stale, func() {}), nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// fetch asks central what the file is and reads that version, from the cache if it has it.
-func (f *Files) fetch(ctx context.Context, category, path string, key cache.Key) (*File, error) {
-	obj, err := f.identify(ctx, category, path, key)
+// Stat says what the file is without fetching it. Errors as for Open.
+func (f *Files) Stat(ctx context.Context, category, path string) (Info, Status, error) {
+	key, err := keyOf(category, path)
 	if err != nil {
-		return nil, err
+		return Info{}, "", err
 	}
-	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.source(category, path, obj))
+	if known, ok := f.manifest.get(key); ok {
+		return Info{Category: category, Path: path, Size: known.Size, SHA256: known.SHA256, Modified: known.Modified}, Hit, nil
+	}
+	asking, _, release := f.hurry(ctx, key)
+	obj, err := f.identify(asking, key)
+	release()
+	switch {
+	case err == nil:
+		return infoOf(key, obj), Miss, nil
+	case errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil:
+		return Info{}, "", err
+	}
+	if old, ok := f.opt.Cache.Current(key); ok {
+		return infoOf(key, old), Stale, nil
+	}
+	return Info{}, "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// fetch finds out what the file is and reads that version, from the cache if it has it.
+func (f *Files) fetch(ctx context.Context, key cache.Key) (*File, error) {
+	reading, inTime, release := f.hurry(ctx, key)
+	r, err := f.read(reading, key)
+	if !inTime() && err == nil {
+		err = errors.Join(errSlow, r.Close())
+	}
 	if err != nil {
+		release()
 		return nil, err
-	}
-	if err := r.Ready(); err != nil {
-		return nil, errors.Join(err, r.Close())
 	}
 	status := Hit
 	switch r.Tier() {
@@ -169,144 +219,47 @@ func (f *Files) fetch(ctx context.Context, category, path string, key cache.Key)
 	case cache.TierPass:
 		status = Pass
 	}
-	return open(category, path, r, status), nil
+	return newFile(key, r, status, release), nil
 }
 
-func open(category, path string, r *cache.Reader, status Status) *File {
-	obj := r.Object()
-	return &File{Reader: r, Status: status, Info: Info{
-		Category: category, Path: path, Size: obj.Size, SHA256: obj.SHA256, Modified: obj.Modified,
-	}}
-}
-
-// Stat says what the file is without fetching it. Errors as for Open.
-func (f *Files) Stat(ctx context.Context, category, path string) (Info, Status, error) {
-	key, err := keyOf(category, path)
+// read returns a reader whose first byte is there.
+func (f *Files) read(ctx context.Context, key cache.Key) (*cache.Reader, error) {
+	obj, err := f.identify(ctx, key)
 	if err != nil {
-		return Info{}, "", err
+		return nil, err
 	}
-	info := Info{Category: category, Path: path}
-	if known, ok := f.manifest.get(key); ok {
-		info.Size, info.SHA256, info.Modified = known.Size, known.SHA256, known.Modified
-		return info, Hit, nil
-	}
-	obj, err := f.identify(ctx, category, path, key)
-	status := Miss
-	if err != nil {
-		current, ok := f.opt.Cache.Current(key)
-		if !ok || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
-			return Info{}, "", err
+	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.source(key, obj))
+	if err == nil {
+		if err = r.Ready(); err == nil {
+			return r, nil
 		}
-		obj, status = current, Stale
+		err = errors.Join(err, r.Close())
 	}
-	info.Size, info.SHA256, info.Modified = obj.Size, obj.SHA256, obj.Modified
-	return info, status, nil
+	f.described.forget(key) // central may describe it better the next time
+	return nil, err
 }
 
-// identify asks central what the file is now, once for all who ask at the same time.
-func (f *Files) identify(ctx context.Context, category, path string, key cache.Key) (cache.Object, error) {
-	if f.opt.Central == nil {
-		return cache.Object{}, ErrUnavailable
+// hurry returns a context that ends with errSlow when central takes too long for a file of which an older version
+// could be served. inTime takes that back, and reports false if it is too late. release ends the context.
+func (f *Files) hurry(ctx context.Context, key cache.Key) (hurried context.Context, inTime func() bool, release func()) {
+	hurried, stop := context.WithCancelCause(ctx)
+	release = func() { stop(nil) }
+	if _, ok := f.opt.Cache.Current(key); !ok {
+		return hurried, func() bool { return true }, release
 	}
-	if _, ok := f.manifest.get(key); !ok && !f.unknown.Allow() {
-		return cache.Object{}, fmt.Errorf("%w: too many unknown names at once", ErrUnavailable)
+	patience := f.opt.Patience / 5
+	if f.opt.Central != nil && !f.opt.Central.Online() {
+		patience = f.opt.Patience / 50 // the answer still comes to be kept, if there is one
 	}
-	result := f.flight.DoChan(string(key), func() (any, error) {
-		f.work.Add(1)
-		defer f.work.Done()
-		ctx, cancel := context.WithTimeout(wire.WithRequestID(f.ctx, wire.RequestID(ctx)), f.opt.Patience)
-		defer cancel()
-		answer, err := f.opt.Central.Chunks(ctx, category, path)
-		if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Gone() {
-			f.manifest.remove(key)
-			return nil, errors.Join(fs.ErrNotExist, f.opt.Cache.Remove(key))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		obj, err := objectOf(answer)
-		if err != nil {
-			return nil, fmt.Errorf("%w: central describes %s wrongly: %w", ErrUnavailable, key, err)
-		}
-		f.manifest.learn(key, known{Size: obj.Size, SHA256: obj.SHA256, Modified: obj.Modified})
-		return obj, nil
-	})
-	select {
-	case <-ctx.Done():
-		return cache.Object{}, context.Cause(ctx)
-	case r := <-result:
-		obj, _ := r.Val.(cache.Object)
-		return obj, r.Err
-	}
+	timer := time.AfterFunc(patience, func() { stop(errSlow) })
+	return hurried, timer.Stop, func() { timer.Stop(); stop(nil) }
 }
 
-// errReplaced means that central has another version by now.
-var errReplaced = errors.New("replaced at central meanwhile")
-
-// source reads one version of a file from central.
-func (f *Files) source(category, path string, obj cache.Object) cache.Source {
-	sha := obj.SHA256.String()
-	return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-		body, err := f.opt.Central.ReadContent(ctx, category, path, sha, offset, length)
-		if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Final() {
-			return nil, backoff.Permanent(fmt.Errorf("%w: %w", errReplaced, err))
-		}
-		return body, err
-	}
+func newFile(key cache.Key, r *cache.Reader, status Status, release func()) *File {
+	return &File{Reader: r, Info: infoOf(key, r.Object()), Status: status, release: release}
 }
 
-// objectOf checks what central says of a file.
-func objectOf(c wire.Chunks) (cache.Object, error) {
-	obj := cache.Object{Size: c.Size, Modified: c.Modified, Chunks: make([]cache.Digest, len(c.Chunks))}
-	var err error
-	if obj.SHA256, err = cache.ParseDigest(c.SHA256); err != nil {
-		return obj, err
-	}
-	if c.ChunkSize != cache.ChunkSize {
-		return obj, fmt.Errorf("chunks of %d bytes, want %d", c.ChunkSize, cache.ChunkSize)
-	}
-	for i, s := range c.Chunks {
-		if obj.Chunks[i], err = cache.ParseDigest(s); err != nil {
-			return obj, err
-		}
-	}
-	return obj, obj.Validate()
-}
-
-// keyOf checks a name that a stranger sent.
-func keyOf(category, path string) (cache.Key, error) {
-	if !slices.Contains(wire.Categories, category) || !fs.ValidPath(path) || path == "." || len(path) > 512 {
-		return "", ErrName
-	}
-	for _, c := range []byte(path) {
-		if c < ' ' || c == 0x7f || c == '\\' {
-			return "", ErrName
-		}
-	}
-	for part := range strings.SplitSeq(path, "/") {
-		if len(part) > 255 {
-			return "", ErrName
-		}
-	}
-	return cache.Key(category + "/" + path), nil
-}
-
-// Split takes a key apart: its category, and the path in it.
-func Split(key cache.Key) (category, path string) {
-	category, path, _ = strings.Cut(string(key), "/")
-	return category, path
-}
-
-// Rank orders the eviction of the cache: images go first, then scripts, then templates, and bootloaders never, since
-// without them no machine gets as far as asking for anything else.
-func Rank(key cache.Key) int {
-	switch category, _ := Split(key); category {
-	case wire.Bootloaders:
-		return cache.Pinned
-	case wire.Templates:
-		return 2
-	case wire.Scripts:
-		return 1
-	}
-	return 0
+func infoOf(key cache.Key, obj cache.Object) Info {
+	category, path := Split(key)
+	return Info{Category: category, Path: path, Size: obj.Size, SHA256: obj.SHA256, Modified: obj.Modified}
 }

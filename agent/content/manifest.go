@@ -1,7 +1,6 @@
 package content
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,17 +14,7 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-const (
-	manifestFile = "manifest.json"
-	maxFiles     = 1_000_000 // more than that is no manifest of boot files, but a fault
-)
-
-// known is what a name stands for at the known epoch.
-type known struct {
-	Size     int64        `json:"size"`
-	SHA256   cache.Digest `json:"sha256"`
-	Modified time.Time    `json:"modified"`
-}
+const manifestFile = "manifest.json"
 
 // manifest says what central's files are, as far as the site knows. It is safe for concurrent use.
 type manifest struct {
@@ -34,8 +23,20 @@ type manifest struct {
 	mu    sync.RWMutex
 	epoch wire.Epoch
 	files map[cache.Key]known
+	ahead map[cache.Key]word // what central said of single files later than epoch
+}
 
-	pull sync.Mutex // one pull at a time
+// known is what a name stands for.
+type known struct {
+	Size     int64        `json:"size"`
+	SHA256   cache.Digest `json:"sha256"`
+	Modified time.Time    `json:"modified"`
+}
+
+// word is what central said of a file at an epoch.
+type word struct {
+	known
+	at wire.Epoch
 }
 
 // stored is the manifest's form on disk.
@@ -46,7 +47,7 @@ type stored struct {
 
 // loadManifest returns an empty manifest, and why, when there is none that can be read.
 func loadManifest(dir string) (*manifest, error) {
-	m := &manifest{dir: dir, files: map[cache.Key]known{}}
+	m := &manifest{dir: dir, files: map[cache.Key]known{}, ahead: map[cache.Key]word{}}
 	text, err := os.ReadFile(filepath.Join(dir, manifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -73,118 +74,48 @@ func (m *manifest) get(key cache.Key) (known, bool) {
 
 // learn takes central's word on one file, ahead of the next pull. It is kept in memory only: after a restart central
 // or the next pull says it again.
-func (m *manifest) learn(key cache.Key, k known) {
+func (m *manifest) learn(key cache.Key, k known, at wire.Epoch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.files[key] = k
+	if !m.epoch.Covers(at) {
+		m.ahead[key] = word{k, at}
+	}
 }
 
 func (m *manifest) remove(key cache.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.files, key)
+	delete(m.ahead, key)
 }
 
-// Epoch returns up to where central's changes of content are known here; zero at first.
-func (f *Files) Epoch() wire.Epoch {
-	f.manifest.mu.RLock()
-	defer f.manifest.mu.RUnlock()
-	return f.manifest.epoch
-}
-
-// Pull learns what changed at central up to an epoch; it does nothing if that is known. What central removed leaves
-// the cache. After an error nothing is changed.
-func (f *Files) Pull(ctx context.Context, to wire.Epoch) error {
-	m := f.manifest
-	m.pull.Lock()
-	defer m.pull.Unlock()
-	since := f.Epoch()
-	if since.Covers(to) {
-		return nil
-	}
-	full, items, epoch, err := f.pages(ctx, since)
-	if err != nil {
-		return fmt.Errorf("pull the manifest: %w", err)
-	}
-	gone := m.apply(full, items, epoch)
-	if full {
-		// Also what an earlier run fetched and this manifest never listed.
-		for e := range f.opt.Cache.All() {
-			if _, ok := m.get(e.Key); !ok {
-				gone = append(gone, e.Key)
-			}
-		}
-	}
-	for _, key := range gone {
-		if err := f.opt.Cache.Remove(key); err != nil {
-			f.opt.Log.Warn("removed file still in the cache", "key", key, "err", err)
-		}
-	}
-	f.opt.Log.Info("manifest pulled", "epoch", epoch, "full", full, "changes", len(items), "removed", len(gone))
-	return m.save()
-}
-
-// pages reads every page, or none.
-func (f *Files) pages(ctx context.Context, since wire.Epoch) (full bool, items []wire.ManifestItem, epoch wire.Epoch, err error) {
-	cursor := ""
-	for first := true; ; first = false {
-		page, err := f.opt.Central.Manifest(ctx, since, cursor)
-		if err != nil {
-			return false, nil, epoch, err
-		}
-		if first {
-			// What changes while the pages are read is listed again after this epoch.
-			full, epoch = page.Full, page.Epoch
-		} else if page.Full != full || page.Epoch.Stream != epoch.Stream {
-			return false, nil, epoch, errors.New("central began its history anew between two pages")
-		}
-		if items = append(items, page.Items...); len(items) > maxFiles {
-			return false, nil, epoch, fmt.Errorf("more than %d files", maxFiles)
-		}
-		if page.Next == "" {
-			return full, items, epoch, nil
-		}
-		if len(page.Items) == 0 {
-			return false, nil, epoch, errors.New("an empty page that is not the last")
-		}
-		cursor = page.Next
-	}
-}
-
-// apply takes the items over and returns the keys that central no longer has.
-func (m *manifest) apply(full bool, items []wire.ManifestItem, epoch wire.Epoch) (gone []cache.Key) {
+// apply takes a pull over.
+func (m *manifest) apply(p pulled) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := m.files
-	if full {
-		m.files = make(map[cache.Key]known, len(items))
+	if p.full {
+		m.files = make(map[cache.Key]known, len(p.changes))
 	}
-	for _, item := range items {
-		key, err := keyOf(item.Category, item.Path)
-		if err != nil {
-			continue // not a file that anything could ask for
-		}
-		digest, err := cache.ParseDigest(item.SHA256)
-		if item.Removed || err != nil || item.Size < 0 {
+	for key, change := range p.changes {
+		if change == nil {
 			delete(m.files, key)
-			gone = append(gone, key)
-			continue
-		}
-		m.files[key] = known{Size: item.Size, SHA256: digest, Modified: item.Modified}
-	}
-	if full {
-		for key := range before {
-			if _, ok := m.files[key]; !ok {
-				gone = append(gone, key)
-			}
+		} else {
+			m.files[key] = *change
 		}
 	}
-	m.epoch = epoch
-	return gone
+	// A file may have been asked for while the pages were read, and be newer than they are.
+	for key, w := range m.ahead {
+		if w.at.Stream == p.epoch.Stream && w.at.N > p.epoch.N {
+			m.files[key] = w.known
+		} else {
+			delete(m.ahead, key)
+		}
+	}
+	m.epoch = p.epoch
 }
 
-// save replaces the manifest on disk; a crash leaves the old one or the new one. It need not be durable, since
-// central says again what is lost.
+// save replaces the manifest on disk; a crash leaves the old one or the new one, whole.
 func (m *manifest) save() error {
 	m.mu.RLock()
 	text, err := json.Marshal(stored{Epoch: m.epoch, Files: m.files})
@@ -192,9 +123,18 @@ func (m *manifest) save() error {
 	if err != nil {
 		return fmt.Errorf("encode the manifest: %w", err)
 	}
-	tmp := filepath.Join(m.dir, "."+manifestFile)
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+	if err := write(filepath.Join(m.dir, "."+manifestFile), text); err != nil {
 		return fmt.Errorf("keep the manifest: %w", err)
 	}
-	return os.Rename(tmp, filepath.Join(m.dir, manifestFile))
+	return os.Rename(filepath.Join(m.dir, "."+manifestFile), filepath.Join(m.dir, manifestFile))
+}
+
+// write makes a file of which no crash leaves a part once it is renamed.
+func write(name string, text []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Sync(), file.Close())
 }

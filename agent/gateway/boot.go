@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pureboot/pureboot/agent/boot"
 	"github.com/pureboot/pureboot/agent/node"
@@ -18,10 +19,12 @@ import (
 // bootstrap is GET /boot.ipxe: the script that has each machine ask for its own.
 func (g *Gateway) bootstrap(w http.ResponseWriter, r *http.Request) {
 	if allow(w, r, http.MethodGet, http.MethodHead) {
-		setCacheStatus(w, "")
 		sendScript(w, r, boot.Bootstrap(serverURL(r)))
 	}
 }
+
+// bootTime bounds the answer of a boot route: firmware that waits longer may give up for good.
+const bootTime = 2500 * time.Millisecond
 
 // boot is GET /boot/{mac} and GET /api/v1/boot?mac=: the node's iPXE script. It moves nothing, and whatever is wrong,
 // the answer is a script.
@@ -58,7 +61,6 @@ func (g *Gateway) input(w http.ResponseWriter, r *http.Request) boot.Input {
 		text = query.Get("mac")
 	}
 	in := boot.Input{Server: serverURL(r), MAC: text, Query: query, Now: time.Now()}
-	setCacheStatus(w, "")
 	mac, err := lifecycle.ParseMAC(text)
 	if err != nil {
 		in.Reason = "This is no MAC address: " + err.Error()
@@ -114,22 +116,25 @@ func (g *Gateway) reason(err error) string {
 	return "The agent could not find out what this machine is to boot."
 }
 
+// maxFact bounds what a machine says of itself, in bytes a fact.
+const maxFact = 200
+
 // factsOf reads what the bootstrap script had the firmware say of its machine.
 func factsOf(r *http.Request, mac string, q url.Values) wire.Registration {
-	fact := func(name string, limit int) string {
+	fact := func(name string) string {
 		s := strings.Map(func(c rune) rune {
-			if c < ' ' || c == 0x7f {
+			if unicode.IsControl(c) {
 				return -1
 			}
 			return c
-		}, strings.ToValidUTF8(q.Get(name), ""))
-		return strings.TrimSpace(s[:min(len(s), limit)])
+		}, q.Get(name))
+		return strings.TrimSpace(strings.ToValidUTF8(s[:min(len(s), maxFact)], ""))
 	}
 	reg := wire.Registration{
 		MACAddress:   mac,
-		Vendor:       strings.ToValidUTF8(fact("manufacturer", 200), ""),
-		Model:        strings.ToValidUTF8(fact("product", 200), ""),
-		SerialNumber: strings.ToValidUTF8(fact("serial", 200), ""),
+		Vendor:       fact("manufacturer"),
+		Model:        fact("product"),
+		SerialNumber: fact("serial"),
 		BootMode:     map[string]string{"pcbios": "bios", "efi": "uefi"}[q.Get("platform")],
 		// A BIOS says i386 on every processor, so that says nothing.
 		Arch: map[string]string{"x86_64": "x86_64", "arm64": "arm64"}[q.Get("arch")],
@@ -138,7 +143,7 @@ func factsOf(r *http.Request, mac string, q url.Values) wire.Registration {
 		reg.IPAddress = clientIP(r)
 	}
 	// Machines whose maker set none have a UUID of zeros or of ones.
-	if id := strings.ToLower(fact("uuid", 36)); isUUID(id) && strings.Trim(id, "0-") != "" && strings.Trim(id, "f-") != "" {
+	if id := strings.ToLower(fact("uuid")); isUUID(id) && strings.Trim(id, "0-") != "" && strings.Trim(id, "f-") != "" {
 		reg.SystemUUID = id
 	}
 	return reg
@@ -155,38 +160,6 @@ func isUUID(s string) bool {
 		}
 	}
 	return true
-}
-
-// started is GET /boot/{mac}/started?t=: the installer's script says that it boots the kernel now. This, and not the
-// handing out of the script, begins the installation and counts the attempt.
-func (g *Gateway) started(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet) {
-		return
-	}
-	setCacheStatus(w, "")
-	mac, err := lifecycle.ParseMAC(r.PathValue("mac"))
-	if err != nil {
-		problem(w, http.StatusBadRequest, err.Error(), wire.ProblemField{Location: "path.mac", Message: "not a MAC address"})
-		return
-	}
-	rec, err := g.Nodes.ByMAC(r.Context(), mac, "")
-	if err == nil {
-		err = g.authorize(r, &rec.Node)
-	}
-	if err != nil {
-		errorStatus(w, err)
-		return
-	}
-	// Named by the attempt, so that a request which is sent again counts once.
-	attempt := "started-" + strconv.FormatInt(rec.Node.InstallSeq, 10) + "-" + strconv.Itoa(rec.Node.InstallAttempts+1)
-	_, _, err = g.Nodes.Event(r.Context(), rec.Node.ID, wire.Event{
-		EventID: attempt, EventType: string(lifecycle.BootStarted), Status: string(lifecycle.Success),
-	})
-	if err != nil {
-		errorStatus(w, err)
-		return
-	}
-	sendScript(w, r, []byte("ok\n"))
 }
 
 // sendScript sends a text that is made for this request. Its length is exact, as GRUB wants it.

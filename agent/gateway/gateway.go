@@ -4,24 +4,19 @@
 package gateway
 
 import (
-	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/pureboot/pureboot/agent/boot"
 	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/node"
 	"github.com/pureboot/pureboot/central/wire"
 )
-
-// bootTime bounds the answer of a boot route: firmware that waits longer may give up for good.
-const bootTime = 2500 * time.Millisecond
 
 // maxActive is how many requests are worked on at once. The rest is asked to come back, which iPXE does.
 const maxActive = 4096
@@ -38,22 +33,23 @@ type Options struct {
 // Gateway is an http.Handler. It is safe for concurrent use.
 type Gateway struct {
 	Options
-	mux    *http.ServeMux
-	active atomic.Int64
-
-	hits, lookups atomic.Int64 // content requests served from the cache, and all
+	mux       *http.ServeMux
+	active    atomic.Int64
+	pieceTime time.Duration
 }
 
 // New returns the gateway's routes.
 func New(o Options) *Gateway {
-	g := &Gateway{Options: o, mux: http.NewServeMux()}
+	g := &Gateway{Options: o, mux: http.NewServeMux(), pieceTime: pieceTime}
 	// Methods are checked by the handlers, since a ServeMux answers HEAD where GET is meant to act.
 	for pattern, h := range map[string]http.HandlerFunc{
 		"/boot.ipxe":                          g.bootstrap,
-		"/boot/{mac}":                         g.boot,
+		"/autoexec.ipxe":                      g.bootstrap, // which iPXE asks for by itself, beside the file it is
+		"/bootloaders/autoexec.ipxe":          g.bootstrap,
+		"/boot/{mac...}":                      g.boot,
 		"/boot/{mac}/started":                 g.started,
 		"/api/v1/boot":                        g.boot,
-		"/grub/{mac}":                         g.grub,
+		"/grub/{mac...}":                      g.grub,
 		"/render/{mac}/{path...}":             g.render,
 		"/api/v1/nodes":                       g.find,
 		"/api/v1/nodes/register":              g.register,
@@ -64,6 +60,16 @@ func New(o Options) *Gateway {
 		"/" + wire.Scripts + "/{path...}":     g.content(wire.Scripts),
 		"/" + wire.Templates + "/{path...}":   g.content(wire.Templates),
 		"/" + wire.Images + "/{path...}":      g.content(wire.Images),
+		// The mux redirects to a folder's slash unless the folder has a handler too, and answers in plain text
+		// what it does not know.
+		"/boot":                g.boot,
+		"/grub":                g.grub,
+		"/render/{mac}":        nothing,
+		"/" + wire.Bootloaders: nothing,
+		"/" + wire.Scripts:     nothing,
+		"/" + wire.Templates:   nothing,
+		"/" + wire.Images:      nothing,
+		"/":                    nothing,
 	} {
 		g.mux.HandleFunc(pattern, h)
 	}
@@ -73,35 +79,31 @@ func New(o Options) *Gateway {
 // Active returns how many requests are being answered.
 func (g *Gateway) Active() int { return int(g.active.Load()) }
 
-// HitRate returns the share of content requests since the start that the cache answered.
-func (g *Gateway) HitRate() float64 {
-	if all := g.lookups.Load(); all > 0 {
-		return float64(g.hits.Load()) / float64(all)
-	}
-	return 0
-}
-
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	id := requestID(r)
 	w.Header().Set(wire.HeaderRequestID, id)
 	w.Header().Set("Server", "PureBoot")
-	out := &response{ResponseWriter: w}
-	log := g.Log.With("request", id, "client", r.RemoteAddr, "method", r.Method, "path", redact(r.URL.Path))
+	setCacheStatus(w, "")
+	log := g.Log.With("request", id, "client", r.RemoteAddr, "method", r.Method, "path", clip(r.URL.Path))
+	out := newResponse(w, g.pieceTime)
 	defer func() {
 		p := recover()
 		if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // it is compared by identity
-			log.Error("handler panicked", "panic", p)
-			p = http.ErrAbortHandler
+			log.Error("handler panicked", "panic", p, "stack", string(debug.Stack()))
 			if out.status == 0 {
-				problem(out, http.StatusInternalServerError, "This is a fault of the agent; its log says more.")
+				refuse(out, r, http.StatusInternalServerError, "This is a fault of the agent. Its log says more.")
 				p = nil
 			}
 		}
+		if out.err != nil {
+			log = log.With("err", out.err) // the client left, or the file could not be read to its end
+		}
 		log.Info("request", "status", out.status, "bytes", out.bytes, "took", time.Since(began),
 			"cache", w.Header().Get("Cache-Status"))
-		if p != nil {
-			panic(p)
+		if p != nil || out.err != nil {
+			// The status has left; what remains is to make the body's end no end.
+			panic(http.ErrAbortHandler)
 		}
 	}()
 	defer g.active.Add(-1)
@@ -110,26 +112,33 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(out, http.StatusServiceUnavailable, "Too many requests at once.")
 		return
 	}
-
 	path, err := cleanPath(r.URL)
 	if err != nil {
-		problem(out, http.StatusBadRequest, err.Error())
+		refuse(out, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	clean := r.Clone(wire.WithRequestID(r.Context(), id))
-	clean.URL.Path, clean.URL.RawPath = path, ""
-	g.route(out, clean)
+	clean, target := r.WithContext(wire.WithRequestID(r.Context(), id)), *r.URL
+	target.Path, target.RawPath = path, ""
+	clean.URL = &target
+	g.mux.ServeHTTP(out, clean)
 }
 
-// route finds the handler of a clean path. A ServeMux would redirect the name of a folder to its slash and answer
-// what it does not know in plain text; here neither happens.
-func (g *Gateway) route(w http.ResponseWriter, r *http.Request) {
-	_, pattern := g.mux.Handler(r)
-	if pattern == "" || strings.HasSuffix(pattern, "...}") && !strings.Contains(r.URL.Path[1:], "/") {
-		problem(w, http.StatusNotFound, "There is nothing at this path.")
-		return
+// refuse answers what no handler can: on a boot route with a script that shows the reason, else with a problem.
+func refuse(w http.ResponseWriter, r *http.Request, status int, reason string) {
+	route, _, _ := strings.Cut(strings.TrimLeft(r.URL.Path, "/"), "/")
+	switch read := r.Method == http.MethodGet || r.Method == http.MethodHead; {
+	case read && route == "boot":
+		sendScript(w, r, boot.Safe(reason))
+	case read && route == "grub":
+		sendScript(w, r, boot.GrubSafe(reason))
+	default:
+		problem(w, status, reason)
 	}
-	g.mux.ServeHTTP(w, r)
+}
+
+// nothing is at the paths that mean nothing.
+func nothing(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "There is nothing at this path.")
 }
 
 // allow answers 405 unless the method is one of those.
@@ -140,42 +149,8 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 		}
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
-	problem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s is not for this path.", r.Method))
+	problem(w, http.StatusMethodNotAllowed, "Want "+strings.Join(methods, " or ")+" at this path.")
 	return false
-}
-
-// serverURL returns the agent's address as the client reached it, from the socket: a Host header is the client's word.
-func serverURL(r *http.Request) string {
-	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return ""
-	}
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return scheme + "://" + hostPort(addr.String())
-}
-
-// hostPort leaves out port 80, which GRUB and some firmware cannot write.
-func hostPort(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || port != "80" {
-		return addr
-	}
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return host
-}
-
-// clientIP returns the address the request came from.
-func clientIP(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
 }
 
 // requestID returns the caller's name for the request if it is harmless, else a new one.
@@ -187,50 +162,10 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// redact shortens what a stranger made long.
-func redact(path string) string {
+// clip shortens for the log what a stranger made long.
+func clip(path string) string {
 	if len(path) > 300 {
 		return path[:300] + "…"
 	}
 	return path
-}
-
-// response remembers what was sent, for the log.
-type response struct {
-	http.ResponseWriter
-	status int
-	bytes  int64
-	err    error // the first that a write met
-}
-
-func (w *response) WriteHeader(status int) {
-	if w.status == 0 || w.status < 200 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// errorStatus is the one place where an error becomes a status.
-func errorStatus(w http.ResponseWriter, err error) {
-	refusal, refused := errors.AsType[*wire.Refusal](err)
-	switch {
-	case refused && refusal.Gone(), errors.Is(err, node.ErrUnknown):
-		problem(w, http.StatusNotFound, "No such node.")
-	case refused && refusal.Final():
-		// Central judged the request itself; its words are for whoever made it.
-		problem(w, refusal.Status, refusal.Problem.Detail, refusal.Problem.Errors...)
-	case errors.Is(err, errNoToken):
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		problem(w, http.StatusUnauthorized, "Want the token that the node's boot script was given.")
-	case errors.Is(err, node.ErrToken):
-		problem(w, http.StatusForbidden, "The token is not valid for this node, or no longer.")
-	case errors.Is(err, context.Canceled):
-		problem(w, 499, "The client has gone.")
-	default:
-		w.Header().Set("Retry-After", "5")
-		problem(w, http.StatusServiceUnavailable, "Central cannot be reached and this site does not know the answer.")
-	}
 }

@@ -1,15 +1,21 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
+	"github.com/pureboot/pureboot/agent/node"
 	"github.com/pureboot/pureboot/central/wire"
 )
+
+// statusGone is what the log says of a client that left. Nobody reads it elsewhere.
+const statusGone = 499
 
 // maxBody bounds a machine's request, in bytes.
 const maxBody = 128 << 10
@@ -34,14 +40,50 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	if err != nil {
 		panic(err) // every type here is ours and can be marshalled
 	}
+	text = append(text, '\n')
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // a client that has gone is not told
+	_, _ = w.Write(text) // a client that has gone is not told
+}
+
+// fail is the one place where an error about a node becomes a status. What is central's or the agent's own fault
+// tells the client little and the log everything.
+func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	later := func(status int, seconds, detail string) {
+		w.Header().Set("Retry-After", seconds)
+		problem(w, status, detail)
+	}
+	refusal, refused := errors.AsType[*wire.Refusal](err)
+	switch {
+	case refused && refusal.Gone(), errors.Is(err, node.ErrUnknown):
+		problem(w, http.StatusNotFound, "No such node.")
+	case refused && refusal.Final():
+		// Central judged the request itself; its words are for whoever made it.
+		problem(w, refusal.Status, refusal.Problem.Detail, refusal.Problem.Errors...)
+	case errors.Is(err, errNoToken):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		problem(w, http.StatusUnauthorized, "Want the token that the node's boot script was given.")
+	case errors.Is(err, node.ErrToken):
+		problem(w, http.StatusForbidden, "The token is not valid for this node, or no longer.")
+	case errors.Is(err, node.ErrTooMany):
+		later(http.StatusTooManyRequests, "30", "Too many unknown machines at once.")
+	case errors.Is(err, node.ErrFull):
+		later(http.StatusServiceUnavailable, "60", "Too many reports wait for central.")
+	case errors.Is(err, context.Canceled):
+		problem(w, statusGone, "The client has gone.")
+	default:
+		g.Log.Warn("request not answered", "method", r.Method, "path", clip(r.URL.Path), "err", err)
+		later(http.StatusServiceUnavailable, "5", "Central cannot be reached and this site does not know the answer.")
+	}
 }
 
 // decode reads a JSON body into v, strictly, or answers why not.
 func decode(w http.ResponseWriter, r *http.Request, v any) bool {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+	// What the wget and curl of an installer call a body unless they are told otherwise is let pass.
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "application/json", "application/x-www-form-urlencoded", "":
+	default:
 		problem(w, http.StatusUnsupportedMediaType, "Want Content-Type: application/json.")
 		return false
 	}

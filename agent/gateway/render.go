@@ -3,12 +3,10 @@ package gateway
 import (
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/pureboot/pureboot/agent/boot"
-	"github.com/pureboot/pureboot/central/lifecycle"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -21,18 +19,8 @@ func (g *Gateway) render(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
-	setCacheStatus(w, "")
-	mac, err := lifecycle.ParseMAC(r.PathValue("mac"))
-	if err != nil {
-		problem(w, http.StatusBadRequest, err.Error(), wire.ProblemField{Location: "path.mac", Message: "not a MAC address"})
-		return
-	}
-	rec, err := g.Nodes.ByMAC(r.Context(), mac, "")
-	if err == nil {
-		err = g.authorize(r, &rec.Node)
-	}
-	if err != nil {
-		errorStatus(w, err)
+	rec, ok := g.byMAC(w, r)
+	if !ok {
 		return
 	}
 	if !rec.Install().Renders() {
@@ -40,7 +28,7 @@ func (g *Gateway) render(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	category, name, _ := strings.Cut(r.PathValue("path"), "/")
-	if !slices.Contains([]string{wire.Templates, wire.Scripts}, category) {
+	if category != wire.Templates && category != wire.Scripts {
 		problem(w, http.StatusNotFound, "Only templates and scripts are rendered.")
 		return
 	}
@@ -60,7 +48,7 @@ func (g *Gateway) render(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out, err := boot.Render(text, boot.Input{
-		Server: serverURL(r), MAC: mac, Boot: &rec.Boot, Token: token(r), Query: r.URL.Query(), Now: time.Now(),
+		Server: serverURL(r), MAC: r.PathValue("mac"), Boot: &rec.Boot, Token: token(r), Query: r.URL.Query(), Now: time.Now(),
 	})
 	if err != nil {
 		g.Log.Error("template not rendered", "node", rec.Node.ID, "path", name, "err", err)

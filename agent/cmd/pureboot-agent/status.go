@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,9 @@ func statusCommand() *cobra.Command {
 		cfg, err := config(cmd)
 		if err != nil {
 			return err
+		}
+		if cfg.Listen.Admin == "" {
+			return errors.New("listen.admin is empty, so that an agent cannot be asked")
 		}
 		s, err := admin.ReadStatus(cmd.Context(), cfg.Listen.Admin)
 		if err != nil {

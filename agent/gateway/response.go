@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// A body is sent in pieces, each under a deadline of its own: a slow machine may take hours for an image, as long as
+// it takes some of it.
+const (
+	piece     = 1 << 20 // bytes
+	pieceTime = 2 * time.Minute
+)
+
+// response counts what is sent, renews the write deadline for each piece of it, and keeps io.ReaderFrom, through
+// which the kernel sends files by itself.
+type response struct {
+	http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration // for each piece
+
+	status int
+	bytes  int64
+	err    error // the first that sending, or reading what is to be sent, met
+}
+
+func newResponse(w http.ResponseWriter, patience time.Duration) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w), patience: patience}
+}
+
+func (w *response) WriteHeader(status int) {
+	if w.status < 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(b []byte) (n int, err error) {
+	w.begin()
+	for n < len(b) && w.err == nil {
+		w.renew()
+		var m int
+		m, w.err = w.ResponseWriter.Write(b[n:min(n+piece, len(b))])
+		n += m
+		w.bytes += int64(m)
+	}
+	return n, w.err
+}
+
+// ReadFrom implements io.ReaderFrom. A limit that is not reached is an error: nothing here says that it sends more
+// than it has.
+func (w *response) ReadFrom(r io.Reader) (n int64, err error) {
+	w.begin()
+	limit, limited := r.(*io.LimitedReader)
+	if limited {
+		if file, ok := limit.R.(*os.File); ok {
+			return w.sendFile(file, limit)
+		}
+	}
+	n, err = io.Copy(onlyWriter{w}, r)
+	if err == nil && limited && limit.N > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// onlyWriter hides ReadFrom. What is read from a fill is then written under a deadline that begins when it is there.
+type onlyWriter struct{ io.Writer }
+
+// sendFile has the kernel send the file. It does so through one limit, not through two, and each piece brings its own.
+func (w *response) sendFile(file *os.File, limit *io.LimitedReader) (n int64, err error) {
+	for limit.N > 0 && w.err == nil {
+		w.renew()
+		var m int64
+		m, w.err = io.CopyN(w.ResponseWriter, file, min(piece, limit.N))
+		n += m
+		limit.N -= m
+		w.bytes += m
+		if errors.Is(w.err, io.EOF) {
+			w.err = io.ErrUnexpectedEOF
+		}
+	}
+	return n, w.err
+}
+
+// begin notes the status that is sent when a handler names none.
+func (w *response) begin() {
+	if w.status < 200 {
+		w.status = http.StatusOK
+	}
+}
+
+func (w *response) renew() {
+	// A connection that cannot have a deadline, as in a test's recorder, does without.
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.patience))
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
