@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path"
 	"strings"
@@ -41,7 +40,7 @@ func Migrations(ctx context.Context, o Options) ([]Migration, error) {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	defer db.Close()
-	p, err := provider(db, dialectOf(o.DSN), slog.New(slog.DiscardHandler))
+	p, err := provider(db, dialectOf(o.DSN))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +95,7 @@ func (s *Store) migrateSQLite(ctx context.Context, file string, shared bool) err
 		return err
 	}
 	defer db.Close()
-	p, err := provider(db, dialect.SQLite, s.log)
+	p, err := provider(db, dialect.SQLite)
 	if err != nil {
 		return err
 	}
@@ -112,8 +111,8 @@ func (s *Store) migrateSQLite(ctx context.Context, file string, shared bool) err
 			return fmt.Errorf("back up before the migration: %w", err)
 		}
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
+	if err := s.up(ctx, p); err != nil {
+		return err
 	}
 	return checkForeignKeys(ctx, db)
 }
@@ -125,20 +124,29 @@ func (s *Store) migratePostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := provider(s.write, dialect.Postgres, s.log, goose.WithSessionLocker(locker))
+	p, err := provider(s.write, dialect.Postgres, goose.WithSessionLocker(locker))
 	if err != nil {
 		return err
 	}
 	if version, err := pending(ctx, p); err != nil || version < 0 {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
+	return s.up(ctx, p)
+}
+
+// up applies what is pending, each migration in a transaction of its own.
+func (s *Store) up(ctx context.Context, p *goose.Provider) error {
+	done, err := p.Up(ctx)
+	for _, m := range done {
+		s.log.Info("migrated the database", "migration", path.Base(m.Source.Path), "took", m.Duration)
+	}
+	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
 }
 
-func provider(db *sql.DB, entDialect string, log *slog.Logger, opts ...goose.ProviderOption) (*goose.Provider, error) {
+func provider(db *sql.DB, entDialect string, opts ...goose.ProviderOption) (*goose.Provider, error) {
 	gooseDialect := goose.DialectSQLite3
 	if entDialect == dialect.Postgres {
 		gooseDialect = goose.DialectPostgres
@@ -147,7 +155,7 @@ func provider(db *sql.DB, entDialect string, log *slog.Logger, opts ...goose.Pro
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(gooseDialect, db, files, append(opts, goose.WithSlog(log), goose.WithVerbose(true))...)
+	return goose.NewProvider(gooseDialect, db, files, opts...)
 }
 
 // pending returns the version of a database that lacks a migration, and -1 if it lacks none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,152 @@ func TestMigrationsListsWithoutChanging(t *testing.T) {
 			}
 		}
 	})
+}
+
+// filled is data of the first version, with every relation between its tables.
+var filled = []string{
+	`INSERT INTO workflows (id, created_at, updated_at, name, install_method, initrd, params) VALUES
+		('00000000-0000-0000-0000-000000000001', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'w', 'chain', '[]', '{}')`,
+	`INSERT INTO device_groups (id, created_at, updated_at, name, path, is_site, params, parent_id, default_workflow_id) VALUES
+		('00000000-0000-0000-0000-000000000002', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'top', 'top', true, '{}',
+			NULL, '00000000-0000-0000-0000-000000000001'),
+		('00000000-0000-0000-0000-000000000003', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'low', 'top/low', true, '{}',
+			'00000000-0000-0000-0000-000000000002', NULL)`,
+	`INSERT INTO agents (id, created_at, updated_at, credential_hash, join_token_hash, enrolled_at, capabilities, site_id) VALUES
+		('00000000-0000-0000-0000-000000000004', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'c', 'j',
+			'2026-01-01 00:00:00+00:00', '[]', '00000000-0000-0000-0000-000000000003')`,
+	`INSERT INTO blobs (id, sha256, size, chunks, created_at) VALUES
+		('00000000-0000-0000-0000-000000000005', 's', 0, '', '2026-01-01 00:00:00+00:00')`,
+	`INSERT INTO contents (id, created_at, updated_at, category, path, modified, epoch, blob_id, previous_blob_id) VALUES
+		('00000000-0000-0000-0000-000000000006', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'images', 'p',
+			'2026-01-01 00:00:00+00:00', 1, '00000000-0000-0000-0000-000000000005', '00000000-0000-0000-0000-000000000005')`,
+	`INSERT INTO device_group_assigned_content (device_group_id, content_id) VALUES
+		('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000006')`,
+	`INSERT INTO nodes (id, created_at, updated_at, mac_address, params, tags, state_changed_at, group_id, home_site_id, workflow_id) VALUES
+		('00000000-0000-0000-0000-000000000007', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'm', '{}', '[]',
+			'2026-01-01 00:00:00+00:00', '00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000003',
+			'00000000-0000-0000-0000-000000000001')`,
+	`INSERT INTO node_interfaces (id, mac_address, node_id) VALUES
+		('00000000-0000-0000-0000-000000000008', 'm', '00000000-0000-0000-0000-000000000007')`,
+	`INSERT INTO node_events (event_id, event_type, at, node_id) VALUES
+		('e', 'heartbeat', '2026-01-01 00:00:00+00:00', '00000000-0000-0000-0000-000000000007')`,
+	`INSERT INTO node_state_logs (from_state, to_state, "by", at, node_id) VALUES
+		('', 'pending', 'x', '2026-01-01 00:00:00+00:00', '00000000-0000-0000-0000-000000000007')`,
+	`INSERT INTO admin_tokens (id, name, role, secret_hash, created_at) VALUES ('t', 'x', 'admin', 'h', '2026-01-01 00:00:00+00:00')`,
+	`INSERT INTO audit_entries (at, who, action) VALUES ('2026-01-01 00:00:00+00:00', 'x', 'y')`,
+	`INSERT INTO counters (id, stream, value) VALUES ('content', 's', 5), ('nodes', 't', 6)`,
+}
+
+// A table that is rebuilt is dropped on the way, and what refers to it must not go with it.
+func TestAnUpgradeLosesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		ctx := t.Context()
+		steps, err := Migrations(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, err := old(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer old.Close()
+		p, err := provider(old, dialectOf(o.DSN))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.UpTo(ctx, steps[0].Version); err != nil {
+			t.Fatal(err)
+		}
+		for _, insert := range filled {
+			if _, err := old.ExecContext(ctx, insert); err != nil {
+				t.Fatalf("%s: %v", insert, err)
+			}
+		}
+		before := contents(t, old)
+		for _, step := range steps[1:] {
+			if _, err := p.UpTo(ctx, step.Version); err != nil {
+				t.Fatal(err)
+			}
+			if after := contents(t, old); after != before {
+				t.Errorf("after %d_%s there is\n%s\nwant\n%s", step.Version, step.Name, after, before)
+			}
+		}
+		if err := old.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// As an operator sees it, in one go.
+		s := open(t, o)
+		if after := contents(t, s.read); after != before {
+			t.Errorf("after all there is\n%s\nwant\n%s", after, before)
+		}
+		if e, err := s.Epoch(ctx, NodeCounter); err != nil || e.Stream != "t" || e.N != 6 {
+			t.Errorf("the counter is at %v, %v", e, err)
+		}
+	})
+}
+
+// old opens a database to migrate it by hand, as migrateSQLite does.
+func old(o Options) (*sql.DB, error) {
+	if o.DSN != "" {
+		return openPgx(o.DSN)
+	}
+	file, err := sqliteFile(o)
+	if err != nil {
+		return nil, err
+	}
+	return sql.Open("sqlite", sqliteDSN(file, "foreign_keys(0)"))
+}
+
+// contents counts the rows of each table and the relations that lead somewhere.
+func contents(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	var text strings.Builder
+	for _, q := range []string{
+		"workflows", "device_groups", "agents", "blobs", "contents", "device_group_assigned_content", "nodes",
+		"node_interfaces", "node_events", "node_state_logs", "admin_tokens", "audit_entries", "counters",
+		"nodes n JOIN device_groups g ON n.group_id = g.id JOIN device_groups s ON n.home_site_id = s.id JOIN workflows w ON n.workflow_id = w.id",
+		"device_groups g JOIN device_groups p ON g.parent_id = p.id JOIN workflows w ON p.default_workflow_id = w.id",
+		"agents a JOIN device_groups g ON a.site_id = g.id",
+		"contents c JOIN blobs b ON c.blob_id = b.id AND c.previous_blob_id = b.id",
+	} {
+		var n int
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+q).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%d %s\n", n, q)
+	}
+	return text.String()
+}
+
+func TestAnUpgradeOfSQLiteLeavesABackup(t *testing.T) {
+	o := Options{Dir: t.TempDir(), Log: quiet()}
+	steps, err := Migrations(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(steps) == 1 {
+		t.Skip("there is one version only, so nothing to upgrade from")
+	}
+	old, err := old(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := provider(old, dialectOf(o.DSN))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.UpTo(t.Context(), steps[0].Version)
+	if err := errors.Join(err, old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	open(t, o)
+	backups, err := filepath.Glob(filepath.Join(o.Dir, "*.bak*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("pureboot.db.%d.bak", steps[0].Version); len(backups) != 1 || filepath.Base(backups[0]) != want {
+		t.Errorf("there is %v, want %s", backups, want)
+	}
 }
 
 func TestCentralsThatStartAtOnceMigrateOnce(t *testing.T) {

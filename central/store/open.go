@@ -4,6 +4,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -113,6 +114,10 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600) // SQLite gives its other files the same mode
+	if err := cmp.Or(err, f.Close()); err != nil {
 		return err
 	}
 	if err := s.migrateSQLite(ctx, file, o.Shared); err != nil {
