@@ -246,6 +246,7 @@ func (d *download) refuse(status int, detail string) {
 	for _, name := range []string{"Repr-Digest", "Last-Modified", "X-Content-Type-Options"} {
 		d.Header().Del(name)
 	}
+	d.Header().Set("Cache-Control", "no-cache") // which ServeContent takes from some errors
 	writeProblem(d.ResponseWriter, wire.Problem{Status: status, Detail: detail})
 }
 

@@ -34,6 +34,7 @@ type central struct {
 	content *content.Repository
 	api     *api
 	log     *logs
+	dir     string
 
 	admin, operator, viewer string // tokens
 }
@@ -43,6 +44,7 @@ func newCentral(t *testing.T) *central {
 	c := &central{t: t, log: &logs{}}
 	log := slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	dir := t.TempDir()
+	c.dir = dir
 	var err error
 	if c.store, err = store.Open(t.Context(), store.Options{Dir: dir, Log: log}); err != nil {
 		t.Fatal(err)

@@ -199,6 +199,9 @@ func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersio
 		if err != nil {
 			return err
 		}
+		if err := faults(spec.Check()).err(); err != nil {
+			return err
+		}
 		replacePrimary(old, &spec)
 		if err := checkNode(ctx, tx, id, &spec); err != nil {
 			return err
@@ -230,19 +233,13 @@ func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersio
 }
 
 // replacePrimary takes a new primary MAC address, alone in an edit, for that of another card in the same place: the
-// old one is not kept beside it.
+// old one is not kept beside it. The edit was checked, so it has the new one before the interfaces that were there.
 func replacePrimary(old NodeSpec, spec *NodeSpec) {
-	mac, err := lifecycle.ParseMAC(spec.MACAddress)
-	if err != nil || mac == old.MACAddress || !slices.Equal(old.Interfaces, spec.Interfaces) {
+	if spec.MACAddress == old.MACAddress || len(spec.Interfaces) == 0 || !slices.Equal(old.Interfaces, spec.Interfaces[1:]) {
 		return
 	}
-	for _, card := range old.Interfaces {
-		if card.MACAddress == mac {
-			return
-		}
-	}
-	spec.Interfaces = slices.Clone(spec.Interfaces)
-	spec.Interfaces[0].MACAddress = mac
+	spec.Interfaces = slices.Clone(old.Interfaces)
+	spec.Interfaces[0].MACAddress = spec.MACAddress
 }
 
 // DeleteNode deletes a node with its logs.
