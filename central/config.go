@@ -1,8 +1,10 @@
 package central
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -56,7 +58,7 @@ func Load(file string, environment []string) (Config, error) {
 	case err != nil:
 		return c, fmt.Errorf("read the configuration: %w", err)
 	default:
-		if err := yaml.UnmarshalWithOptions(text, &c, yaml.Strict()); err != nil {
+		if c, err = decode(text); err != nil {
 			return c, atLine(file, err)
 		}
 	}
@@ -65,6 +67,17 @@ func Load(file string, environment []string) (Config, error) {
 		return c, fmt.Errorf("read the environment: %w", err)
 	}
 	return c, nil
+}
+
+// decode reads a file over the defaults. One in which every key is commented out is empty to the decoder, which then
+// empties what it was given too.
+func decode(text []byte) (Config, error) {
+	c := Default()
+	err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c)
+	if errors.Is(err, io.EOF) {
+		return Default(), nil
+	}
+	return c, err
 }
 
 // atLine says where in the file a fault is. It does not quote the file, which may hold a password.
