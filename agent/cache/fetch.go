@@ -22,6 +22,9 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 	var tier Tier // set once a fill was needed
 	for ctx.Err() == nil {
 		r, err := s.lookup(key, obj.SHA256)
+		if tier == "" { // what a fill has just brought is no hit
+			r, err = s.warm(r, err)
+		}
 		if err != nil {
 			return s.fetched(s.passing(ctx, key, obj, src)), nil
 		}

@@ -14,7 +14,7 @@ const noteUse = time.Hour
 // Get returns a reader of key if exactly this version of it is here, whole. It never waits for
 // anything but the disk.
 func (s *Store) Get(key Key, digest Digest) (*Reader, bool) {
-	r, err := s.lookup(key, digest)
+	r, err := s.warm(s.lookup(key, digest))
 	if r == nil || err != nil {
 		return nil, false
 	}
@@ -36,10 +36,6 @@ func (s *Store) lookup(key Key, digest Digest) (*Reader, error) {
 	}
 	s.use(e)
 	r.tier, r.obj, r.file, r.entry = TierDisk, e.obj, file, e
-	if s.hot.takes(e.obj.Size) && e.loading.CompareAndSwap(false, true) {
-		defer e.loading.Store(false)
-		return s.warm(r)
-	}
 	return r, nil
 }
 
@@ -71,9 +67,14 @@ func (s *Store) openObject(key Key, digest Digest) (*entry, *os.File, error) {
 	return nil, nil, err
 }
 
-// warm brings r's object into memory at its first hit on disk, not when it is published: most of what
-// is prefetched is never asked for twice. Since all of it is read, it is verified too.
-func (s *Store) warm(r *Reader) (*Reader, error) {
+// warm brings a looked up object into memory if it comes from the disk and is small: at its first hit,
+// not when it is published, because most of what is prefetched is never asked for. One reader
+// does it, the others of that moment read the file. Since all of it is read, it is verified too.
+func (s *Store) warm(r *Reader, err error) (*Reader, error) {
+	if err != nil || r == nil || r.entry == nil || !s.hot.takes(r.obj.Size) || !r.entry.loading.CompareAndSwap(false, true) {
+		return r, err
+	}
+	defer r.entry.loading.Store(false)
 	data := make([]byte, r.obj.Size)
 	if _, err := r.file.ReadAt(data, 0); err != nil {
 		r.file.Close()
