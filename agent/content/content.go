@@ -45,6 +45,7 @@ type Files struct {
 	described *descriptions
 	flight    singleflight.Group // questions to central, by key, and pulls
 	unknown   *rate.Limiter      // of questions about names that the manifest does not have
+	maxFiles  int                // of a manifest
 	pulling   sync.Mutex         // one pull at a time
 
 	ctx  context.Context // of what is asked of central; ends with Close
@@ -79,7 +80,8 @@ func Open(opt Options) (*Files, error) {
 	if opt.Patience == 0 {
 		opt.Patience = 10 * time.Second
 	}
-	f := &Files{opt: opt, described: newDescriptions(), unknown: rate.NewLimiter(unknownPerSecond, unknownAtOnce)}
+	f := &Files{opt: opt, described: newDescriptions(), maxFiles: maxFiles}
+	f.unknown = rate.NewLimiter(unknownPerSecond, unknownAtOnce)
 	var err error
 	if f.manifest, err = loadManifest(opt.Dir); err != nil {
 		// What is lost is only when to ask: central has the truth, and the cache still has the bytes.

@@ -80,8 +80,8 @@ func (f *Files) pages(ctx context.Context, since wire.Epoch) (pulled, error) {
 		// Until the last page the epoch is that of the page's last item. A file that changes meanwhile comes again on
 		// a later page.
 		p.full, p.epoch = page.Full, page.Epoch
-		if items += len(page.Items); items > maxFiles {
-			return p, fmt.Errorf("more than %d files", maxFiles)
+		if items += len(page.Items); items > f.maxFiles {
+			return p, fmt.Errorf("more than %d files", f.maxFiles)
 		}
 		for _, item := range page.Items {
 			if err := p.take(item); err != nil {
