@@ -11,9 +11,10 @@ import (
 
 // Expire marks copies as changed at central, so that the next lookup asks. They still serve while central is away.
 func (s *Store) Expire(ctx context.Context, ids []string) error {
+	s.marks.Add(1) // before the rows: see put
 	return s.tx(ctx, func(tx *sql.Tx) error {
 		for _, id := range ids {
-			if _, err := tx.ExecContext(ctx, "UPDATE nodes SET expired = 1 WHERE id = ?", id); err != nil {
+			if err := mark(ctx, tx, id, true); err != nil {
 				return fmt.Errorf("expire node %s: %w", id, err)
 			}
 		}
@@ -23,8 +24,11 @@ func (s *Store) Expire(ctx context.Context, ids []string) error {
 
 // ExpireAll marks every copy.
 func (s *Store) ExpireAll(ctx context.Context) error {
-	_, err := s.write.ExecContext(ctx, "UPDATE nodes SET expired = 1")
-	return err
+	s.marks.Add(1)
+	if _, err := s.write.ExecContext(ctx, "UPDATE nodes SET expired = 1"); err != nil {
+		return fmt.Errorf("expire all nodes: %w", err)
+	}
+	return nil
 }
 
 const nodesCursor = "nodes"
@@ -46,5 +50,8 @@ func (s *Store) Epoch(ctx context.Context) (wire.Epoch, error) {
 func (s *Store) SetEpoch(ctx context.Context, e wire.Epoch) error {
 	_, err := s.write.ExecContext(ctx, `INSERT INTO cursors (name, epoch) VALUES (?, ?)
 		ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch`, nodesCursor, e.String())
-	return err
+	if err != nil {
+		return fmt.Errorf("keep the epoch of the nodes: %w", err)
+	}
+	return nil
 }

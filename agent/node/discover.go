@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -14,24 +16,23 @@ func (s *Store) Discover(ctx context.Context, r wire.Registration) (Record, erro
 	if s.opt.Central == nil {
 		return Record{}, ErrUnavailable
 	}
-	if !s.arrival.Allow() {
-		return Record{}, ErrTooMany
-	}
 	wait, cancel := context.WithTimeout(ctx, s.opt.Patience)
 	defer cancel()
-	rec, err := s.ask(wait, "register "+r.MACAddress, "", func(ctx context.Context) (wire.Boot, error) {
+	rec, err := s.ask(wait, question{verb: "register", which: byMAC, arg: r.MACAddress, ask: func(ctx context.Context) (wire.Boot, error) {
+		if !s.arrivals.Allow() {
+			return wire.Boot{}, ErrTooMany
+		}
 		n, err := s.opt.Central.Register(ctx, r)
 		if err != nil {
 			return wire.Boot{}, err
 		}
-		s.opt.Log.Info("machine discovered", "mac", r.MACAddress, "node", n.ID, "state", n.State)
+		s.opt.Log.Info("machine registered", "mac", r.MACAddress, "node", n.ID, "state", n.State)
 		return s.opt.Central.BootByID(ctx, n.ID)
-	})
-	if _, refused := errors.AsType[*wire.Refusal](err); err != nil && !refused {
-		s.opt.Log.Warn("machine not registered", "mac", r.MACAddress, "err", err)
-		return Record{}, ErrUnavailable
+	}})
+	if refusal, ok := errors.AsType[*wire.Refusal](err); err == nil || errors.Is(err, ErrTooMany) || ok && refusal.Final() {
+		return rec, err
 	}
-	return rec, err
+	return Record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // Sight passes on what a known machine's firmware tells of it, where that is news. It never waits: a site that boots
@@ -47,7 +48,8 @@ func (s *Store) Sight(n *wire.Node, r wire.Registration) {
 	}
 	news := known.IPAddress != n.IPAddress || known.Arch != n.Arch || known.BootMode != n.BootMode ||
 		known.Vendor != n.Vendor || known.Model != n.Model ||
-		known.SerialNumber != n.SerialNumber || known.SystemUUID != n.SystemUUID
+		known.SerialNumber != n.SerialNumber || known.SystemUUID != n.SystemUUID ||
+		!hasCard(n, r.MACAddress)
 	if !news || s.opt.Central == nil {
 		return
 	}
@@ -55,6 +57,10 @@ func (s *Store) Sight(n *wire.Node, r wire.Registration) {
 	case s.facts <- known:
 	default:
 	}
+}
+
+func hasCard(n *wire.Node, mac string) bool {
+	return n.MACAddress == mac || slices.ContainsFunc(n.Interfaces, func(i wire.Interface) bool { return i.MACAddress == mac })
 }
 
 // Run passes on the facts of Sight until ctx ends.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/pureboot/pureboot/central/wire"
@@ -12,85 +13,116 @@ import (
 // the next one.
 const lookupTime = 10 * time.Second
 
-// ByMAC returns the node that has the MAC address, or else the system UUID (empty if not known).
-// Errors: ErrUnknown, ErrUnavailable.
+// ByMAC returns the node that has the MAC address, or else the system UUID (empty if not known), and notes that its
+// machine is there. Errors: ErrUnknown, ErrUnavailable, ErrTooMany.
 func (s *Store) ByMAC(ctx context.Context, mac, uuid string) (Record, error) {
-	s.Saw(mac)
-	rec, expired, err := s.copyOf(ctx, byMAC, mac)
-	if errors.Is(err, ErrUnknown) && uuid != "" {
-		rec, expired, err = s.copyOf(ctx, byUUID, uuid)
-		// Central has to learn of the new card, so its answer is wanted however fresh the copy is.
-		expired = true
-	}
-	return s.lookup(ctx, mac+" "+uuid, rec, expired, err, func(ctx context.Context) (wire.Boot, error) {
+	rec, err := s.lookup(ctx, question{which: byMAC, arg: mac, uuid: uuid, ask: func(ctx context.Context) (wire.Boot, error) {
 		return s.opt.Central.BootByMAC(ctx, mac, uuid)
-	})
+	}})
+	if err == nil {
+		s.Saw(rec.Node.MACAddress)
+	}
+	return rec, err
 }
 
-// ByID returns a node. Errors: ErrUnknown, ErrUnavailable.
+// ByID returns a node. Errors: ErrUnknown, ErrUnavailable, ErrTooMany.
 func (s *Store) ByID(ctx context.Context, id string) (Record, error) {
-	rec, expired, err := s.copyOf(ctx, byID, id)
-	return s.lookup(ctx, id, rec, expired, err, func(ctx context.Context) (wire.Boot, error) {
+	return s.lookup(ctx, question{which: byID, arg: id, ask: func(ctx context.Context) (wire.Boot, error) {
 		return s.opt.Central.BootByID(ctx, id)
-	})
+	}})
+}
+
+// question is one that central can answer and perhaps a copy too.
+type question struct {
+	verb       string // tells apart what is asked of central about the same copy
+	which, arg string // the copy, as for copyOf
+	uuid       string // the system UUID of a machine whose card may be new
+	ask        func(context.Context) (wire.Boot, error)
 }
 
 // lookup answers with the copy while it is fresh, else with what central says, else with the copy.
-func (s *Store) lookup(ctx context.Context, flight string, rec Record, expired bool, err error,
-	ask func(context.Context) (wire.Boot, error),
-) (Record, error) {
-	have := err == nil
-	switch {
-	case err != nil && !errors.Is(err, ErrUnknown):
-		// A damaged copy is as good as none: central may have the truth.
-		s.opt.Log.Error("node copy not readable", "err", err)
-	case have && !expired && time.Since(rec.FetchedAt) < s.opt.TTL && time.Since(rec.FetchedAt) >= 0:
-		rec.Source = Fresh
+func (s *Store) lookup(ctx context.Context, q question) (Record, error) {
+	rec, fresh, err := s.local(ctx, q)
+	if fresh {
 		return rec, nil
 	}
-	stale := func() (Record, error) {
-		if !have {
-			return Record{}, ErrUnavailable
+	have := err == nil
+	if s.opt.Central == nil {
+		err = errors.New("not enrolled")
+	} else {
+		patience := s.opt.Patience
+		if have && !s.opt.Central.Online() {
+			patience /= 10 // the answer still comes to be kept, if there is one
 		}
+		wait, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		var answer Record
+		if answer, err = s.ask(wait, q); err == nil {
+			return answer, nil
+		}
+	}
+	switch refusal, _ := errors.AsType[*wire.Refusal](err); {
+	case refusal != nil && refusal.Gone():
+		return Record{}, ErrUnknown
+	case have:
+		s.opt.Log.Warn("serving an old record", "mac", rec.Node.MACAddress, "node", rec.Node.ID, "fetched", rec.FetchedAt, "err", err)
 		rec.Source = Stale
 		return rec, nil
+	case errors.Is(err, ErrTooMany):
+		return Record{}, err
 	}
-	if s.opt.Central == nil {
-		return stale()
-	}
-	patience := s.opt.Patience
-	if have && !s.opt.Central.Online() {
-		patience = s.opt.Patience / 10 // the answer still comes to be kept, if there is one
-	}
-	wait, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	answer, err := s.ask(wait, flight, rec.Node.ID, ask)
-	if refusal, ok := errors.AsType[*wire.Refusal](err); ok && refusal.Gone() {
-		return Record{}, ErrUnknown
-	}
-	if err != nil {
-		s.opt.Log.Warn("node not asked for", "mac", rec.Node.MACAddress, "node", rec.Node.ID, "err", err)
-		return stale()
-	}
-	return answer, nil
+	return Record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// ask puts one question to central for all who ask it at once, and keeps the answer. The question outlives whoever
-// stops waiting.
-func (s *Store) ask(wait context.Context, flight, copyID string, ask func(context.Context) (wire.Boot, error)) (Record, error) {
-	result := s.flight.DoChan(flight, func() (any, error) {
-		s.work.Add(1)
+// local returns the copy, and whether it can be served without asking central. An error means that there is none.
+func (s *Store) local(ctx context.Context, q question) (rec Record, fresh bool, err error) {
+	rec, expired, err := copyOf(ctx, s.read, q.which, q.arg)
+	if errors.Is(err, ErrUnknown) && q.uuid != "" {
+		// Whose machine the new card is in is central's to say, however fresh the copy.
+		rec, _, err = copyOf(ctx, s.read, byUUID, q.uuid)
+		expired = true
+	}
+	if err != nil {
+		if !errors.Is(err, ErrUnknown) && ctx.Err() == nil {
+			s.opt.Log.Error("copy of a node not readable", "copy", q.arg, "err", err) // as good as none
+		}
+		return Record{}, false, err
+	}
+	rec.Source = Fresh
+	age := time.Since(rec.FetchedAt) // below zero once the clock was set back
+	fresh = !expired && age >= 0 && age < s.opt.TTL && rec.FetchedAt.UnixMilli() > s.doubt.Load()
+	return rec, fresh, nil
+}
+
+// ask puts a question to central for all who ask it at once, and keeps the answer. The question has the values of the
+// first asker's context, as its request id, and outlives all who stop waiting.
+func (s *Store) ask(wait context.Context, q question) (Record, error) {
+	result := s.flight.DoChan(q.verb+" "+q.which+" "+q.arg+" "+q.uuid, func() (any, error) {
+		if !s.begin() {
+			return Record{}, errors.New("the agent is stopping")
+		}
 		defer s.work.Done()
-		ctx, cancel := context.WithTimeout(wire.WithRequestID(s.ctx, wire.RequestID(wait)), lookupTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(wait), lookupTime)
 		defer cancel()
-		boot, err := ask(ctx)
-		if refusal, ok := errors.AsType[*wire.Refusal](err); ok && refusal.Gone() && copyID != "" {
-			return nil, errors.Join(err, s.forget(ctx, copyID))
+		defer context.AfterFunc(s.ctx, cancel)()
+
+		since := moment{marks: s.marks.Load()}
+		rec, fresh, err := s.local(ctx, q)
+		if fresh {
+			return rec, nil // an answer that came between the asker's look and its question
+		}
+		if err != nil && !s.strangers.Allow() {
+			return Record{}, ErrTooMany
+		}
+		since.version = rec.Node.Version
+		boot, err := q.ask(ctx)
+		if refusal, ok := errors.AsType[*wire.Refusal](err); ok && refusal.Gone() {
+			return Record{}, errors.Join(err, s.forget(ctx, q.which, q.arg))
 		}
 		if err != nil {
-			return nil, err
+			return Record{}, err
 		}
-		return s.put(ctx, boot)
+		return s.put(ctx, boot, since)
 	})
 	select {
 	case <-wait.Done():
@@ -99,41 +131,4 @@ func (s *Store) ask(wait context.Context, flight, copyID string, ask func(contex
 		rec, _ := r.Val.(Record)
 		return rec, r.Err
 	}
-}
-
-// Saw remembers that a machine was there now.
-func (s *Store) Saw(mac string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if len(s.seen) >= 10_000 { // strangers choose the keys
-		for m, at := range s.seen {
-			if now.Sub(at) > time.Hour {
-				delete(s.seen, m)
-			}
-		}
-		if len(s.seen) >= 10_000 {
-			return
-		}
-	}
-	s.seen[mac] = now
-}
-
-// SeenWithin returns how many machines were there in that time.
-func (s *Store) SeenWithin(d time.Duration) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, at := range s.seen {
-		if time.Since(at) <= d {
-			n++
-		}
-	}
-	return n
-}
-
-// Count returns how many nodes the site has a copy of.
-func (s *Store) Count(ctx context.Context) (int, error) {
-	var n int
-	return n, s.read.QueryRowContext(ctx, "SELECT count(*) FROM nodes").Scan(&n)
 }

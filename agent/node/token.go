@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,44 +27,64 @@ var ErrToken = errors.New("not a valid token of this node")
 // site alone knows the key, so a token holds while central is away and after a restart.
 type Key [32]byte
 
-// macSize is the length in bytes of a token's authentication code: HMAC-SHA256, the left half (RFC 2104, section 5).
-const macSize = 16
+// A token is the node's id, InstallSeq and an authentication code: HMAC-SHA256, the left half (RFC 2104, section 5).
+const (
+	macSize   = 16
+	tokenSize = 16 + 8 + macSize // bytes
+)
 
-// LoadKey reads state/node.key, and makes it the first time.
-func LoadKey(state string) (Key, error) {
-	var key Key
-	path := filepath.Join(state, "node.key")
+const keyFile = "node.key"
+
+// LoadKey reads node.key in the state folder, and makes it the first time. A damaged one is replaced, with an error
+// in the log: the tokens made with it are void, but the machines boot.
+func LoadKey(state string, log *slog.Logger) (Key, error) {
+	path := filepath.Join(state, keyFile)
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return newKey(state, path)
-	}
-	if err != nil {
-		return key, fmt.Errorf("read the key of the node tokens: %w", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return newKey(state)
+	case err != nil:
+		return Key{}, fmt.Errorf("read the key of the node tokens: %w", err)
 	}
 	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(raw) != len(key) {
-		return key, fmt.Errorf("the key of the node tokens in %s is damaged: want %d hexadecimal digits", path, 2*len(key))
+	if err != nil || len(raw) != len(Key{}) {
+		log.Error("the key of the node tokens was damaged and is made anew: installations under way cannot report "+
+			"that they are done", "file", path)
+		return newKey(state)
 	}
 	return Key(raw), nil
 }
 
-// newKey writes a key that no crash leaves half-written: a token made with a lost key could never be checked.
-func newKey(state, path string) (Key, error) {
+// newKey writes a key that no crash leaves half-written or takes away again: a token made with a lost key could never
+// be checked.
+func newKey(state string) (Key, error) {
 	var key Key
 	rand.Read(key[:])
-	tmp, err := os.CreateTemp(state, ".tmp-*") // 0600
-	if err != nil {
-		return key, fmt.Errorf("make the key of the node tokens: %w", err)
-	}
-	defer os.Remove(tmp.Name()) // fails once renamed
-	_, err = tmp.WriteString(hex.EncodeToString(key[:]) + "\n")
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return key, fmt.Errorf("make the key of the node tokens: %w", err)
+	if err := replaceFile(filepath.Join(state, keyFile), []byte(hex.EncodeToString(key[:])+"\n")); err != nil {
+		return Key{}, fmt.Errorf("make the key of the node tokens: %w", err)
 	}
 	return key, nil
+}
+
+// replaceFile writes a file that only the agent may read. A crash leaves the old one or the new one.
+func replaceFile(path string, text []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // fails once renamed
+	_, err = tmp.Write(text)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Token returns the node's token for its current installation.
@@ -79,8 +100,12 @@ func (k *Key) Token(n *wire.Node) (string, error) {
 // Check returns nil if the token was made for this node and its installation still is under way (it ends with
 // first_boot, a newer installation or retirement), else ErrToken.
 func (k *Key) Check(n *wire.Node, token string) error {
+	// The length first: the decoder would skip line breaks.
+	if len(token) != base64.RawURLEncoding.EncodedLen(tokenSize) {
+		return ErrToken
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(raw) != 16+8+macSize {
+	if err != nil || len(raw) != tokenSize {
 		return ErrToken
 	}
 	id, err := uuid.Parse(n.ID)

@@ -17,8 +17,9 @@ CREATE INDEX macs_node_id ON macs (node_id);
 -- What machines reported while central was away, in the order it happened here.
 CREATE TABLE outbox (
     op_seq  INTEGER PRIMARY KEY AUTOINCREMENT,
-    node_id TEXT NOT NULL,
-    event   BLOB NOT NULL -- wire.Event, JSON
+    node_id TEXT    NOT NULL,
+    at      INTEGER NOT NULL, -- Unix milliseconds of the report, by the agent's clock
+    event   BLOB    NOT NULL -- wire.Event, JSON
 ) STRICT;
 CREATE INDEX outbox_node_id ON outbox (node_id);
 
