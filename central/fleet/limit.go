@@ -28,6 +28,7 @@ type limiter struct {
 	mu     sync.Mutex
 	by     map[netip.Prefix]*rate.Limiter
 	shared *rate.Limiter // of the addresses for which there was no room
+	swept  time.Time     // when room was last made: to look through all for each stranger would be his to exploit
 }
 
 // wait returns 0 if the address may try now, else how long it has to wait.
@@ -50,7 +51,8 @@ func (l *limiter) of(address string, now time.Time) *rate.Limiter {
 	if lim := l.by[key]; lim != nil {
 		return lim
 	}
-	if len(l.by) >= maxAddresses {
+	if len(l.by) >= maxAddresses && now.Sub(l.swept) >= joinEvery {
+		l.swept = now
 		for k, lim := range l.by {
 			if lim.TokensAt(now) >= joinBurst { // as good as new
 				delete(l.by, k)

@@ -1,0 +1,47 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+func TestHowAnAgentIsJudged(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
+	broken := &wire.Heartbeat{Services: map[string]string{"http": "running", "tftp": "port 69 is taken"}}
+	whole := &wire.Heartbeat{Services: map[string]string{"http": "running", "tftp": "running"}}
+	for _, c := range []struct {
+		name  string
+		agent store.Agent
+		up    time.Duration // central
+		want  string
+	}{
+		{"never heard of", store.Agent{}, time.Hour, Offline},
+		{"never heard of, at central's start", store.Agent{}, time.Second, Offline},
+		{"just heard", store.Agent{LastSeen: ago(0), Heartbeat: whole}, time.Hour, Online},
+		{"just within two", store.Agent{LastSeen: ago(20*time.Second - 1)}, time.Hour, Online},
+		{"two intervals", store.Agent{LastSeen: ago(20 * time.Second)}, time.Hour, Degraded},
+		{"just within five", store.Agent{LastSeen: ago(50*time.Second - 1)}, time.Hour, Degraded},
+		{"five intervals", store.Agent{LastSeen: ago(50 * time.Second)}, time.Hour, Offline},
+		{"five intervals, soon after central's start", store.Agent{LastSeen: ago(time.Hour)}, 5*time.Minute - 1, Degraded},
+		{"five intervals, five minutes after central's start", store.Agent{LastSeen: ago(time.Hour)}, 5 * time.Minute, Offline},
+		{"a service that failed", store.Agent{LastSeen: ago(0), Heartbeat: broken}, time.Hour, Degraded},
+		{"a service that failed before it fell silent", store.Agent{LastSeen: ago(time.Hour), Heartbeat: broken}, time.Hour, Offline},
+	} {
+		f := &Fleet{started: now.Add(-c.up)}
+		if got := f.status(&c.agent, 10, now); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestASiteWithoutAnAgentHasNoStatus(t *testing.T) {
+	g := store.Group{}
+	New(Options{}).Judge(&g)
+	if g.AgentStatus != nil {
+		t.Errorf("status %s", *g.AgentStatus)
+	}
+}
