@@ -33,7 +33,8 @@ func run(ctx context.Context, dir string, at listen) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, fail := context.WithCancelCause(ctx)
+	told := ctx // ends when a person says so
+	ctx, fail := context.WithCancelCause(told)
 	defer fail(nil)
 
 	if err := p.once(ctx, "pureboot-central", "init", "--config", p.centralConfig, "--token-file", p.tokenFile); err != nil {
@@ -69,8 +70,8 @@ func run(ctx context.Context, dir string, at listen) (err error) {
 	p.tell(demo, agent.addresses)
 	<-ctx.Done()
 	fmt.Println("\nstopping")
-	if cause := context.Cause(ctx); cause != context.Canceled { //nolint:errorlint // the cause of a plain cancel is itself
-		return cause
+	if told.Err() == nil {
+		return context.Cause(ctx) // a program ended by itself
 	}
 	return nil
 }

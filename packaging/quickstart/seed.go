@@ -163,14 +163,13 @@ func (c *client) seed(ctx context.Context) (demo, error) {
 
 // ensure returns the id of the item whose field has the value, making it if there is none.
 func (c *client) ensure(ctx context.Context, resource, field, value string, body map[string]any) (string, error) {
-	filter := field
+	query := url.Values{"limit": {"100"}}
 	if resource == "nodes" {
-		filter = "mac"
+		query.Set("mac", value)
 	}
 	var list struct {
 		Items []map[string]any `json:"items"`
 	}
-	query := url.Values{filter: {value}, "limit": {"100"}}
 	if err := c.call(ctx, http.MethodGet, "/api/v1/"+resource+"?"+query.Encode(), nil, &list); err != nil {
 		return "", err
 	}
