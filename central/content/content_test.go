@@ -25,14 +25,43 @@ import (
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/migrate/scratch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB, dir string) *Repository {
 	t.Helper()
+	return openOver(t, dir, "")
+}
+
+// onBoth runs a test over SQLite, and over PostgreSQL where it is installed.
+func onBoth(t *testing.T, test func(t *testing.T, r *Repository)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, open(t, t.TempDir())) })
+	t.Run("postgres", func(t *testing.T) {
+		server, err := scratch.Postgres(t.Context())
+		if errors.Is(err, scratch.ErrMissing) {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := server.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		url, err := server.Database(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, openOver(t, t.TempDir(), url))
+	})
+}
+
+func openOver(t testing.TB, dir, dsn string) *Repository {
+	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{Dir: t.TempDir(), Log: quiet})
+	st, err := store.Open(t.Context(), store.Options{DSN: dsn, Dir: t.TempDir(), Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,22 +344,22 @@ func TestALostBlobIsNotNotFound(t *testing.T) {
 }
 
 func TestUploadsAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	r := open(t, dir)
-	var wg sync.WaitGroup
-	for i := range 16 {
-		wg.Go(func() {
-			text := fmt.Sprint(i % 2)
-			u := Upload{Category: wire.Scripts, Path: "p" + fmt.Sprint(i%4), Body: strings.NewReader(text)}
-			if _, _, err := r.Put(t.Context(), u); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if list := files(t, dir); len(list) != 2 || epochOf(t, r) != 4 {
-		t.Errorf("the disk holds %v, the epoch is %d", list, epochOf(t, r))
-	}
+	onBoth(t, func(t *testing.T, r *Repository) {
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				text := fmt.Sprint(i % 2)
+				u := Upload{Category: wire.Scripts, Path: "p" + fmt.Sprint(i%4), Body: strings.NewReader(text)}
+				if _, _, err := r.Put(t.Context(), u); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if list := files(t, r.root.Name()); len(list) != 2 || epochOf(t, r) != 4 {
+			t.Errorf("the disk holds %v, the epoch is %d", list, epochOf(t, r))
+		}
+	})
 }
 
 func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
@@ -373,8 +402,9 @@ func TestAFullDisk(t *testing.T) {
 	put(t, r, wire.Scripts, "b", "small again")
 }
 
-func TestListPages(t *testing.T) {
-	r := open(t, t.TempDir())
+func TestListPages(t *testing.T) { onBoth(t, testListPages) }
+
+func testListPages(t *testing.T, r *Repository) {
 	for _, path := range []string{"a", "a/b", "a_b", "A/b", "a%b", "axb", "é/1", "é/2"} {
 		put(t, r, wire.Images, path, path)
 	}

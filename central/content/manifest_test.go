@@ -100,8 +100,9 @@ func TestManifestTellsTheTruth(t *testing.T) {
 	})
 }
 
-func TestManifestWhileOthersWrite(t *testing.T) {
-	r := open(t, t.TempDir())
+func TestManifestWhileOthersWrite(t *testing.T) { onBoth(t, testManifestWhileOthersWrite) }
+
+func testManifestWhileOthersWrite(t *testing.T, r *Repository) {
 	var wg sync.WaitGroup
 	for w := range 2 {
 		wg.Go(func() {

@@ -14,10 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
@@ -158,7 +160,14 @@ func openPgx(url string) (*sql.DB, error) {
 	if err != nil {
 		return nil, errors.New("not a valid PostgreSQL URL")
 	}
-	return stdlib.OpenDB(*config), nil
+	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(inUTC)), nil
+}
+
+// inUTC makes times come in UTC, as they do from SQLite, whatever the machine's time zone is.
+func inUTC(_ context.Context, conn *pgx.Conn) error {
+	codec := &pgtype.TimestamptzCodec{ScanLocation: time.UTC}
+	conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: codec})
+	return nil
 }
 
 // Ping says whether the database answers.

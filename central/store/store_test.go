@@ -233,7 +233,9 @@ func TestAFullDiskIsNoSpace(t *testing.T) {
 func TestTimesKeepTheirOrder(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		s, ctx := open(t, o), t.Context()
-		east := time.FixedZone("east", 9*3600)
+		east, home := time.FixedZone("east", 9*3600), time.Local
+		time.Local = east
+		defer func() { time.Local = home }()
 		at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		times := []time.Time{at, at.Add(time.Microsecond).In(east), at.Add(500 * time.Millisecond), at.Add(time.Second).In(east)}
 		for _, at := range times {
@@ -245,8 +247,8 @@ func TestTimesKeepTheirOrder(t *testing.T) {
 		}
 		rows := s.Read().AuditEntry.Query().Order(ent.Asc("at")).AllX(ctx)
 		for i, row := range rows {
-			if !row.At.Equal(times[i]) {
-				t.Errorf("%d is %v, want %v", i, row.At, times[i])
+			if !row.At.Equal(times[i]) || row.At.Location() != time.UTC {
+				t.Errorf("%d is %v, want %v", i, row.At, times[i].UTC())
 			}
 		}
 	})

@@ -63,8 +63,7 @@ func backoff(try int) time.Duration {
 }
 
 // retryable says whether PostgreSQL undid a transaction only because of others beside it: serialization_failure and
-// deadlock_detected. A unique_violation can be one too, of two that looked for a row and did not find it; the second
-// try finds it, or fails for good.
+// deadlock_detected.
 func retryable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "40001" || e.Code == "40P01")
