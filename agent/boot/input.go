@@ -29,19 +29,26 @@ type Input struct {
 	// Token is the node token of the current installation. An installer is not served without one.
 	Token string
 
-	// Query is what the machine said of itself when it asked (Facts). A script that has the machine ask again makes
-	// it say the same, and a workflow made for another platform or architecture is not served.
+	// Query is what the machine said of itself when it asked: uuid (all zeros when it has none), serial, manufacturer,
+	// product, arch (of its iPXE: i386 on every BIOS) and platform (pcbios or efi). A script that has the machine ask
+	// again makes it say the same, and a workflow made for another platform or architecture is not served.
 	Query url.Values
 
 	// Now decides whether an installation has timed out.
 	Now time.Time
 }
 
-// Facts are the query parameters with which the bootstrap script has a machine describe itself. Their values are the
-// firmware's: uuid may be all zeros, platform is pcbios or efi, and arch is i386 on every BIOS.
-var Facts = []string{"uuid", "serial", "manufacturer", "product", "arch", "platform"}
+// facts are the parameters of Query, and the iPXE settings that the bootstrap script takes them from.
+var facts = []struct{ name, setting string }{
+	{"uuid", "${uuid}"},
+	{"serial", "${serial:uristring}"},
+	{"manufacturer", "${manufacturer:uristring}"},
+	{"product", "${product:uristring}"},
+	{"arch", "${buildarch}"},
+	{"platform", "${platform}"},
+}
 
-// maxFact bounds one value of Query that is sent back to the machine, in bytes.
+// maxFact bounds a value of Query, in bytes, for the machine to be made to repeat it.
 const maxFact = 128
 
 var (
@@ -80,9 +87,9 @@ func (in Input) again() (string, error) {
 		return "", err
 	}
 	said := url.Values{}
-	for _, fact := range Facts {
-		if v := in.Query.Get(fact); v != "" && len(v) <= maxFact {
-			said.Set(fact, v)
+	for _, fact := range facts {
+		if v := in.Query.Get(fact.name); v != "" && len(v) <= maxFact {
+			said.Set(fact.name, v)
 		}
 	}
 	if len(said) > 0 {

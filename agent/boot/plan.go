@@ -75,8 +75,8 @@ func (in Input) suits() error {
 	if w.BootMode != "" && mode != "" && w.BootMode != mode {
 		return fmt.Errorf("boot_mode: it is for %s, this machine boots by %s", w.BootMode, mode)
 	}
-	arch := map[string]string{"x86_64": "x86_64", "arm64": "arm64"}[in.Query.Get("arch")]
-	if w.Arch != "" && arch != "" && w.Arch != arch {
+	arch := in.Query.Get("arch")
+	if w.Arch != "" && w.Arch != arch && (arch == "x86_64" || arch == "arm64") {
 		return fmt.Errorf("arch: it is for %s, this machine is %s", w.Arch, arch)
 	}
 	return nil
@@ -181,8 +181,7 @@ func checkWords(line string) error {
 	}
 	for _, word := range strings.Fields(line) {
 		if word == ";" || word == "&&" || word == "||" || word[0] == '#' {
-			return fmt.Errorf("the word %s would end the command", strings.NewReplacer(
-				";", "semicolon", "&&", "and-and", "||", "or-or", "#", "(comment) ").Replace(word))
+			return errors.New("a word that is a semicolon, two ampersands or two bars, or begins with a hash, ends the command")
 		}
 	}
 	return nil

@@ -50,25 +50,15 @@ func Bootstrap(server string) []byte {
 	if err != nil {
 		return Safe(err.Error())
 	}
-	facts := make([]string, len(Facts))
-	for i, fact := range Facts {
-		facts[i] = fact + "=" + factSettings[fact]
+	var query []string
+	for _, fact := range facts {
+		query = append(query, fact.name+"="+fact.setting)
 	}
 	return execute("bootstrap.ipxe", map[string]any{
 		"Server": base,
-		"Query":  strings.Join(facts, "&"),
+		"Query":  strings.Join(query, "&"),
 		"Cards":  []string{"net0", "net1", "net2", "net3", "net4", "net5", "net6", "net7"},
 	})
-}
-
-// factSettings are the iPXE settings that hold the facts.
-var factSettings = map[string]string{
-	"uuid":         "${uuid}",
-	"serial":       "${serial:uristring}",
-	"manufacturer": "${manufacturer:uristring}",
-	"product":      "${product:uristring}",
-	"arch":         "${buildarch}",
-	"platform":     "${platform}",
 }
 
 // dialect is the firmware a script is for: the ending of its templates.

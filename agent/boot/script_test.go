@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,8 +71,11 @@ func TestScripts(t *testing.T) {
 	unknown.Boot, unknown.Reason = nil, "This machine is not known here, and central does not answer."
 	bad := pending()
 	bad.Boot.Workflow.Cmdline = "quiet ${param.missing}"
+	silent := pending()
+	silent.Query = nil
 	for name, input := range map[string]boot.Input{
 		"kernel":     pending(),
+		"silent":     silent,
 		"sanboot":    by("sanboot"),
 		"chain":      by("chain"),
 		"wait":       noWorkflow,
@@ -81,13 +85,65 @@ func TestScripts(t *testing.T) {
 		"bad":        bad,
 	} {
 		t.Run(name, func(t *testing.T) {
-			script, _ := boot.Script(input)
+			script, err := boot.Script(input)
+			if (err != nil) != (name == "bad") {
+				t.Errorf("error: %v", err)
+			}
 			golden(t, name+".ipxe", script)
-			script, _ = boot.Grub(input)
+		})
+	}
+}
+
+func TestGrubScripts(t *testing.T) {
+	noWorkflow := pending()
+	noWorkflow.Boot.Workflow = nil
+	unknown := pending()
+	unknown.Boot = nil
+	kernel := pending()
+	kernel.Boot.Workflow.Cmdline = `initrd=initrd.gz hostname=${hostname} dyndbg="file a.c +p" ---`
+	bare := pending()
+	bare.Server = "http://10.0.0.1:80"
+	bare.Boot.Workflow.Initrd, bare.Boot.Workflow.Cmdline, bare.Boot.Node.ExtraCmdline = nil, "", ""
+	for name, input := range map[string]boot.Input{
+		"kernel":  kernel,
+		"bare":    bare,
+		"sanboot": by("sanboot"),
+		"wait":    noWorkflow,
+		"active":  in(lifecycle.Active),
+		"unknown": unknown,
+	} {
+		t.Run(name, func(t *testing.T) {
+			script, err := boot.Grub(input)
+			if (err != nil) != (name == "sanboot") {
+				t.Errorf("error: %v", err)
+			}
 			golden(t, name+".cfg", script)
 		})
 	}
+}
+
+func TestBootstrap(t *testing.T) {
 	golden(t, "bootstrap.ipxe", boot.Bootstrap("http://10.0.0.1:8080/"))
+	for _, server := range []string{"", "10.0.0.1", "ftp://10.0.0.1", "http://10.0.0.1/x", "http://a b", "http://a\nexit"} {
+		script := string(boot.Bootstrap(server))
+		if !strings.Contains(script, "Reason: server: ") || strings.Contains(script, "\nexit\n") {
+			t.Errorf("server %q:\n%s", server, script)
+		}
+	}
+}
+
+// TestTimeout is about the one thing that the clock decides.
+func TestTimeout(t *testing.T) {
+	input := in(lifecycle.Installing)
+	begun := now.Add(-lifecycle.InstallTimeout)
+	input.Boot.Node.InstallAttempts, input.Boot.Node.InstallStartedAt = 1, &begun
+	if script, err := boot.Script(input); err != nil || !strings.Contains(string(script), "attempt 2 of 3") {
+		t.Errorf("after the timeout: %v\n%s", err, script)
+	}
+	input.Now = now.Add(-time.Second)
+	if script, err := boot.Script(input); err != nil || !strings.Contains(string(script), "is under way") {
+		t.Errorf("before the timeout: %v\n%s", err, script)
+	}
 }
 
 func golden(t *testing.T, name string, got []byte) {

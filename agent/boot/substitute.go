@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -97,7 +98,7 @@ func (in Input) value(name string, checkParam func(string) error) (string, error
 		return in.Token, err
 	case "event_url":
 		server, err := in.base()
-		return server + "/api/v1/nodes/" + n.ID + "/event", errors.Join(err, checkID(n.ID))
+		return server + "/api/v1/nodes/" + n.ID + "/event", cmp.Or(err, checkID(n.ID))
 	case "render_url":
 		return in.renderURL()
 	}
@@ -171,8 +172,8 @@ func checkTemplateParam(value string) error {
 		return errors.New("holds a control character")
 	case strings.ContainsAny(value, "\"'`\\"):
 		return errors.New("holds a quote or a backslash")
-	case strings.Contains(value, "${") || strings.Contains(value, "$("):
-		return errors.New("holds a $ before a bracket")
+	case strings.Contains(value, "${") || strings.Contains(value, "$(") || strings.HasSuffix(value, "$"):
+		return errors.New("holds a $ before a bracket or at its end")
 	}
 	return nil
 }
