@@ -54,7 +54,8 @@ func (a *api) agentRoutes() {
 	}, agents, func(ctx context.Context, in *struct {
 		Since  string `query:"since" maxLength:"100" doc:"STREAM:NUMBER; left out: all there is"`
 		Cursor string `query:"cursor" maxLength:"200" doc:"next of the page before"`
-	}) (*answer[wire.Manifest], error) {
+	},
+	) (*answer[wire.Manifest], error) {
 		manifest, err := a.Fleet.Manifest(ctx, caller(ctx).Actor, in.Since, in.Cursor)
 		return &answer[wire.Manifest]{manifest}, err
 	})
@@ -65,7 +66,8 @@ func (a *api) agentRoutes() {
 		ID   uuid.UUID `query:"id"`
 		MAC  string    `query:"mac" maxLength:"40"`
 		UUID string    `query:"uuid" maxLength:"100"`
-	}) (*answer[wire.Boot], error) {
+	},
+	) (*answer[wire.Boot], error) {
 		var boot wire.Boot
 		var err error
 		if in.ID != uuid.Nil {

@@ -56,6 +56,7 @@ func build(o Options) (*api, error) {
 
 	config := huma.DefaultConfig("PureBoot central", o.Version)
 	config.DocsPath, config.OpenAPIPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
+	config.Transformers = []huma.Transformer{clipValues}
 	if o.PublicURL != "" {
 		config.Servers = []*huma.Server{{URL: o.PublicURL}}
 	}

@@ -119,7 +119,7 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 			if r.status != bad.status {
 				t.Fatalf("%d, want %d: %s", r.status, bad.status, r.body)
 			}
-			for _, field := range strings.Fields(bad.fields) {
+			for field := range strings.FieldsSeq(bad.fields) {
 				if !r.names(t, field) {
 					t.Errorf("does not name %s: %s", field, r.body)
 				}
@@ -151,13 +151,28 @@ func TestWhyImagesAreRefused(t *testing.T) {
 	}
 }
 
+func TestAProblemRepeatsLittleOfWhatWasSent(t *testing.T) {
+	c := newCentral(t)
+	for _, body := range []string{
+		`{"mac_address":"` + strings.Repeat("x", 100_000) + `"}`, `{"x":[` + strings.Repeat("1,", 50_000) + `1]}`, strings.Repeat("x", 100_000),
+	} {
+		if r := c.do("POST", "/api/v1/nodes", c.admin, body); r.status < 400 || len(r.body) > 2000 {
+			t.Errorf("%.20s: %d with %d bytes", body, r.status, len(r.body))
+		}
+	}
+}
+
 func TestABodyIsBounded(t *testing.T) {
 	c := newCentral(t)
 	agent := c.enrol(c.site("berlin"))
 	body := `{"mac_address":"` + strings.Repeat("x", 2<<20) + `"}`
 	for _, r := range []struct{ method, path, token string }{
-		{"POST", "/api/v1/nodes", c.admin}, {"POST", "/api/v1/nodes/register", agent}, {"POST", wire.PathHeartbeat, agent}, {"POST", wire.PathRegister, ""},
-		{"POST", "/api/v1/sites", c.admin}, {"POST", "/api/v1/workflows", c.admin},
+		{"POST", "/api/v1/nodes", c.admin},
+		{"POST", "/api/v1/nodes/register", agent},
+		{"POST", wire.PathHeartbeat, agent},
+		{"POST", wire.PathRegister, ""},
+		{"POST", "/api/v1/sites", c.admin},
+		{"POST", "/api/v1/workflows", c.admin},
 	} {
 		if got := c.do(r.method, r.path, r.token, body); got.status != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s: %d", r.path, got.status)

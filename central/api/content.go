@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -20,12 +19,6 @@ import (
 	"github.com/pureboot/pureboot/ent"
 )
 
-// Bounds of transfers.
-const (
-	maxUpload = 1 << 40         // bytes
-	stall     = 1 * time.Minute // a transfer that stands still this long is cut
-)
-
 func (a *api) contentRoutes() {
 	const path = wire.PathContent + "/{category}/{path...}"
 	route(a, huma.Operation{
@@ -34,7 +27,8 @@ func (a *api) contentRoutes() {
 		Paging
 		Category string `query:"category" enum:"bootloaders,scripts,templates,images"`
 		Prefix   string `query:"prefix" maxLength:"512" doc:"Of the path"`
-	}) (*answer[store.Page[wire.File]], error) {
+	},
+	) (*answer[store.Page[wire.File]], error) {
 		page, err := a.Content.List(ctx, content.Query{
 			Category: in.Category, Prefix: in.Prefix, Cursor: in.Cursor, Limit: in.Limit,
 		})
@@ -195,67 +189,11 @@ func reprDigest(values []string) (*[32]byte, error) {
 		text, ended := strings.CutSuffix(text, ":")
 		sum, err := base64.StdEncoding.Strict().DecodeString(text)
 		if !isBytes || !ended || err != nil || len(sum) != 32 {
-			return nil, errors.New("Repr-Digest: want sha-256=:BASE64:")
+			return nil, errors.New("the header Repr-Digest is not of the form sha-256=:BASE64:, as RFC 9530 has it")
 		}
 		return (*[32]byte)(sum), nil
 	}
 	return nil, nil
-}
-
-// cutError says that an upload did not arrive whole. Whose fault that is cannot be told, but the client can repeat it.
-type cutError struct{ err error }
-
-func (e *cutError) Error() string { return "the upload was cut off; nothing was stored" }
-func (e *cutError) Unwrap() error { return e.err }
-
-// upload is the body of a request that may take its time as long as it moves.
-type upload struct {
-	body    io.Reader
-	control *http.ResponseController
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	_ = u.control.SetReadDeadline(time.Now().Add(stall)) // where deadlines are not supported there are none to renew
-	n, err := u.body.Read(p)
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && err != io.EOF && !tooLarge {
-		err = &cutError{err}
-	}
-	return n, err
-}
-
-// download sends a body that may take its time as long as it moves, and makes problems of ServeContent's errors.
-type download struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	refused bool
-}
-
-func (d *download) WriteHeader(status int) {
-	switch status {
-	case http.StatusPreconditionFailed:
-		d.refuse(status, "the file is not the one that was asked for: it has changed")
-	case http.StatusRequestedRangeNotSatisfiable:
-		d.refuse(status, "the file has no such range")
-	default:
-		d.ResponseWriter.WriteHeader(status)
-	}
-}
-
-func (d *download) refuse(status int, detail string) {
-	d.refused = true
-	for _, name := range []string{"Repr-Digest", "Last-Modified", "X-Content-Type-Options"} {
-		d.Header().Del(name)
-	}
-	d.Header().Set("Cache-Control", "no-cache") // which ServeContent takes from some errors
-	writeProblem(d.ResponseWriter, wire.Problem{Status: status, Detail: detail})
-}
-
-func (d *download) Write(p []byte) (int, error) {
-	if d.refused {
-		return len(p), nil
-	}
-	_ = d.control.SetWriteDeadline(time.Now().Add(stall)) // where deadlines are not supported there are none to renew
-	return d.ResponseWriter.Write(p)
 }
 
 // documentContent describes the routes beside huma.

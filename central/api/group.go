@@ -63,7 +63,8 @@ func (a *api) groupRoutes() {
 	}, access{least: store.Viewer}, func(ctx context.Context, in *struct {
 		ByID
 		Paging
-	}) (*answer[store.Page[wire.Node]], error) {
+	},
+	) (*answer[store.Page[wire.Node]], error) {
 		if _, err := a.Store.Group(ctx, true, in.ID); err != nil {
 			return nil, err
 		}

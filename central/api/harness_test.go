@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -176,9 +177,7 @@ func (c *central) site(name string, more ...object) store.Group {
 	c.t.Helper()
 	body := object{"name": name}
 	for _, m := range more {
-		for k, v := range m {
-			body[k] = v
-		}
+		maps.Copy(body, m)
 	}
 	return must[store.Group](c, 201, "POST", "/api/v1/sites", c.admin, body)
 }

@@ -108,7 +108,8 @@ func (a *api) nodeRoutes() {
 	}, reports, func(ctx context.Context, in *struct{ Body registrationBody }) (*struct {
 		Status int
 		Body   wire.Node
-	}, error) {
+	}, error,
+	) {
 		n, created, err := a.Store.RegisterNode(ctx, caller(ctx).Actor, in.Body.Registration)
 		status := http.StatusOK
 		if created {
@@ -125,7 +126,8 @@ func (a *api) nodeRoutes() {
 	}, reports, func(ctx context.Context, in *struct {
 		ByID
 		Body stateBody
-	}) (*versioned[wire.Node], error) {
+	},
+	) (*versioned[wire.Node], error) {
 		who := caller(ctx)
 		if in.Body.Force && !who.role.Allows(store.Admin) {
 			return nil, forbidden("force is for the role admin")
@@ -138,7 +140,8 @@ func (a *api) nodeRoutes() {
 	}, reports, func(ctx context.Context, in *struct {
 		ByID
 		Body eventBody
-	}) (*versioned[wire.Node], error) {
+	},
+	) (*versioned[wire.Node], error) {
 		return show(a.Store.RecordEvent(ctx, caller(ctx).Actor, in.ID, in.Body.Event))
 	})
 }

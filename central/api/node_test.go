@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -256,9 +257,7 @@ func TestWhatMovesANodeForItsAgent(t *testing.T) {
 	agent := c.enrol(berlin)
 	node := func(mac string, more object) string {
 		body := object{"mac_address": mac, "home_site_id": berlin.ID}
-		for k, v := range more {
-			body[k] = v
-		}
+		maps.Copy(body, more)
 		return must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, body).ID
 	}
 	a := node("52:54:00:00:00:01", object{"workflow_id": own.ID})

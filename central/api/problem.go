@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -92,12 +93,32 @@ func (a *api) problem(ctx context.Context, err error) error {
 func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	err = a.problem(r.Context(), err)
 	if with, ok := errors.AsType[huma.HeadersError](err); ok {
-		for name, values := range with.GetHeaders() {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), with.GetHeaders())
 	}
 	model, _ := errors.AsType[*huma.ErrorModel](err)
 	writeProblem(w, wire.Problem{Status: model.Status, Detail: model.Detail, Errors: fields(model.Errors)})
+}
+
+// maxValue is how many bytes of a faulty value a problem repeats.
+const maxValue = 200
+
+// clipValues keeps problems from repeating what a client sent at length.
+func clipValues(_ huma.Context, _ string, v any) (any, error) {
+	model, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	for _, d := range model.Errors {
+		switch value := d.Value.(type) {
+		case string:
+			if len(value) > maxValue {
+				d.Value = value[:maxValue] + "…"
+			}
+		case map[string]any, []any:
+			d.Value = nil
+		}
+	}
+	return model, nil
 }
 
 func fields(details []*huma.ErrorDetail) []wire.ProblemField {

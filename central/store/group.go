@@ -3,32 +3,15 @@ package store
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/inherit"
-	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/node"
-	"github.com/pureboot/pureboot/ent/workflow"
 )
-
-// maxDepth bounds how deep groups are nested; a root has depth 0.
-const maxDepth = 31
-
-// GroupSpec is what an administrator may say of a group or a site.
-type GroupSpec struct {
-	Name        string            `json:"name" minLength:"1" maxLength:"100"`
-	Description string            `json:"description,omitempty" maxLength:"500"`
-	ParentID    *uuid.UUID        `json:"parent_id,omitempty" format:"uuid" doc:"Of a site, another site"`
-	AgentURL    string            `json:"agent_url,omitempty" maxLength:"500" doc:"Where a site's agent is reached"`
-	Params      map[string]string `json:"params,omitempty"`
-	inherit.Settings
-}
 
 // Group is a group of nodes, or a site: the group that one agent serves.
 type Group struct {
@@ -45,42 +28,6 @@ type Group struct {
 	UpdatedAt     time.Time         `json:"updated_at"`
 
 	Agent *Agent `json:"-"` // nil until one is enrolled
-}
-
-// Check returns what is wrong with the group.
-func (g *GroupSpec) Check(site bool) []wire.ProblemField {
-	var f faults
-	f.name("name", g.Name)
-	f.line("description", g.Description, 500)
-	f.params("params", g.Params)
-	for i, glob := range g.CachePatterns {
-		f.line(fmt.Sprintf("cache_patterns[%d]", i), glob, 512)
-	}
-	f.params("discovery_config", g.DiscoveryConfig)
-	if g.AgentURL != "" {
-		f.line("agent_url", g.AgentURL, 500)
-		u, err := url.Parse(g.AgentURL)
-		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
-			f.add("agent_url", g.AgentURL, "want http://HOST or https://HOST")
-		}
-	}
-	if site {
-		return f
-	}
-	for field, set := range map[string]bool{
-		"agent_url": g.AgentURL != "", "autonomy_level": g.AutonomyLevel != nil,
-		"conflict_resolution": g.ConflictResolution != nil, "cache_policy": g.CachePolicy != nil,
-		"cache_patterns": g.CachePatterns != nil, "cache_max_size_gb": g.CacheMaxSizeGB != nil,
-		"cache_retention_days": g.CacheRetentionDays != nil, "discovery_method": g.DiscoveryMethod != nil,
-		"discovery_config": g.DiscoveryConfig != nil, "migration_policy": g.MigrationPolicy != nil,
-		"sync_schedule": g.SyncSchedule != nil, "sync_max_mb_per_s": g.SyncMaxMBPerS != nil,
-		"heartbeat_seconds": g.HeartbeatSeconds != nil,
-	} {
-		if set {
-			f.add(field, nil, "is a setting of sites alone")
-		}
-	}
-	return f
 }
 
 // CreateGroup makes a group or a site.
@@ -216,73 +163,6 @@ func (s *Store) DeleteGroup(ctx context.Context, by Actor, site bool, id uuid.UU
 		}
 		return Audit(ctx, tx, by, Act{Action: kind(site) + ".delete", Subject: subject(row), Before: groupSpec(row)})
 	})
-}
-
-// checkGroup checks a group that shall be as spec says, and returns its parent. old is nil for a new one.
-func checkGroup(ctx context.Context, tx *ent.Tx, old *ent.DeviceGroup, site bool, spec *GroupSpec) (parent *ent.DeviceGroup, err error) {
-	f := faults(spec.Check(site))
-	if spec.DefaultWorkflowID != nil {
-		id, err := uuid.Parse(*spec.DefaultWorkflowID)
-		if err != nil {
-			f.add("default_workflow_id", *spec.DefaultWorkflowID, "not a UUID")
-		} else if known, err := tx.Workflow.Query().Where(workflow.ID(id)).Exist(ctx); err != nil {
-			return nil, err
-		} else if !known {
-			f.add("default_workflow_id", *spec.DefaultWorkflowID, "there is no such workflow")
-		}
-	}
-	if spec.ParentID != nil {
-		if parent, err = checkParent(ctx, tx, old, site, *spec.ParentID, &f); err != nil {
-			return nil, err
-		}
-	}
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	same := tx.DeviceGroup.Query().Where(devicegroup.Name(spec.Name))
-	if old != nil {
-		same.Where(devicegroup.IDNEQ(old.ID))
-	}
-	taken, err := same.Exist(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if taken {
-		return nil, &Conflict{Field: "body.name", Message: fmt.Sprintf("there is a group or site named %q already", spec.Name)}
-	}
-	return parent, nil
-}
-
-func checkParent(ctx context.Context, tx *ent.Tx, old *ent.DeviceGroup, site bool, id uuid.UUID, f *faults) (*ent.DeviceGroup, error) {
-	parent, err := tx.DeviceGroup.Get(ctx, id)
-	if ent.IsNotFound(err) {
-		f.add("parent_id", id, "there is no such group or site")
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	if site && !parent.IsSite {
-		f.add("parent_id", id, "a site's parent is a site")
-	}
-	height := 0
-	if old != nil {
-		below, err := subtree(ctx, tx.DeviceGroup, old.ID)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(below, id) {
-			f.add("parent_id", id, "is the group itself or below it")
-		}
-		deepest, err := tx.DeviceGroup.Query().Where(devicegroup.IDIn(below...)).Order(ent.Desc(devicegroup.FieldDepth)).First(ctx)
-		if err != nil {
-			return nil, err
-		}
-		height = deepest.Depth - old.Depth
-	}
-	if parent.Depth+1+height > maxDepth {
-		f.add("parent_id", id, "groups are nested at most %d deep", maxDepth+1)
-	}
-	return parent, nil
 }
 
 // place returns the path and depth of a group under its parent, which is nil for a root.

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// Bounds of transfers.
+const (
+	maxUpload = 1 << 40         // bytes
+	stall     = 1 * time.Minute // a transfer that stands still this long is cut
+)
+
+// cutError says that an upload did not arrive whole. Whose fault that is cannot be told, but the client can repeat it.
+type cutError struct{ err error }
+
+func (e *cutError) Error() string { return "the upload was cut off; nothing was stored" }
+func (e *cutError) Unwrap() error { return e.err }
+
+// upload is the body of a request that may take its time as long as it moves.
+type upload struct {
+	body    io.Reader
+	control *http.ResponseController
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	_ = u.control.SetReadDeadline(time.Now().Add(stall)) // where deadlines are not supported there are none to renew
+	n, err := u.body.Read(p)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && err != io.EOF && !tooLarge {
+		err = &cutError{err}
+	}
+	return n, err
+}
+
+// download sends a body that may take its time as long as it moves, and makes problems of ServeContent's errors.
+type download struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	refused bool
+}
+
+func (d *download) WriteHeader(status int) {
+	switch status {
+	case http.StatusPreconditionFailed:
+		d.refuse(status, "the file is not the one that was asked for: it has changed")
+	case http.StatusRequestedRangeNotSatisfiable:
+		d.refuse(status, "the file has no such range")
+	default:
+		d.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (d *download) refuse(status int, detail string) {
+	d.refused = true
+	for _, name := range []string{"Repr-Digest", "Last-Modified", "X-Content-Type-Options"} {
+		d.Header().Del(name)
+	}
+	d.Header().Set("Cache-Control", "no-cache") // which ServeContent takes from some errors
+	writeProblem(d.ResponseWriter, wire.Problem{Status: status, Detail: detail})
+}
+
+func (d *download) Write(p []byte) (int, error) {
+	if d.refused {
+		return len(p), nil
+	}
+	_ = d.control.SetWriteDeadline(time.Now().Add(stall)) // where deadlines are not supported there are none to renew
+	return d.ResponseWriter.Write(p)
+}
