@@ -42,7 +42,8 @@ func (p plan) forGrub() (plan, error) {
 	return p, nil
 }
 
-// grubFile returns a URL as GRUB writes it: (http,10.0.0.1:8080)/path.
+// grubFile returns a URL as GRUB writes it: (http,10.0.0.1:8080)/path. GRUB 2.06 and older know no ports: a site with
+// one of them has its agent listen on port 80, which is left out here.
 func grubFile(at string) (string, error) {
 	u, err := url.Parse(at)
 	switch {

@@ -20,7 +20,9 @@ type plan struct {
 	URL     string // what sanboot or chain is given
 }
 
-// initrd is one initial ramdisk and the name that the kernel's command line knows it by.
+// initrd is one initial ramdisk and the name that the kernel's command line knows it by. A kernel started by UEFI puts
+// several of them together without padding: an uncompressed one must not follow one of a length that is no multiple
+// of four.
 type initrd struct{ Name, URL string }
 
 // maxCmdline is the longest command line of a Linux kernel on x86, in bytes. iPXE cuts off the rest without a word.
