@@ -30,8 +30,9 @@ func (c *central) register(token, secret string) reply {
 	})
 }
 
-func TestAJoinTokenIsGoodForOneAgent(t *testing.T) {
-	c := newCentral(t)
+func TestAJoinTokenIsGoodForOneAgent(t *testing.T) { onBoth(t, testAJoinTokenIsGoodForOneAgent) }
+
+func testAJoinTokenIsGoodForOneAgent(t *testing.T, c *central) {
 	site := c.site("berlin")
 	token := c.join(site)
 	if parts := strings.Split(token, "."); len(parts) != 4 || parts[0] != "pbj1" || parts[1] != "010203"+strings.Repeat("0", 58) || len(parts[3]) < 43 {
@@ -169,8 +170,9 @@ func (c *central) write(fn func(tx *ent.Tx) error) {
 	}
 }
 
-func TestOfManyAtOnceOneEnrols(t *testing.T) {
-	c := newCentral(t)
+func TestOfManyAtOnceOneEnrols(t *testing.T) { onBoth(t, testOfManyAtOnceOneEnrols) }
+
+func testOfManyAtOnceOneEnrols(t *testing.T, c *central) {
 	token := c.join(c.site("berlin"))
 	var wg sync.WaitGroup
 	statuses := make([]int, 10)

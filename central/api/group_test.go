@@ -11,7 +11,10 @@ import (
 )
 
 func TestASiteKeepsEverySettingAndShowsWhichIsInEffect(t *testing.T) {
-	c := newCentral(t)
+	onBoth(t, testASiteKeepsEverySettingAndShowsWhichIsInEffect)
+}
+
+func testASiteKeepsEverySettingAndShowsWhichIsInEffect(t *testing.T, c *central) {
 	w := must[wire.Workflow](c, 201, "POST", "/api/v1/workflows", c.admin, object{"name": "w", "install_method": "sanboot", "boot_url": "http://x/y"})
 	settings := object{
 		"default_workflow_id": w.ID, "auto_provision": true, "autonomy_level": "limited", "conflict_resolution": "manual",
@@ -62,8 +65,9 @@ func TestASiteKeepsEverySettingAndShowsWhichIsInEffect(t *testing.T) {
 	}
 }
 
-func TestGroupsAndSitesAreListedApart(t *testing.T) {
-	c := newCentral(t)
+func TestGroupsAndSitesAreListedApart(t *testing.T) { onBoth(t, testGroupsAndSitesAreListedApart) }
+
+func testGroupsAndSitesAreListedApart(t *testing.T, c *central) {
 	for _, name := range []string{"c", "a", "b"} {
 		c.site(name)
 		must[store.Group](c, 201, "POST", "/api/v1/groups", c.admin, object{"name": "group " + name, "auto_provision": true})
@@ -91,8 +95,9 @@ func TestGroupsAndSitesAreListedApart(t *testing.T) {
 	}
 }
 
-func TestAMoveTakesAllBelowAlong(t *testing.T) {
-	c := newCentral(t)
+func TestAMoveTakesAllBelowAlong(t *testing.T) { onBoth(t, testAMoveTakesAllBelowAlong) }
+
+func testAMoveTakesAllBelowAlong(t *testing.T, c *central) {
 	north, south := c.site("north"), c.site("south")
 	city := c.site("city", object{"parent_id": north.ID})
 	hall := must[store.Group](c, 201, "POST", "/api/v1/groups", c.admin, object{"name": "hall", "parent_id": city.ID})
@@ -130,8 +135,9 @@ func TestAMoveTakesAllBelowAlong(t *testing.T) {
 	patch(422, "sites/"+north.ID.String(), object{"parent_id": south.ID})
 }
 
-func TestWhatIsUsedIsNotDeleted(t *testing.T) {
-	c := newCentral(t)
+func TestWhatIsUsedIsNotDeleted(t *testing.T) { onBoth(t, testWhatIsUsedIsNotDeleted) }
+
+func testWhatIsUsedIsNotDeleted(t *testing.T, c *central) {
 	w := must[wire.Workflow](c, 201, "POST", "/api/v1/workflows", c.admin, object{"name": "w", "install_method": "sanboot", "boot_url": "http://x/y"})
 	region := c.site("region", object{"default_workflow_id": w.ID})
 	site := c.site("site", object{"parent_id": region.ID})
@@ -166,8 +172,9 @@ func TestWhatIsUsedIsNotDeleted(t *testing.T) {
 	}
 }
 
-func TestAWorkflowGrowsByRevisions(t *testing.T) {
-	c := newCentral(t)
+func TestAWorkflowGrowsByRevisions(t *testing.T) { onBoth(t, testAWorkflowGrowsByRevisions) }
+
+func testAWorkflowGrowsByRevisions(t *testing.T, c *central) {
 	w := must[wire.Workflow](c, 201, "POST", "/api/v1/workflows", c.admin, object{
 		"name": "debian", "install_method": "kernel", "kernel": "images/debian/linux", "initrd": []string{"images/a", "images/b"},
 		"cmdline": "quiet ${param.x}", "template": "templates/preseed.cfg", "arch": "x86_64", "boot_mode": "uefi", "params": object{"x": "1"},

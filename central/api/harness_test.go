@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -22,9 +24,56 @@ import (
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/migrate/scratch"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// postgres is the server of all tests, started by the first that needs it.
+var postgres struct {
+	sync.Mutex
+	server *scratch.Server
+	err    error
+}
+
+// suite runs the tests and ends the server after them.
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int {
+	code := s.m.Run()
+	if postgres.server != nil {
+		if err := postgres.server.Stop(); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	return code
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
+
+// onBoth runs a test on SQLite, and on PostgreSQL where it is installed.
+func onBoth(t *testing.T, test func(t *testing.T, c *central)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, newCentral(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, openCentral(t, database(t))) })
+}
+
+func database(t *testing.T) string {
+	t.Helper()
+	postgres.Lock()
+	defer postgres.Unlock()
+	if postgres.server == nil && postgres.err == nil {
+		postgres.server, postgres.err = scratch.Postgres(t.Context())
+	}
+	if errors.Is(postgres.err, scratch.ErrMissing) {
+		t.Skip(postgres.err)
+	} else if postgres.err != nil {
+		t.Fatal(postgres.err)
+	}
+	url, err := postgres.server.Database(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
 
 // central is the whole API over a database and a folder of its own.
 type central struct {
@@ -42,12 +91,18 @@ type central struct {
 
 func newCentral(t *testing.T) *central {
 	t.Helper()
+	return openCentral(t, "")
+}
+
+// openCentral is newCentral over the database of a DSN; empty means SQLite.
+func openCentral(t *testing.T, dsn string) *central {
+	t.Helper()
 	c := &central{t: t, log: &logs{}}
 	log := slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	dir := t.TempDir()
 	c.dir = dir
 	var err error
-	if c.store, err = store.Open(t.Context(), store.Options{Dir: dir, Log: log}); err != nil {
+	if c.store, err = store.Open(t.Context(), store.Options{DSN: dsn, Dir: dir, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.store.Close() })

@@ -12,8 +12,9 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-func TestNodesArePatchedFieldByField(t *testing.T) {
-	c := newCentral(t)
+func TestNodesArePatchedFieldByField(t *testing.T) { onBoth(t, testNodesArePatchedFieldByField) }
+
+func testNodesArePatchedFieldByField(t *testing.T, c *central) {
 	n := must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{
 		"mac_address": "52:54:00:00:00:01", "interfaces": []object{{"mac_address": "52:54:00:00:00:02", "name": "eth1"}},
 		"hostname": "web1", "params": object{"a": "1", "b": "2"}, "tags": []string{"x"}, "arch": "arm64",
@@ -71,8 +72,9 @@ func TestAnOldVersionIsNotWrittenOver(t *testing.T) {
 	must[wire.Node](c, 200, "PATCH", at, c.operator, object{"hostname": "c"}, "If-Match", "*")
 }
 
-func TestNodesAreListedInPages(t *testing.T) {
-	c := newCentral(t)
+func TestNodesAreListedInPages(t *testing.T) { onBoth(t, testNodesAreListedInPages) }
+
+func testNodesAreListedInPages(t *testing.T, c *central) {
 	site := c.site("berlin")
 	for i := range 7 {
 		body := object{"mac_address": fmt.Sprintf("52:54:00:00:00:%02x", 7-i), "home_site_id": site.ID}
@@ -150,8 +152,9 @@ func TestAMachineNeverSeenBecomesANodeOfItsSite(t *testing.T) {
 	}
 }
 
-func TestFactsFillWhatIsMissing(t *testing.T) {
-	c := newCentral(t)
+func TestFactsFillWhatIsMissing(t *testing.T) { onBoth(t, testFactsFillWhatIsMissing) }
+
+func testFactsFillWhatIsMissing(t *testing.T, c *central) {
 	site := c.site("berlin")
 	agent := c.enrol(site)
 	register := func(status int, r wire.Registration) wire.Node {
@@ -245,8 +248,9 @@ func TestEventsOfOneNodeAreBounded(t *testing.T) {
 	}
 }
 
-func TestWhatMovesANodeForItsAgent(t *testing.T) {
-	c := newCentral(t)
+func TestWhatMovesANodeForItsAgent(t *testing.T) { onBoth(t, testWhatMovesANodeForItsAgent) }
+
+func testWhatMovesANodeForItsAgent(t *testing.T, c *central) {
 	workflow := func(name string) wire.Workflow {
 		return must[wire.Workflow](c, 201, "POST", "/api/v1/workflows", c.admin, object{"name": name, "install_method": "chain", "boot_url": "http://x/y"})
 	}

@@ -17,9 +17,9 @@ func sha256hex(s string) string {
 }
 
 // TestAMachineIsInstalled is the main job, as central sees it: from an empty database to an installed machine.
-func TestAMachineIsInstalled(t *testing.T) {
-	c := newCentral(t)
+func TestAMachineIsInstalled(t *testing.T) { onBoth(t, testAMachineIsInstalled) }
 
+func testAMachineIsInstalled(t *testing.T, c *central) {
 	workflow := must[wire.Workflow](c, 201, "POST", "/api/v1/workflows", c.admin, object{
 		"name": "debian", "install_method": "kernel", "kernel": "images/debian/linux", "initrd": []string{"images/debian/initrd.gz"},
 		"cmdline": "console=ttyS0", "params": object{"disk": "/dev/sda", "release": "13"},
