@@ -1,0 +1,64 @@
+package uplink
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// ReadContent reads length bytes of a file from offset on, or to its end when length is 0. Central refuses (412) when
+// the file is no longer of that digest, so that bytes of two versions are never mixed. The caller
+// ends ctx when the transfer stands still.
+func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string, offset, length int64) (io.ReadCloser, error) {
+	req, err := c.request(ctx, http.MethodGet, contentPath(category, path), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("If-Match", `"`+sha256+`"`)
+	want := http.StatusOK
+	if offset > 0 || length > 0 {
+		to := ""
+		if length > 0 {
+			to = strconv.FormatInt(offset+length-1, 10)
+		}
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-"+to)
+		want = http.StatusPartialContent
+	}
+	res, err := c.do(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPart(res, want, offset); err != nil {
+		c.failed(ctx)
+		res.Body.Close()
+		return nil, err
+	}
+	c.link.worked()
+	return res.Body, nil
+}
+
+// checkPart says whether an answer begins where it was asked to (RFC 9110, sections 14.4 and 15.3.7).
+func checkPart(res *http.Response, want int, offset int64) error {
+	if res.StatusCode != want {
+		return fmt.Errorf("central answered %d to a content request, want %d", res.StatusCode, want)
+	}
+	part := res.Header.Get("Content-Range")
+	if want == http.StatusPartialContent && !strings.HasPrefix(part, fmt.Sprintf("bytes %d-", offset)) {
+		return fmt.Errorf("central answered with %q to a range from %d", part, offset)
+	}
+	return nil
+}
+
+func contentPath(category, path string) string {
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		parts[i] = url.PathEscape(p)
+	}
+	return wire.PathContent + "/" + url.PathEscape(category) + "/" + strings.Join(parts, "/")
+}

@@ -1,0 +1,73 @@
+package uplink
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Identity is what an enrolment leaves in state/identity.json, readable by the agent alone.
+type Identity struct {
+	CentralURL string `json:"central_url"`
+	CA         string `json:"ca"` // PEM
+	SiteID     string `json:"site_id"`
+	SiteName   string `json:"site_name"`
+	Secret     string `json:"secret"`
+}
+
+const (
+	identityFile = "identity.json"
+	pendingFile  = "identity.pending.json"
+)
+
+// ErrNotEnrolled says that the agent belongs to no central yet.
+var ErrNotEnrolled = errors.New("not enrolled: run pureboot-agent init")
+
+// LoadIdentity reads what Enroll left in the state folder. Errors: ErrNotEnrolled; any other means that it is damaged
+// or cannot be read.
+func LoadIdentity(state string) (Identity, error) {
+	var id Identity
+	text, err := os.ReadFile(filepath.Join(state, identityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, ErrNotEnrolled
+	}
+	if err != nil {
+		return id, fmt.Errorf("read the enrolment: %w", err)
+	}
+	err = json.Unmarshal(text, &id)
+	if err == nil && (id.CentralURL == "" || id.CA == "" || id.SiteID == "" || id.Secret == "") {
+		err = errors.New("a field is missing")
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("the enrolment in %s is damaged: %w", filepath.Join(state, identityFile), err)
+	}
+	return id, nil
+}
+
+// writeJSON replaces a file that only the agent may read; a crash leaves the old one or the new one, whole.
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // fails once renamed
+	_, err = tmp.Write(append(text, '\n'))
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
