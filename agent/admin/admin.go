@@ -40,10 +40,12 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("make the folder of the admin socket: %w", err)
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
 		conn.Close()
 		return nil, fmt.Errorf("listen on %s: another agent serves there", path)
-	} else if info, statErr := os.Lstat(path); errors.Is(err, syscall.ECONNREFUSED) && statErr == nil && info.Mode()&fs.ModeSocket != 0 {
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) && isSocket(path) {
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("remove the admin socket of a dead agent: %w", err)
 		}
@@ -56,6 +58,11 @@ func Listen(path string) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("open the admin socket to its group: %w", err), l.Close())
 	}
 	return l, nil
+}
+
+func isSocket(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSocket != 0
 }
 
 // Handler serves the API. status is asked for each time.
