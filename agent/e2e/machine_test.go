@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -33,7 +32,6 @@ func (m *machine) boot(t *testing.T) string {
 	dir := t.TempDir()
 	console := filepath.Join(dir, "console")
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", m.args(t, dir, console)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &complaints, &complaints
 	err := cmd.Run()

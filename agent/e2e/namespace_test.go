@@ -19,6 +19,10 @@ const envSwitch = "PUREBOOT_E2E"
 // envInside holds, in the process that runs in the namespace, what was prepared for it outside: there is no way out.
 const envInside = "PUREBOOT_E2E_INSIDE"
 
+// ownSpaces are the namespaces of the test: of the network, and of processes so that none outlives the test, even if it
+// is killed.
+const ownSpaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID
+
 // Where Debian puts what we need.
 const (
 	busyboxPath = "/bin/busybox"
@@ -33,8 +37,8 @@ const (
 	agentIP = "10.99.0.1"
 )
 
-// TestMain prepares what needs the outside world and then runs this same program in a new network namespace. Bridge,
-// taps and sockets end with the namespace, and that ends with its last process, whatever becomes of the test.
+// TestMain prepares what needs the outside world and then runs this same program in namespaces of its own. It is the
+// first process there: all others end with it, and with them bridge, taps and sockets, whatever becomes of the test.
 func TestMain(m *testing.M) {
 	if os.Getenv(envSwitch) == "" || os.Getenv(envInside) != "" || len(missing()) > 0 {
 		os.Exit(m.Run())
@@ -68,7 +72,7 @@ func runInside() (int, error) {
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), envInside+"="+work+":"+kernel, "TMPDIR="+work)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: ownSpaces, Pdeathsig: syscall.SIGKILL}
 	err = cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
 		return exit.ExitCode(), nil
@@ -96,7 +100,7 @@ func missing() []string {
 	if os.Geteuid() != 0 {
 		lacks = append(lacks, "needs root")
 	} else if err := tryNamespace(); err != nil {
-		lacks = append(lacks, fmt.Sprintf("needs network namespaces (%v)", err))
+		lacks = append(lacks, fmt.Sprintf("needs network and process namespaces (%v)", err))
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		lacks = append(lacks, "needs /dev/net/tun (modprobe tun)")
@@ -126,13 +130,14 @@ func missing() []string {
 
 func tryNamespace() error {
 	cmd := exec.Command("/bin/true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: ownSpaces}
 	return cmd.Run()
 }
 
+// inPath tells whether a program is installed, also one that only root has in its path.
 func inPath(program string) bool {
 	_, err := exec.LookPath(program)
-	return err == nil
+	return err == nil || isFile("/usr/sbin/"+program)
 }
 
 func isFile(name string) bool {

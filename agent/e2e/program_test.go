@@ -36,7 +36,6 @@ func run(t *testing.T, extra []*os.File, name string, args ...string) *program {
 	defer log.Close()
 	p := &program{name: filepath.Base(name), cmd: exec.Command(name, args...), done: make(chan error, 1)}
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = log, log, extra
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
