@@ -192,6 +192,46 @@ func TestOneNodesReportsDoNotBlockTheOthers(t *testing.T) {
 	}
 }
 
+// stumblingCentral answers one kind of report with a status.
+type stumblingCentral struct {
+	*liveCentral
+	kind   lifecycle.EventType
+	status int
+}
+
+func (c stumblingCentral) Event(ctx context.Context, id string, e wire.Event) (wire.Node, error) {
+	if e.EventType == string(c.kind) {
+		return wire.Node{}, &wire.Refusal{Status: c.status}
+	}
+	return c.liveCentral.Event(ctx, id, e)
+}
+
+// TestReportsOfOneNodeKeepTheirOrder: none overtakes one that central fails at.
+func TestReportsOfOneNodeKeepTheirOrder(t *testing.T) {
+	m, central := machine(1).Node, newCentral(machine(1))
+	way := &line{to: central}
+	s := at(t, t.TempDir(), way)
+	s.mustFind(t, m.MACAddress)
+	way.plug(deadCentral{})
+	for _, kind := range []lifecycle.EventType{lifecycle.BootStarted, lifecycle.InstallStarted, lifecycle.InstallComplete} {
+		s.mustReport(t, m.ID, kind)
+	}
+	for _, status := range []int{500, 503} {
+		way.plug(stumblingCentral{central, lifecycle.InstallStarted, status})
+		if err := s.Deliver(t.Context()); err == nil {
+			t.Errorf("%d: no error", status)
+		}
+		s.mustWait(t, 2)
+		if took := central.took(); !slices.Equal(took, []string{m.MACAddress + " boot_started"}) {
+			t.Errorf("%d: central took %q", status, took)
+		}
+		// What central answered to the first is not all there is to say.
+		if rec := s.mustFind(t, m.MACAddress); rec.Node.State != string(lifecycle.Installed) {
+			t.Errorf("%d: the machine would be installed again: it is %s, from %q", status, rec.Node.State, rec.Source)
+		}
+	}
+}
+
 func TestDroppedReportIsAskedAbout(t *testing.T) {
 	m, central := machine(1).Node, newCentral(machine(1))
 	way := &line{to: central}
