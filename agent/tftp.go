@@ -17,8 +17,8 @@ import (
 // openTFTP opens what firmware asks for by TFTP: a name is that of a bootloader, unless it begins with a category.
 // boot.ipxe, and autoexec.ipxe, which iPXE asks for by itself beside the file it is, are the bootstrap script.
 func (a *Agent) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
-	category, path, _ := strings.Cut(r.Name, "/")
-	if !slices.Contains(wire.Categories, category) {
+	category, path, within := strings.Cut(r.Name, "/")
+	if !within || !slices.Contains(wire.Categories, category) {
 		category, path = wire.Bootloaders, r.Name
 	}
 	if category == wire.Bootloaders && (path == "boot.ipxe" || path == "autoexec.ipxe") {
