@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	_ "embed"
 	"fmt"
 	"io"
 	"net/http"
@@ -72,14 +71,16 @@ func (s *site) startAgent(t *testing.T) {
 }
 
 // dnsmasqConf holds the lines that an operator copies.
-//
-//go:embed testdata/dnsmasq.conf
-var dnsmasqConf string
+const dnsmasqConf = "../../docs/dnsmasq.conf"
 
 // startDHCP runs the site's DHCP server, which hands UEFI the given build of iPXE.
 func (s *site) startDHCP(t *testing.T, uefi string) *program {
 	t.Helper()
-	lines := strings.NewReplacer("AGENT:PORT", s.http, "AGENT", agentIP, "snponly.efi", uefi).Replace(dnsmasqConf)
+	conf, err := os.ReadFile(dnsmasqConf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.NewReplacer("AGENT:PORT", s.http, "AGENT", agentIP, "snponly.efi", uefi).Replace(string(conf))
 	s.write(t, "dnsmasq.conf", lines+"\n"+strings.Join([]string{
 		"port=0", "user=root", "interface=" + bridge, "bind-interfaces", "log-facility=-",
 		"dhcp-range=10.99.0.100,10.99.0.200,1h", "dhcp-leasefile=" + s.path("leases"),
