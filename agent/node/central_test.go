@@ -294,10 +294,21 @@ func (l *line) Event(ctx context.Context, id string, e wire.Event) (wire.Node, e
 }
 func (l *line) Online() bool { return l.central().Online() }
 
-// at opens a store in a folder, for the length of the test.
+// ticking opens a store with the defaults, for a test whose clock is its own.
+func ticking(t *testing.T, dir string, c Central) *Store {
+	t.Helper()
+	return open(t, Options{Dir: dir, Central: c, Log: testLog(t)})
+}
+
+// at opens a store with patience for a machine that has other work than this test.
 func at(t *testing.T, dir string, c Central) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{Dir: dir, Central: c, Log: testLog(t)})
+	return open(t, Options{Dir: dir, Central: c, Patience: time.Minute, Log: testLog(t)})
+}
+
+func open(t *testing.T, opt Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pureboot/pureboot/central/lifecycle"
 )
@@ -15,12 +16,7 @@ import (
 func openLogged(t *testing.T, dir string, c Central) (*Store, *journal) {
 	t.Helper()
 	log := new(journal)
-	s, err := Open(t.Context(), Options{Dir: dir, Central: c, Log: log.log()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s, log
+	return open(t, Options{Dir: dir, Central: c, Patience: time.Minute, Log: log.log()}), log
 }
 
 func TestGarbageDatabaseIsSetAside(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-// Discover registers a machine that central does not know and returns its record.
+// Discover registers a machine that central does not know, notes that it is there and returns its record.
 // Errors: ErrUnavailable, ErrTooMany, or central's *wire.Refusal.
 func (s *Store) Discover(ctx context.Context, r wire.Registration) (Record, error) {
 	if s.opt.Central == nil {
@@ -29,8 +29,13 @@ func (s *Store) Discover(ctx context.Context, r wire.Registration) (Record, erro
 		s.opt.Log.Info("machine registered", "mac", r.MACAddress, "node", n.ID, "state", n.State)
 		return s.opt.Central.BootByID(ctx, n.ID)
 	}})
-	if refusal, ok := errors.AsType[*wire.Refusal](err); err == nil || errors.Is(err, ErrTooMany) || ok && refusal.Final() {
-		return rec, err
+	refusal, refused := errors.AsType[*wire.Refusal](err)
+	switch {
+	case err == nil:
+		s.Saw(rec.Node.MACAddress)
+		return rec, nil
+	case errors.Is(err, ErrTooMany), refused && refusal.Final():
+		return Record{}, err
 	}
 	return Record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
@@ -40,13 +45,13 @@ func (s *Store) Discover(ctx context.Context, r wire.Registration) (Record, erro
 func (s *Store) Sight(n *wire.Node, r wire.Registration) {
 	known := wire.Registration{
 		MACAddress: r.MACAddress,
-		Hostname:   r.Hostname,
+		Hostname:   cmp.Or(n.Hostname, r.Hostname),
 		IPAddress:  cmp.Or(r.IPAddress, n.IPAddress),
 		Arch:       cmp.Or(n.Arch, r.Arch), BootMode: cmp.Or(n.BootMode, r.BootMode),
 		Vendor: cmp.Or(n.Vendor, r.Vendor), Model: cmp.Or(n.Model, r.Model),
 		SerialNumber: cmp.Or(n.SerialNumber, r.SerialNumber), SystemUUID: cmp.Or(n.SystemUUID, r.SystemUUID),
 	}
-	news := known.IPAddress != n.IPAddress || known.Arch != n.Arch || known.BootMode != n.BootMode ||
+	news := known.Hostname != n.Hostname || known.IPAddress != n.IPAddress || known.Arch != n.Arch || known.BootMode != n.BootMode ||
 		known.Vendor != n.Vendor || known.Model != n.Model ||
 		known.SerialNumber != n.SerialNumber || known.SystemUUID != n.SystemUUID ||
 		!hasCard(n, r.MACAddress)

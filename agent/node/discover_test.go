@@ -22,6 +22,9 @@ func TestDiscovery(t *testing.T) {
 	if err != nil || rec.Node.State != string(lifecycle.Discovered) || rec.Source != FromCentral {
 		t.Fatalf("%+v, %v", rec, err)
 	}
+	if n := s.SeenWithin(time.Hour); n != 1 {
+		t.Errorf("%d machines seen", n)
+	}
 	asked := central.asked()
 	if rec := s.mustFind(t, stranger); rec.Source != Fresh || central.asked() != asked {
 		t.Errorf("the next boot is answered from %q", rec.Source)
@@ -51,7 +54,7 @@ func TestDiscoveryOfOneMachineRegistersOnce(t *testing.T) {
 func TestDiscoveryIsRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		central := newCentral()
-		s := at(t, t.TempDir(), central)
+		s := ticking(t, t.TempDir(), central)
 		discover := func(from, n int) (refused int) {
 			for i := range n {
 				_, err := s.Discover(t.Context(), wire.Registration{MACAddress: fmt.Sprintf("52:54:01:00:%02x:%02x", from+i>>8, (from+i)&0xff)})
@@ -77,7 +80,7 @@ func TestDiscoveryIsRateLimited(t *testing.T) {
 func TestScannerReachesCentralAtItsPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		central := newCentral(machine(1))
-		s := at(t, t.TempDir(), central)
+		s := ticking(t, t.TempDir(), central)
 		s.mustFind(t, machine(1).Node.MACAddress)
 		asked, refused := central.asked(), 0
 		for i := range 2 * strangersAtOnce {
@@ -133,6 +136,7 @@ func TestSightOnlyOnNews(t *testing.T) {
 		"a fact that is not set": {func(r *wire.Registration) { r.Vendor = "" }, false},
 		"a fact that is known":   {func(r *wire.Registration) { r.Vendor = "spoofed" }, false},
 		"a new fact":             {func(r *wire.Registration) { r.Model = "M1" }, true},
+		"its name":               {func(r *wire.Registration) { r.Hostname = "web1" }, true},
 		"another address":        {func(r *wire.Registration) { r.IPAddress = "192.0.2.8" }, true},
 		"a new card":             {func(r *wire.Registration) { r.MACAddress = "52:54:00:00:aa:aa" }, true},
 	} {
@@ -150,7 +154,7 @@ func TestSightsArePassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
 		way := &line{to: deadCentral{}}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
@@ -186,7 +190,7 @@ func TestSeenMachines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		two := machine(1)
 		two.Node.Interfaces = []wire.Interface{{MACAddress: two.Node.MACAddress}, {MACAddress: "52:54:00:00:99:99"}}
-		s := at(t, t.TempDir(), newCentral(two, machine(2)))
+		s := ticking(t, t.TempDir(), newCentral(two, machine(2)))
 		s.mustFind(t, two.Node.MACAddress)
 		s.mustFind(t, "52:54:00:00:99:99") // the same machine's other card
 		time.Sleep(40 * time.Minute)

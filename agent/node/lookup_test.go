@@ -16,7 +16,7 @@ import (
 func TestFreshCopyAsksNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
-		s := at(t, t.TempDir(), central)
+		s := ticking(t, t.TempDir(), central)
 		if rec := s.mustFind(t, m.MACAddress); rec.Source != FromCentral {
 			t.Errorf("first lookup answered from %q", rec.Source)
 		}
@@ -35,7 +35,7 @@ func TestFreshCopyAsksNobody(t *testing.T) {
 func TestOldCopyAsksCentral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
-		s := at(t, t.TempDir(), central)
+		s := ticking(t, t.TempDir(), central)
 		s.mustFind(t, m.MACAddress)
 		central.edit(m.ID, func(n *wire.Node) error { n.Hostname = "renamed"; return nil })
 		time.Sleep(5 * time.Minute)
@@ -73,12 +73,12 @@ func TestStaleCopyWhileCentralFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir, m := t.TempDir(), machine(1).Node
-				first := at(t, dir, newCentral(machine(1)))
+				first := ticking(t, dir, newCentral(machine(1)))
 				first.mustFind(t, m.MACAddress)
 				first.Close()
 				time.Sleep(24 * time.Hour)
 
-				s := at(t, dir, c.central)
+				s := ticking(t, dir, c.central)
 				for range 3 { // the first failure removes nothing
 					began := time.Now()
 					rec := s.mustFind(t, m.MACAddress)
@@ -97,7 +97,7 @@ func TestStaleCopyWhileCentralFails(t *testing.T) {
 func TestLateAnswerIsKeptForTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
-		s := at(t, t.TempDir(), slowCentral{liveCentral: central, delay: 5 * time.Second})
+		s := ticking(t, t.TempDir(), slowCentral{liveCentral: central, delay: 5 * time.Second})
 		_, err := s.ByMAC(t.Context(), m.MACAddress, "")
 		if !errors.Is(err, ErrUnavailable) {
 			t.Fatalf("no answer yet: %v, want ErrUnavailable", err)
@@ -112,7 +112,7 @@ func TestLateAnswerIsKeptForTheNext(t *testing.T) {
 func TestQuestionOutlivesItsAsker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
-		s := at(t, t.TempDir(), slowCentral{liveCentral: central, delay: time.Second})
+		s := ticking(t, t.TempDir(), slowCentral{liveCentral: central, delay: time.Second})
 		impatient, leave := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
@@ -298,7 +298,7 @@ func TestWordOfAChangeDuringAQuestion(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
 		late := lateCentral{central, make(chan struct{})}
 		way := &line{to: late}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		answered := make(chan Record)
 		go func() { rec, _ := s.ByMAC(t.Context(), m.MACAddress, ""); answered <- rec }()
 		synctest.Wait()
@@ -319,7 +319,7 @@ func TestReportOvertakesALookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
 		way := &line{to: central}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		s.mustFind(t, m.MACAddress)
 		time.Sleep(time.Hour)
 		late := lateCentral{central, make(chan struct{})}
@@ -344,7 +344,7 @@ func TestRestoredCentralIsBelieved(t *testing.T) {
 		was, is := machine(1), machine(1)
 		was.Node.Version, is.Node.Version, is.Node.Hostname = 9, 3, "restored"
 		way := &line{to: newCentral(was)}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		s.mustFind(t, was.Node.MACAddress)
 		time.Sleep(time.Hour)
 		central := newCentral(is)
@@ -360,7 +360,7 @@ func TestRestoredCentralIsBelieved(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
-		s := at(t, t.TempDir(), central)
+		s := ticking(t, t.TempDir(), central)
 		s.mustFind(t, m.MACAddress)
 		_, err := s.write.Exec("UPDATE nodes SET fetched_at = ?", time.Now().Add(30*24*time.Hour).UnixMilli())
 		if err != nil {
@@ -383,7 +383,7 @@ func TestEmptyAnswerIsNone(t *testing.T) {
 
 func TestCloseEndsQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := at(t, t.TempDir(), slowCentral{liveCentral: newCentral(machine(1)), delay: time.Hour})
+		s := ticking(t, t.TempDir(), slowCentral{liveCentral: newCentral(machine(1)), delay: time.Hour})
 		done := make(chan error)
 		go func() { _, err := s.ByMAC(t.Context(), machine(1).Node.MACAddress, ""); done <- err }()
 		synctest.Wait()

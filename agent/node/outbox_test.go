@@ -86,7 +86,7 @@ func TestLookupWhileReportsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
 		way := &line{to: central}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		s.mustFind(t, m.MACAddress)
 		way.plug(deadCentral{})
 		began := time.Now()
@@ -160,11 +160,7 @@ func TestOneNodesReportsDoNotBlockTheOthers(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			bad, good, central, log := machine(1).Node, machine(2).Node, newCentral(machine(1), machine(2)), new(journal)
 			way := &line{to: central}
-			s, err := Open(t.Context(), Options{Dir: t.TempDir(), Central: way, Log: log.log()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
+			s := open(t, Options{Dir: t.TempDir(), Central: way, Patience: time.Minute, Log: log.log()})
 			for _, m := range []wire.Node{bad, good} {
 				s.mustFind(t, m.MACAddress)
 			}
@@ -251,11 +247,7 @@ func TestDroppedReportIsAskedAbout(t *testing.T) {
 func TestDamagedReportDoesNotBlockTheOthers(t *testing.T) {
 	m, central, log := machine(1).Node, newCentral(machine(1)), new(journal)
 	way := &line{to: central}
-	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Central: way, Log: log.log()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := open(t, Options{Dir: t.TempDir(), Central: way, Patience: time.Minute, Log: log.log()})
 	s.mustFind(t, m.MACAddress)
 	way.plug(deadCentral{})
 	s.mustReport(t, m.ID, lifecycle.InstallStarted)
@@ -357,7 +349,7 @@ func TestDeliveryLeavesTimeForTheHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
 		way := &line{to: central}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		s.mustFind(t, m.MACAddress)
 		way.plug(deadCentral{})
 		for range 10 {

@@ -32,7 +32,7 @@ func TestMachineLeavesBeforeItsReportIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central := machine(1).Node, newCentral(machine(1))
 		way := &line{to: central}
-		s := at(t, t.TempDir(), way)
+		s := ticking(t, t.TempDir(), way)
 		s.mustFind(t, m.MACAddress)
 		way.plug(slowCentral{liveCentral: central, delay: 3 * time.Second})
 		machine, leave := context.WithTimeout(t.Context(), time.Second)
@@ -201,11 +201,7 @@ func TestUnwritableStoreStillBoots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, central, log := machine(1).Node, newCentral(machine(1), machine(2)), new(journal)
 		way := &line{to: central}
-		s, err := Open(t.Context(), Options{Dir: t.TempDir(), Central: way, Log: log.log()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
+		s := open(t, Options{Dir: t.TempDir(), Central: way, Log: log.log()})
 		s.mustFind(t, m.MACAddress)
 		time.Sleep(time.Second)
 		if _, err := s.write.Exec("PRAGMA query_only = 1"); err != nil {
