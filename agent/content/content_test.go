@@ -334,6 +334,21 @@ func TestCentralDescribesAFileWrongly(t *testing.T) {
 	}
 }
 
+func TestWhatDoesNotFitIsPassedThrough(t *testing.T) {
+	central := newCentral()
+	body := central.put(wire.Images, "huge", noise(1, 600_000))
+	s := openSite(t, central)
+	s.cache.SetLimits(100_000, 0)
+	s.wantFile(t, "images/huge", body, Pass)
+	s.wantFile(t, "images/huge", body, Pass)
+	if s.cached("images/huge") {
+		t.Error("it is in the cache")
+	}
+	if asked, sent, _ := central.counts(); asked != 1 || sent != 2 {
+		t.Errorf("central was asked %d times and sent %d times, want once and twice", asked, sent)
+	}
+}
+
 func TestStatFetchesNothing(t *testing.T) {
 	central := newCentral()
 	body := central.put(wire.Images, "linux", noise(1, 1000))
