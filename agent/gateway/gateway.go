@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -143,10 +144,8 @@ func nothing(w http.ResponseWriter, _ *http.Request) {
 
 // allow answers 405 unless the method is one of those.
 func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
-	for _, m := range methods {
-		if r.Method == m {
-			return true
-		}
+	if slices.Contains(methods, r.Method) {
+		return true
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	problem(w, http.StatusMethodNotAllowed, "Want "+strings.Join(methods, " or ")+" at this path.")
