@@ -30,6 +30,7 @@ var rooms = map[string][]string{
 	"central/inherit":              {},
 	"central/lifecycle":            {},
 	"central/wire":                 {},
+	"bench":                        {"agent/", "central/wire"},
 	"packaging/quickstart":         {"central/wire"},
 	"systemd":                      {},
 	"tftp":                         {},

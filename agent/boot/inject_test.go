@@ -18,7 +18,7 @@ func shapeOf(script []byte) string {
 	var shape strings.Builder
 	text := strings.ReplaceAll(string(script), "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\\\n", " CONTINUED ")
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		var command []string
 		end := func(separator string) {
 			shape.WriteString(describe(command) + " " + separator + " ")

@@ -181,7 +181,7 @@ func checkWords(line string) error {
 	if !utf8.ValidString(line) || strings.ContainsFunc(line, breaks) {
 		return errors.New("holds a control character or a line break")
 	}
-	for _, word := range strings.Fields(line) {
+	for word := range strings.FieldsSeq(line) {
 		if word == ";" || word == "&&" || word == "||" || word[0] == '#' {
 			return errors.New("a word that is a semicolon, two ampersands or two bars, or begins with a hash, ends the command")
 		}
