@@ -1,0 +1,16 @@
+// Package httpcache decides what a shared HTTP cache may keep and when it may use it again (RFC 9111,
+// RFC 9110 sections 13 and 14, RFC 5861, RFC 8246, RFC 9211).
+//
+// A request's path: PrimaryKey names the resource; Evaluate looks at the responses stored for it and
+// gives a Verdict: serve one of them, serve it and validate it meanwhile, validate it first, fetch, or
+// pass the request through. What is served goes through CheckConditions and SelectRanges, which
+// answer for the client's If-None-Match and Range. What is asked of the origin is made by
+// Conditional or Resume; its answer is an Exchange. A 304 Freshens what it identifies, anything else
+// is stored if Storable does not refuse it, and a failure may still be answered from the store, says
+// ServeOnFailure. What changes the resource names in Invalidates the keys to be forgotten.
+//
+// All of this is policy: no function here reads a clock, does I/O or keeps anything, and all may be
+// called concurrently. Headers are in the canonical form of net/http. Those of requests are as they go
+// to the origin, after RemoveHopByHop: else a field that Connection lists could select a response
+// that it had no part in.
+package httpcache
