@@ -88,11 +88,14 @@ func (a *Agent) openUplink() error {
 		a.log.Warn("serving without central", "err", err)
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		a.client, err = uplink.NewClient(a.identity, a.link)
 	}
-	if a.client, err = uplink.NewClient(a.identity, a.link); err != nil {
-		return err
+	if err != nil {
+		// The machines that the site knows boot all the same, and the operator reads why the others do not.
+		a.log.Error("enrolment damaged, serving without central: run pureboot-agent init --replace", "err", err)
+		a.identity = uplink.Identity{}
+		return nil
 	}
 	a.onClose(func() error { a.client.Close(); return nil })
 	return nil

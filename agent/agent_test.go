@@ -252,17 +252,26 @@ func TestAnAgentThatCannotBegin(t *testing.T) {
 	if _, err := New(t.Context(), cfg, "test", log); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("with a file for a folder: %v", err)
 	}
-	cfg = config(t, nil)
-	if err := os.MkdirAll(cfg.StateDir(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// TestADamagedEnrolment: the machines that the site knows boot all the same.
+func TestADamagedEnrolment(t *testing.T) {
 	for _, identity := range []string{"{", "{}", `{"central_url": "https://x", "ca": "x"}`} {
+		cfg := config(t, nil)
+		if err := os.MkdirAll(cfg.StateDir(), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(cfg.StateDir(), "identity.json"), []byte(identity), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(t.Context(), cfg, "test", log); err == nil {
-			t.Errorf("begins as %s", identity)
+		a := start(t, cfg)
+		if _, script, err := a.get("/boot/" + mac); err != nil || !strings.HasPrefix(string(script), "#!ipxe\n") {
+			t.Errorf("with %s: %q, %v", identity, script, err)
 		}
+		if s := a.status(t.Context()); s.Enrolled || s.Online || s.CentralURL != "" {
+			t.Errorf("with %s: %+v", identity, s)
+		}
+		a.end(t)
 	}
 }
 

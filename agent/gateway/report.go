@@ -80,7 +80,7 @@ func (g *Gateway) started(w http.ResponseWriter, r *http.Request) {
 	if next, _ := now.On(begin, time.Now()); next.Attempts > now.Attempts {
 		_, _, err := g.Nodes.Event(r.Context(), rec.Node.ID, wire.Event{
 			EventID:   "started-" + strconv.FormatInt(next.Seq, 10) + "-" + strconv.Itoa(next.Attempts),
-			EventType: string(begin.Type), Status: string(begin.Status),
+			EventType: string(begin.Type), Status: string(begin.Status), InstallSeq: next.Seq,
 		})
 		if err != nil {
 			g.fail(w, r, err)
@@ -154,6 +154,7 @@ func (g *Gateway) event(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	e.InstallSeq = rec.Node.InstallSeq // as the token has proven
 	n, provisional, err := g.Nodes.Event(r.Context(), rec.Node.ID, e)
 	switch {
 	case err != nil:

@@ -46,7 +46,7 @@ func (s *Store) Sight(n *wire.Node, r wire.Registration) {
 	known := wire.Registration{
 		MACAddress: r.MACAddress,
 		Hostname:   cmp.Or(n.Hostname, r.Hostname),
-		IPAddress:  cmp.Or(r.IPAddress, n.IPAddress),
+		IPAddress:  cmp.Or(n.IPAddress, r.IPAddress),
 		Arch:       cmp.Or(n.Arch, r.Arch), BootMode: cmp.Or(n.BootMode, r.BootMode),
 		Vendor: cmp.Or(n.Vendor, r.Vendor), Model: cmp.Or(n.Model, r.Model),
 		SerialNumber: cmp.Or(n.SerialNumber, r.SerialNumber), SystemUUID: cmp.Or(n.SystemUUID, r.SystemUUID),

@@ -137,7 +137,7 @@ func TestSightOnlyOnNews(t *testing.T) {
 		"a fact that is known":   {func(r *wire.Registration) { r.Vendor = "spoofed" }, false},
 		"a new fact":             {func(r *wire.Registration) { r.Model = "M1" }, true},
 		"its name":               {func(r *wire.Registration) { r.Hostname = "web1" }, true},
-		"another address":        {func(r *wire.Registration) { r.IPAddress = "192.0.2.8" }, true},
+		"another address":        {func(r *wire.Registration) { r.IPAddress = "192.0.2.8" }, false},
 		"a new card":             {func(r *wire.Registration) { r.MACAddress = "52:54:00:00:aa:aa" }, true},
 	} {
 		s := at(t, t.TempDir(), deadCentral{})

@@ -73,6 +73,9 @@ func (s *Store) learn(ctx context.Context, id string, n wire.Node, err error) {
 
 // apply does to a node what central does when the report arrives.
 func apply(n *wire.Node, e wire.Event, at time.Time) {
+	if e.InstallSeq != 0 && e.InstallSeq != n.InstallSeq {
+		return // of an installation that is over
+	}
 	in, steps := install(n).On(lifecycle.Event{
 		Type: lifecycle.EventType(e.EventType), Status: lifecycle.EventStatus(e.Status), Message: e.Message,
 	}, at)

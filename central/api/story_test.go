@@ -86,6 +86,10 @@ func testAMachineIsInstalled(t *testing.T, c *central) {
 	if n := event("install_started", "2"); n.State != "installing" || n.InstallAttempts != 1 {
 		t.Errorf("install_started: %+v", n)
 	}
+	late := wire.Event{EventType: "install_complete", EventID: "late", InstallSeq: 5}
+	if n := must[wire.Node](c, 200, "POST", wire.PathNodes+"/"+node.ID+"/event", agent, late); n.State != "installing" {
+		t.Errorf("a report of another installation: %+v", n)
+	}
 	if n := event("install_complete", "3"); n.State != "installed" || n.Version != 3 {
 		t.Errorf("install_complete: %+v", n)
 	}
@@ -98,7 +102,7 @@ func testAMachineIsInstalled(t *testing.T, c *central) {
 		t.Errorf("history %q, want %q", passed, want)
 	}
 	events := must[items[store.LoggedEvent]](c, 200, "GET", "/api/v1/nodes/"+node.ID+"/events", c.viewer, nil).Items
-	if len(events) != 3 || events[0].EventType != "boot_started" || events[2].EventType != "install_complete" {
+	if len(events) != 4 || events[0].EventType != "boot_started" || events[3].EventType != "install_complete" {
 		t.Errorf("events: %+v", events)
 	}
 

@@ -162,9 +162,12 @@ func takeEvent(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, e wire.
 		return err
 	}
 	before := install(row)
-	after, steps := before.On(lifecycle.Event{
-		Type: lifecycle.EventType(e.EventType), Status: lifecycle.EventStatus(e.Status), Message: e.Message,
-	}, at)
+	after, steps := before, []lifecycle.Step(nil)
+	if e.InstallSeq == 0 || e.InstallSeq == before.Seq {
+		after, steps = before.On(lifecycle.Event{
+			Type: lifecycle.EventType(e.EventType), Status: lifecycle.EventStatus(e.Status), Message: e.Message,
+		}, at)
+	}
 	update := tx.Node.UpdateOneID(row.ID).SetLastSeenAt(at)
 	if after == before {
 		return seen(ctx, row, update)

@@ -91,10 +91,13 @@ type StateChange struct {
 
 // Event is one report of a machine about itself.
 type Event struct {
-	EventID   string          `json:"event_id,omitempty"` // makes a repeated report harmless
-	EventType string          `json:"event_type"`
-	Status    string          `json:"status,omitempty"` // success, failed or in_progress; empty means success
-	Progress  int             `json:"progress,omitempty"`
-	Message   string          `json:"message,omitempty"`
-	Metadata  json.RawMessage `json:"metadata,omitempty"`
+	EventID   string `json:"event_id,omitempty"` // makes a repeated report harmless
+	EventType string `json:"event_type"`
+	// InstallSeq is the installation that the report is of: one that arrives when a newer has begun moves nothing.
+	// 0 means the current one.
+	InstallSeq int64           `json:"install_seq,omitempty"`
+	Status     string          `json:"status,omitempty"` // success, failed or in_progress; empty means success
+	Progress   int             `json:"progress,omitempty"`
+	Message    string          `json:"message,omitempty"`
+	Metadata   json.RawMessage `json:"metadata,omitempty"`
 }
