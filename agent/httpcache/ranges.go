@@ -179,9 +179,9 @@ func ParseContentRange(h http.Header) (ContentRange, bool) {
 			return ContentRange{}, false
 		}
 	}
-	if span == "*" {
+	if span == "*" && c.Size >= 0 {
 		c.Unsatisfied = true
-		return c, c.Size >= 0
+		return c, true
 	}
 	first, last, ok := strings.Cut(span, "-")
 	if !ok {
