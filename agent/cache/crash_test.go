@@ -97,7 +97,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		left := rand.IntN(60)
+		left := 1 + rand.IntN(60)
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() { // to its end: what was said before the kill counts
 			var key, version int

@@ -35,12 +35,19 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 			}
 			return s.fetched(r), nil
 		}
-		f, started, err := s.join(fillID{key, obj.SHA256}, obj, src)
+		f, started, err := s.join(fillID{key: key, digest: obj.SHA256}, obj, src)
 		if err != nil {
 			return nil, err
 		}
 		if f == nil {
 			continue // published since the lookup
+		}
+		if !f.enter() {
+			select {
+			case <-ctx.Done():
+			case <-f.done:
+			}
+			continue // takes up what it left
 		}
 		if tier == "" {
 			tier = TierJoined
@@ -56,10 +63,14 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 		file, running, err := s.open(f)
 		switch {
 		case err != nil:
+			f.leave(nil)
 			return s.fetched(s.passing(ctx, key, obj, src)), nil
 		case running:
-			return s.fetched(&Reader{store: s, ctx: ctx, obj: f.obj, key: key, tier: tier, src: src, fill: f, file: file}), nil
+			r := &Reader{store: s, ctx: ctx, obj: f.obj, key: key, tier: tier, src: src, fill: f, file: file}
+			f.follow(r)
+			return s.fetched(r), nil
 		}
+		f.leave(nil)
 
 		// The fill is over, or ctx is. If it was published, and evicted or replaced already, the
 		// next round fetches it again.
@@ -90,7 +101,7 @@ func (s *Store) join(id fillID, obj Object, src Source) (f *fill, started bool, 
 	if e := s.entries[id.key]; e != nil && e.obj.SHA256 == id.digest {
 		return nil, false, nil
 	}
-	f = newFill(id, obj, src)
+	f = s.newFill(id, obj, src)
 	f.path = s.names.hold(id.key)
 	s.began++
 	f.began = s.began

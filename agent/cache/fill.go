@@ -4,117 +4,250 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
-	"path"
+	"hash"
+	"io"
 	"sync"
 	"time"
 )
 
-// fillID is what one transfer serves: a version of a key.
+// errParked ends a fill that nobody needs at the moment: its readers wanted parts of it, got them and
+// left, and none ever wanted it from the start.
+var errParked = errors.New("parked")
+
+// errNoRanges is what a range of an origin that knows none ends with.
+var errNoRanges = errors.New("origin serves no ranges")
+
+// withheld is how many bytes at the end of an object are kept from its readers until its digest is
+// checked, where no chunk digests are known that vouch for them.
+const withheld = 64 << 10
+
+// fillID is what one transfer serves: a version of a key, or whatever an origin has for a key.
 type fillID struct {
 	key    Key
-	digest Digest
+	digest Digest // of nothing for an opaque object
+	opaque bool
 }
 
 // fill brings one version of one key from its source to the disk. It belongs to the store, whose
 // context it runs under, and is handed round as a handle: its readers share nothing but the part
-// file and wait for wake.
+// file and wait for wake. Its streams bring the bytes: one from the front, which goes on whether anyone
+// reads or not, and one for each range that is wanted further ahead than is cheap to wait for.
 type fill struct {
+	store *Store
 	id    fillID
-	obj   Object
-	src   Source
 	path  string // where it will be published; the fill holds the name
 	began uint64 // grows with every fill
 
 	ready    chan struct{} // closed when part can be opened
-	done     chan struct{} // closed when the fill is over
-	part     part          // these two are set before ready
+	done     chan struct{} // closed when the fill is over for everybody
+	over     chan struct{} // closed when its streams have nothing more to do, for result
+	part     part          // these are set before ready
 	partName string
-	reserved bool // guarded by Store.mu
+	ctx      context.Context // the streams'; ends when over is closed
+	cancel   context.CancelFunc
+	source   Source
+	streams  sync.WaitGroup
+	reserved int64 // bytes promised to it; guarded by Store.mu
 
-	mu   sync.Mutex
-	have int64         // bytes on disk and verified, from the start
-	err  error         // why it is over; nil if published, or while it runs
-	wake chan struct{} // closed and replaced at every change of the above
+	hashing sync.Mutex // guards the two; taken before mu
+	whole   hash.Hash
+	hashed  int64 // bytes from the start that are in whole
+
+	mu       sync.Mutex
+	obj      Object   // Size is -1 while it is not known
+	whence   int64    // where the front begins
+	ranges   bool     // the source can be asked for ranges
+	vouched  bool     // what is in have is verified: by chunks, or by the whole digest
+	have     segments // on disk and readable
+	unproven segments // on disk as a journal says, chunk digests not checked yet
+	running  map[*stream]struct{}
+	front    *stream // nil: not begun
+	readers  map[*Reader]struct{}
+	users    int // readers, and those who are about to become one
+	waiting  int // readers that wait for bytes
+	result   error
+	settled  bool          // over is closed
+	err      error         // why it is done; nil if published, or while it runs
+	wake     chan struct{} // closed and replaced at every change of the above
 }
 
-func newFill(id fillID, obj Object, src Source) *fill {
+func (s *Store) newFill(id fillID, obj Object, src Source) *fill {
 	return &fill{
-		id: id, obj: obj, src: src,
-		ready: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}),
+		store: s, id: id, obj: obj, source: src, ranges: true, vouched: len(obj.Chunks) > 0,
+		ready: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}), wake: make(chan struct{}),
+		whole: sha256.New(), running: map[*stream]struct{}{}, readers: map[*Reader]struct{}{},
 	}
 }
 
-// wait blocks until the byte at offset, which is within the object, can be read from the part
-// file, and returns the end of what can.
-func (f *fill) wait(ctx context.Context, offset int64) (end int64, err error) {
-	for {
-		f.mu.Lock()
-		have, err, wake := f.have, f.err, f.wake
-		f.mu.Unlock()
-		if offset < have {
-			return have, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-wake:
-		}
-	}
+// object is what is known of the object by now.
+func (f *fill) object() Object {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.obj
 }
 
 func (f *fill) verified() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.have
+	return f.have.bytes()
 }
 
-func (f *fill) advance(have int64) {
+// isWhole reports whether all of it can be read.
+func (f *fill) isWhole() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.have = have
+	return f.complete()
+}
+
+// complete reports whether all of it is readable. mu is held.
+func (f *fill) complete() bool {
+	return f.obj.Size >= 0 && f.vouched && f.have.covers(segment{0, f.obj.Size})
+}
+
+// servable returns the end of what can be read at offset: offset if that is nothing. mu is held.
+func (f *fill) servable(offset int64) int64 {
+	end := f.have.from(offset)
+	if f.vouched || f.obj.SHA256 == (Digest{}) {
+		return end
+	}
+	limit := f.obj.Size
+	if limit < 0 {
+		limit = f.have.from(0)
+	}
+	return max(offset, min(end, limit-withheld))
+}
+
+// wait blocks until the byte at r's offset can be read from the part file, and returns the end of
+// what can. It is io.EOF that ends an object whose size was not known.
+func (f *fill) wait(r *Reader) (end int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r.at = r.offset
+	f.waiting++
+	defer func() { f.waiting-- }()
+	for {
+		switch end := f.servable(r.offset); {
+		case end > r.offset:
+			return end, nil
+		case f.complete() && r.offset >= f.obj.Size:
+			return r.offset, io.EOF
+		case f.err != nil:
+			return 0, f.err
+		}
+		f.demand(r)
+		wake := f.wake
+		f.mu.Unlock()
+		select {
+		case <-r.ctx.Done():
+			f.mu.Lock()
+			return 0, context.Cause(r.ctx)
+		case <-wake:
+		}
+		f.mu.Lock()
+	}
+}
+
+// changed wakes all who wait. mu is held.
+func (f *fill) changed() {
 	close(f.wake)
 	f.wake = make(chan struct{})
+}
+
+// settle ends the work of the streams, the first caller's reason being the one that counts.
+func (f *fill) settle(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settleLocked(err)
+}
+
+func (f *fill) settleLocked(err error) {
+	if f.settled {
+		return
+	}
+	f.settled, f.result = true, err
+	close(f.over)
+	f.changed()
 }
 
 func (f *fill) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err
-	close(f.wake)
-	f.wake = make(chan struct{})
+	f.changed()
 	close(f.done)
+}
+
+// enter announces a user, unless the fill is parked already.
+func (f *fill) enter() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.settled && errors.Is(f.result, errParked) {
+		return false
+	}
+	f.users++
+	return true
+}
+
+// follow makes a user a reader.
+func (f *fill) follow(r *Reader) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readers[r] = struct{}{}
+}
+
+// leave takes a user back; r may be nil.
+func (f *fill) leave(r *Reader) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.readers, r)
+	f.users--
+	f.park()
+}
+
+// park ends the fill if nobody is there who could ever need it to go on. mu is held.
+func (f *fill) park() {
+	if f.users == 0 && f.front == nil && len(f.running) == 0 {
+		f.settleLocked(errParked)
+	}
 }
 
 // run carries f from its reservation to its end.
 func (s *Store) run(f *fill) {
 	begin := time.Now()
 	published := false
+	f.ctx, f.cancel = context.WithCancel(s.ctx)
+	defer f.cancel()
 	err := s.prepare(f)
 	if err == nil {
+		f.mu.Lock()
+		if f.complete() {
+			f.settleLocked(nil)
+		}
+		f.mu.Unlock()
 		close(f.ready)
-		if err = s.stream(f); err == nil {
+		select {
+		case <-f.over:
+		case <-s.ctx.Done():
+			f.settle(context.Cause(s.ctx))
+		}
+		f.cancel()
+		f.streams.Wait()
+		if err = f.result; err == nil {
 			published, err = s.publish(f)
 		}
+	} else {
+		f.settle(err)
 	}
-	s.finish(f, err)
-
 	if f.part != nil {
 		f.part.Close()
-		if !published {
-			if err := s.folder.remove(f.partName); err != nil {
-				s.diskError("remove part file", f.id.key, err)
-			}
-		}
 	}
+	s.finish(f, err, published)
+
 	log := s.log.With("key", f.id.key, "bytes", f.obj.Size, "took", time.Since(begin))
 	switch {
 	case err == nil:
 		log.Debug("object fetched", "stored", published)
-	case errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrClosed), errors.Is(err, errParked):
 	case errors.Is(err, ErrNotStored):
 		log.Warn("object cannot be stored and is passed through", "err", err)
 	default:
@@ -124,14 +257,23 @@ func (s *Store) run(f *fill) {
 
 // finish ends f for its readers and for those who look for it at once: a fill that is not among the
 // fills any more was published, or is over and says why.
-func (s *Store) finish(f *fill, err error) {
+func (s *Store) finish(f *fill, err error, published bool) {
+	var freed closers
+	defer freed.close() // after mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f.part != nil && !published {
+		freed.add(s.folder.linger(f.partName))
+		if err := s.folder.remove(f.partName); err != nil {
+			s.diskError("remove part file", f.id.key, err)
+		}
+	}
 	delete(s.fills, f.id)
 	s.release(f.id.key)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.count.fills.Add(1)
-	} else {
+	case !errors.Is(err, errParked):
 		s.count.fillErrors.Add(1)
 	}
 	f.end(err)
@@ -146,106 +288,6 @@ func (s *Store) prepare(f *fill) error {
 		return s.notStored(f, "create part file", err)
 	}
 	f.partName, f.part = name, p
+	f.vouched = f.vouched || f.obj.Size == 0 && f.obj.SHA256 == Digest(sha256.Sum256(nil))
 	return nil
-}
-
-// stream brings f's chunks to the part file. The last one is kept back until the whole digest is
-// right: no reader ever holds a whole body that is not the object.
-func (s *Store) stream(f *fill) error {
-	in := s.newTransfer(f.obj, f.src)
-	defer in.close()
-	whole := sha256.New()
-	for i := range f.obj.Chunks {
-		chunk, err := in.chunk(s.ctx, int64(i))
-		if err != nil {
-			return err
-		}
-		whole.Write(chunk)
-		if i == len(f.obj.Chunks)-1 && Digest(whole.Sum(nil)) != f.obj.SHA256 {
-			s.count.corruptions.Add(1)
-			return fmt.Errorf("%w: the chunks are right but not the whole", ErrCorrupt)
-		}
-		offset := int64(i) * ChunkSize
-		if _, err := f.part.WriteAt(chunk, offset); err != nil {
-			return s.notStored(f, "write part file", err)
-		}
-		f.advance(offset + int64(len(chunk)))
-	}
-	return nil
-}
-
-// publish makes the part file the key's object: data and record reach the disk first, then one
-// rename is the commit, and what it replaced goes last. A crash at any point leaves the old
-// version or the new one, whole. It reports whether the part file has got its name.
-func (s *Store) publish(f *fill) (published bool, err error) {
-	if err := f.part.Sync(); err != nil {
-		return false, s.notStored(f, "sync part file", err)
-	}
-	info, err := f.part.Stat()
-	if err != nil {
-		return false, s.notStored(f, "sync part file", err)
-	}
-	rec := newRecord(f.id.key, f.path, f.obj, info.ModTime())
-	defer func() {
-		if !published {
-			s.folder.remove(rec.name) // an orphan: the next Open would find it too
-		}
-	}()
-	if err := s.folder.writeRecord(rec); err != nil {
-		return false, s.notStored(f, "write record", err)
-	}
-	if err := s.folder.parents(f.path); err != nil {
-		return false, s.notStored(f, "make directories", err)
-	}
-	e := newEntry(rec, f.obj, s.rank(f.id.key), time.Now())
-	e.began = f.began
-	old, published, err := s.commit(f, e)
-	if !published {
-		return false, err
-	}
-	if err := s.folder.sync(path.Dir(f.path)); err != nil {
-		s.lose(e)
-		return true, s.notStored(f, "sync directory", err)
-	}
-	if old != nil {
-		if err := s.folder.remove(old.record); err != nil {
-			s.diskError("remove old record", old.key, err)
-		}
-	}
-	return true, nil
-}
-
-// commit gives the part file its name and the index the entry, in one critical section with the
-// end of the fill: whoever looks under mu finds the running fill or the published object, never
-// neither, so no Fetch that comes at the end of a fill starts another. A version whose fill
-// began later stays; this one then was only for its readers.
-func (s *Store) commit(f *fill, e *entry) (old *entry, published bool, err error) {
-	var freed closers
-	defer freed.close() // after mu
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old = s.entries[e.key]
-	if old != nil {
-		if old.began > e.began {
-			return nil, false, nil
-		}
-		freed.add(s.folder.linger(old.path))
-	}
-	if err := s.folder.root.Rename(f.partName, f.path); err != nil {
-		return nil, false, s.notStored(f, "publish", err)
-	}
-	s.names.hold(e.key)
-	if old != nil {
-		s.forget(old)
-		s.release(old.key)
-	}
-	s.remember(e)
-	delete(s.fills, f.id)
-	return old, true, nil
-}
-
-// notStored turns a failing disk into the end of a fill that its readers survive.
-func (s *Store) notStored(f *fill, action string, err error) error {
-	s.diskError(action, f.id.key, err)
-	return fmt.Errorf("%w: %s: %w", ErrNotStored, action, err)
 }

@@ -34,6 +34,7 @@ type folder struct {
 
 // part is a file being written. An interface for the sake of disks that fail in tests.
 type part interface {
+	io.ReaderAt
 	io.WriterAt
 	io.Closer
 	Sync() error

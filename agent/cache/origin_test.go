@@ -36,6 +36,7 @@ type origin struct {
 	excess  []byte        // follows the data
 	gate    chan struct{} // bytes from gateAt on wait for it to be closed
 	gateAt  int64
+	gateEnd int64         // those from here on do not; 0: they do
 	waiting chan struct{} // if set, gets a value when somebody waits at the gate
 }
 
@@ -63,6 +64,9 @@ func (o *origin) open(ctx context.Context, offset, length int64) (io.ReadCloser,
 		return nil, o.errs[n]
 	}
 	b := &originBody{o: o, ctx: ctx, at: offset, end: int64(len(o.data) + len(o.excess)), cut: -1}
+	if length > 0 {
+		b.end = min(b.end, offset+length)
+	}
 	if n < len(o.cuts) {
 		b.cut = offset + o.cuts[n]
 	}
@@ -85,9 +89,11 @@ func (b *originBody) Read(p []byte) (int, error) {
 	o := b.o
 	limit := b.end
 	if o.gate != nil {
-		if b.at < o.gateAt {
+		switch {
+		case b.at < o.gateAt:
 			limit = min(limit, o.gateAt)
-		} else {
+		case o.gateEnd > 0 && b.at >= o.gateEnd:
+		default:
 			select {
 			case o.waiting <- struct{}{}:
 			default:
@@ -110,7 +116,11 @@ func (b *originBody) Read(p []byte) (int, error) {
 	if b.at >= b.end {
 		return 0, io.EOF
 	}
-	n := copy(p, append(o.data[:len(o.data):len(o.data)], o.excess...)[b.at:limit])
+	data := o.data
+	if len(o.excess) > 0 {
+		data = append(data[:len(data):len(data)], o.excess...)
+	}
+	n := copy(p, data[b.at:limit])
 	for offset, times := range o.corrupt {
 		if times > 0 && b.at <= offset && offset < b.at+int64(n) {
 			p[offset-b.at] ^= 0xff

@@ -36,9 +36,13 @@ type Reader struct {
 	file   *os.File
 	pass   *passage
 
-	fill     *fill  // that writes file; nil: file is whole
-	readable int64  // the end of what the fill is known to have verified
-	entry    *entry // that file belongs to; nil if a fill's
+	fill     *fill   // that writes file; nil: file is whole
+	readable segment // what the fill is known to have there
+	at       int64   // where it last waited; guarded by fill.mu
+	asked    segment // the last window it made the fill fetch; guarded by fill.mu
+	until    int64   // see Expect
+	left     bool    // the fill has been told that the reader is gone
+	entry    *entry  // that file belongs to; nil if a fill's
 	src      Source
 }
 
@@ -84,6 +88,7 @@ func (r *Reader) Ready() error {
 func (r *Reader) Stored() error {
 	switch {
 	case r.fill != nil:
+		r.fill.fillFront()
 		select {
 		case <-r.ctx.Done():
 			return context.Cause(r.ctx)
@@ -100,7 +105,7 @@ func (r *Reader) Stored() error {
 // can send it. Its offset is the caller's to use: the Reader's does not depend on it.
 // Close closes it.
 func (r *Reader) File() (*os.File, bool) {
-	if r.file == nil || r.fill != nil && r.fill.verified() < r.obj.Size {
+	if r.file == nil || r.fill != nil && !r.fill.isWhole() {
 		return nil, false
 	}
 	return r.file, true
@@ -154,12 +159,12 @@ func (r *Reader) readableAt() (int64, error) {
 	if r.fill == nil {
 		return r.obj.Size, nil
 	}
-	if r.offset < r.readable {
-		return r.readable, nil
+	if r.readable.Begin <= r.offset && r.offset < r.readable.End {
+		return r.readable.End, nil
 	}
-	end, err := r.fill.wait(r.ctx, r.offset)
+	end, err := r.fill.wait(r)
 	if err == nil {
-		r.readable = end
+		r.readable = segment{r.offset, end}
 	}
 	return end, err
 }
@@ -170,6 +175,7 @@ func (r *Reader) leaves(err error) bool {
 		return false
 	}
 	r.file.Close()
+	r.abandon()
 	r.file, r.tier = nil, TierPass
 	r.pass = &passage{in: r.store.newTransfer(r.obj, r.src)}
 	r.store.fetched(r)
@@ -221,6 +227,7 @@ func (r *Reader) Close() error {
 		return os.ErrClosed
 	}
 	r.closed = true
+	r.abandon()
 	switch {
 	case r.pass != nil:
 		r.pass.in.close()
@@ -229,3 +236,15 @@ func (r *Reader) Close() error {
 	}
 	return nil
 }
+
+// abandon tells the fill that the reader needs it no longer.
+func (r *Reader) abandon() {
+	if r.fill != nil && !r.left {
+		r.left = true
+		r.fill.leave(r)
+	}
+}
+
+// Expect says that n bytes from the current offset on will be read, so that a range far ahead of the
+// fill is asked for at once and not by degrees. It is a hint: less or more may be read.
+func (r *Reader) Expect(n int64) { r.until = min(r.offset+n, r.obj.Size) }

@@ -17,7 +17,8 @@ func (s *Store) reserve(f *fill) error {
 	defer freed.close() // after mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	over, low, err := s.shortage(f.obj.Size)
+	size := f.object().Size
+	over, low, err := s.shortage(size)
 	if err != nil {
 		return s.notStored(f, "measure free space", err)
 	}
@@ -26,7 +27,7 @@ func (s *Store) reserve(f *fill) error {
 		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-(s.bytes-s.pinned))
 	}
 	s.evict(short, &freed)
-	f.reserved = true
+	f.reserved = size
 	return nil
 }
 
@@ -36,10 +37,8 @@ func (s *Store) reserve(f *fill) error {
 func (s *Store) shortage(size int64) (over, low int64, err error) {
 	promised, unwritten := int64(0), int64(0)
 	for _, f := range s.fills {
-		if f.reserved {
-			promised += f.obj.Size
-			unwritten += f.obj.Size - f.verified()
-		}
+		promised += f.reserved
+		unwritten += max(0, f.reserved-f.verified())
 	}
 	free, err := s.folder.free()
 	if err != nil {

@@ -1,0 +1,301 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+const (
+	// jump is the distance in bytes over which it is cheaper to read on than to ask anew.
+	jump = 1 << 20
+	// maxWindow bounds what is asked for ahead of a reader that began in the middle.
+	maxWindow = 8 << 20
+	// maxStreams bounds the requests that one fill has at its source.
+	maxStreams = 8
+)
+
+// stream is one goroutine's share of a fill. Its fields are guarded by the fill's mu.
+type stream struct {
+	front bool  // goes through all the gaps; the others bring a window and what follows it while it is read
+	begin int64 // of the window
+	pos   int64 // of the next byte it brings
+	end   int64 // of the window
+}
+
+// claim is what others need not fetch because st is about to.
+func (st *stream) claim() segment {
+	if st.front {
+		return segment{st.pos, st.pos + jump}
+	}
+	return segment{st.pos, st.end}
+}
+
+// covered is what st has no need to fetch. mu is held.
+func (f *fill) covered(st *stream) segments {
+	cov := append(segments(nil), f.have...)
+	for _, g := range f.unproven {
+		cov.add(g)
+	}
+	for other := range f.running {
+		if other != st {
+			cov.add(other.claim())
+		}
+	}
+	return cov
+}
+
+// demand sees to it that somebody brings the byte that r waits for. mu is held.
+func (f *fill) demand(r *Reader) {
+	at := r.offset - r.offset%ChunkSize
+	if f.settled || f.covered(nil).from(at) > r.offset {
+		return
+	}
+	if f.front == nil && (at < jump || !f.ranges) {
+		f.start(&stream{front: true, pos: f.whence})
+		return
+	}
+	if !f.ranges || f.obj.Size < 0 || len(f.running) >= maxStreams {
+		return // the front comes, or another stream ends and wakes us
+	}
+	want := int64(jump)
+	switch {
+	case r.until > at:
+		want = min(r.until-at, 8*maxWindow)
+	case r.asked.End == at: // it has read all that it asked for, and wants more
+		want = min(2*r.asked.len(), maxWindow)
+	}
+	r.asked = segment{at, f.window(nil, at, want)}
+	f.start(&stream{begin: at, pos: at, end: r.asked.End})
+}
+
+// window is the end of at most size bytes from begin on that nobody brings yet, in whole chunks. mu is held.
+func (f *fill) window(st *stream, begin, size int64) int64 {
+	end := begin + chunkCount(size)*ChunkSize
+	return min(end, f.obj.Size, f.covered(st).next(begin))
+}
+
+// fillFront begins to fetch the whole, whoever reads.
+func (f *fill) fillFront() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.front == nil && !f.settled {
+		f.start(&stream{front: true, pos: f.whence})
+	}
+}
+
+// start lets st run. mu is held.
+func (f *fill) start(st *stream) {
+	f.running[st] = struct{}{}
+	if st.front {
+		f.front = st
+	}
+	f.streams.Go(func() {
+		err := f.bring(st)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.running, st)
+		switch {
+		case errors.Is(err, errNoRanges) && !st.front:
+			f.ranges = false // the front brings it
+		case err != nil:
+			f.settleLocked(err)
+		}
+		f.changed()
+		f.park()
+	})
+}
+
+// bring fetches what st is there for.
+func (f *fill) bring(st *stream) error {
+	in := f.store.newTransfer(f.object(), f.source)
+	defer in.close()
+	for {
+		through, ok, err := f.next(st, in)
+		if err != nil || !ok {
+			return err
+		}
+		data, err := in.piece(f.ctx, st.pos)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if ended := err != nil; ended {
+			return f.ended(st.pos)
+		}
+		if !through {
+			if err := f.land(st.pos, data); err != nil {
+				return err
+			}
+		}
+		f.mu.Lock()
+		st.pos += int64(len(data))
+		f.mu.Unlock()
+	}
+}
+
+// next moves st to the next byte it has to read, and tells in up to where to ask for. Through a
+// short stretch that is there already it reads on: through is then set. ok is false when st is done.
+func (f *fill) next(st *stream, in *transfer) (through, ok bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !st.front {
+		return false, f.nextInWindow(st, in), nil
+	}
+	for !f.settled {
+		cov := f.covered(st)
+		end := cov.from(st.pos)
+		switch {
+		case f.obj.Size >= 0 && end >= f.obj.Size:
+			if f.have.covers(segment{0, f.obj.Size}) {
+				return false, false, nil
+			}
+			if gap := cov.from(0); gap < f.obj.Size {
+				st.pos = gap
+				continue
+			}
+			// The rest is on its way, by streams that may yet fail to bring it.
+			wake := f.wake
+			f.mu.Unlock()
+			select {
+			case <-f.ctx.Done():
+				f.mu.Lock()
+				return false, false, context.Cause(f.ctx)
+			case <-wake:
+			}
+			f.mu.Lock()
+		case end-st.pos >= jump || end > st.pos && !in.at(st.pos):
+			st.pos = end
+		default:
+			in.until = f.frontUntil(cov, end)
+			if end == st.pos {
+				end = cov.next(end)
+			}
+			in.most = end - st.pos
+			return cov.from(st.pos) > st.pos, true, nil
+		}
+	}
+	return false, false, nil
+}
+
+// frontUntil is where the front, being at pos, will meet a stretch that is not worth reading
+// through; 0 if nowhere.
+func (f *fill) frontUntil(cov segments, pos int64) int64 {
+	for {
+		begin := cov.next(pos)
+		if begin == math.MaxInt64 {
+			return 0
+		}
+		if pos = cov.from(begin); pos-begin >= jump || f.obj.Size >= 0 && pos >= f.obj.Size {
+			return begin
+		}
+	}
+}
+
+// nextInWindow extends st's window while somebody reads what it brings, and asks for the extension
+// as early as the middle of the window. mu is held.
+func (f *fill) nextInWindow(st *stream, in *transfer) bool {
+	if f.settled {
+		return false
+	}
+	if in.until == 0 {
+		in.until = st.end
+	}
+	if size := st.end - st.begin; st.pos-st.begin >= size/2 && st.end < f.obj.Size && in.until == st.end && f.followed(st) {
+		begin, end := st.end, f.window(st, st.end, min(2*size, maxWindow))
+		if end > begin {
+			st.begin, st.end = begin, end
+			in.ahead(f.ctx, begin, end)
+			for r := range f.readers {
+				if r.asked.End == begin {
+					r.asked = segment{begin, end}
+				}
+			}
+		}
+	}
+	in.most = st.end - st.pos
+	return st.pos < st.end
+}
+
+// followed reports whether somebody has read st's window to its middle and wants more. mu is held.
+func (f *fill) followed(st *stream) bool {
+	middle := st.begin + (st.end-st.begin)/2
+	for r := range f.readers {
+		if r.at >= middle && r.at <= st.pos+jump && (r.until == 0 || r.until > st.end) {
+			return true
+		}
+	}
+	return false
+}
+
+// land writes data, verified if the object has chunk digests, to the part file, and lets it be read. If it is
+// the last, the whole digest comes first: no reader ever holds a whole body that is not the object.
+func (f *fill) land(offset int64, data []byte) error {
+	if _, err := f.part.WriteAt(data, offset); err != nil {
+		return f.store.notStored(f, "write part file", err)
+	}
+	f.hash(offset, data)
+	g := segment{offset, offset + int64(len(data))}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := append(segments(nil), f.have...)
+	last.add(g)
+	if f.obj.Size >= 0 && last.covers(segment{0, f.obj.Size}) {
+		return f.finishWhole(last)
+	}
+	f.have = last
+	f.changed()
+	return nil
+}
+
+// finishWhole checks the digest of the whole, all of which is on disk, and makes the last of it
+// readable. mu is held, but not while it reads.
+func (f *fill) finishWhole(all segments) error {
+	if want := f.obj.SHA256; want != (Digest{}) {
+		f.mu.Unlock()
+		got, err := f.digest()
+		f.mu.Lock()
+		if err != nil {
+			return err
+		}
+		if got != want {
+			f.store.count.corruptions.Add(1)
+			return fmt.Errorf("%w: the whole is %v, want %v", ErrCorrupt, got, want)
+		}
+	}
+	f.have, f.vouched = all, true
+	f.changed()
+	f.settleLocked(nil)
+	return nil
+}
+
+// ended is told that the source has no more at offset.
+func (f *fill) ended(offset int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.obj.Size = offset
+	return f.finishWhole(f.have)
+}
+
+// hash takes in data while it comes in order.
+func (f *fill) hash(offset int64, data []byte) {
+	f.hashing.Lock()
+	defer f.hashing.Unlock()
+	if offset == f.hashed {
+		f.whole.Write(data)
+		f.hashed += int64(len(data))
+	}
+}
+
+// digest returns the digest of all that is on disk, reading what came out of order.
+func (f *fill) digest() (Digest, error) {
+	f.hashing.Lock()
+	defer f.hashing.Unlock()
+	n, err := io.Copy(f.whole, io.NewSectionReader(f.part, f.hashed, f.object().Size-f.hashed))
+	f.hashed += n
+	if err != nil {
+		return Digest{}, f.store.notStored(f, "read part file", err)
+	}
+	return Digest(f.whole.Sum(nil)), nil
+}
