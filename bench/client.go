@@ -26,9 +26,9 @@ type request struct {
 type verdict int
 
 const (
-	right verdict = iota // every byte as it is at the origin
-	cut                  // visibly not whole, or an error
-	wrong                // looks whole, and is not
+	cut   verdict = iota // visibly not whole, or an error, or no answer at all
+	right                // every byte as it is at the origin
+	wrong                // looks whole, and is not, or has a wrong byte
 )
 
 // reply is what a client got.
@@ -72,17 +72,17 @@ func ask(ctx context.Context, url string, q request) (r reply) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return reply{verdict: cut, err: err}
+		return reply{err: err}
 	}
 	if q.to > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", q.from, q.to-1))
 	}
 	res, err := transport.RoundTrip(req)
 	if err != nil {
-		return reply{verdict: cut, err: err}
+		return reply{err: err}
 	}
 	defer res.Body.Close()
-	r = reply{status: res.StatusCode, length: res.ContentLength}
+	r = reply{verdict: right, status: res.StatusCode, length: res.ContentLength}
 	var size int64
 	c := checker{texts: q.obj.texts()}
 	switch {

@@ -108,7 +108,7 @@ func measure(ctx context.Context, args []string) (err error) {
 	if err := b.run(ctx, rows); err != nil {
 		return err
 	}
-	command := strings.Join(append([]string{"bench"}, args...), " ")
+	command := strings.Join(os.Args, " ")
 	if err := b.report(os.Stdout, command, versions); err != nil {
 		return err
 	}

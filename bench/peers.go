@@ -80,9 +80,11 @@ func (s *server) restart(ctx context.Context) (err error) {
 	if s.place.port, err = freePort(); err != nil {
 		return err
 	}
-	if s.process, s.base, err = s.peer.start(ctx, s.place); err != nil {
+	started, base, err := s.peer.start(ctx, s.place)
+	if err != nil {
 		return err
 	}
+	s.process, s.base = started, base
 	if err := s.ready(ctx); err != nil {
 		s.stop()
 		return fmt.Errorf("%w: %s", err, s.tail())

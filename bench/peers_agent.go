@@ -44,8 +44,11 @@ func upstreamVersion(ctx context.Context, b *bench) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	p, _, err := startUpstreamAgent(ctx, at)
+	if err != nil && strings.Contains(err.Error(), `unknown field "upstreams"`) {
+		return "", errors.New("this agent has no upstreams")
+	}
 	if err != nil {
-		return "", fmt.Errorf("it has no upstreams: %w", err)
+		return "", err
 	}
 	p.stop()
 	return version, nil

@@ -4,7 +4,22 @@ import "context"
 
 // crashRows: a kill -9 in the middle of a fill loses nothing that was there.
 func crashRows(size int64) []*row {
-	return []*row{{
+	return []*row{
+		{
+			name: "restart", title: "A restart right after a cold range of 1 MiB", link: wan, size: size, quick: true,
+			run: (*trial).runRestart,
+			promises: []promise{
+				allRight(served),
+				atMost("bytes of the range fetched again", 0, bytesOf),
+				atMost(excess, 0, bytesOf),
+			},
+		},
+		killRow(size),
+	}
+}
+
+func killRow(size int64) *row {
+	return &row{
 		name: "kill", title: "kill -9 in the middle of a fill, with eight finished objects", link: wan, size: size, quick: true,
 		run: (*trial).runKill,
 		promises: []promise{
@@ -12,7 +27,35 @@ func crashRows(size int64) []*row {
 			atLeast("finished objects kept", 8, number),
 			atMost(upstream, 1.05, times),
 		},
-	}}
+	}
+}
+
+// runRestart finds out whether a part of an object is kept.
+func (t *trial) runRestart(ctx context.Context) error {
+	obj := t.object(spec{})
+	from := obj.size / 4
+	part := request{obj: obj, from: from, to: from + 1<<20}
+	replies := []reply{t.ask(ctx, part)}
+	t.server.stop()
+	if err := t.settle(ctx, obj); err != nil {
+		return err
+	}
+	before, asked := obj.sent.Load(), obj.gets.Load()
+	if err := t.server.restart(ctx); err != nil {
+		return err
+	}
+	replies = append(replies, t.ask(ctx, part))
+	again := int64(0)
+	if obj.gets.Load() > asked { // what else is fetched meanwhile is not of the range
+		again = min(1<<20, obj.sent.Load()-before)
+	}
+	replies = append(replies, t.ask(ctx, request{obj: obj}))
+	err := t.settle(ctx, obj)
+	t.tally(served, replies...)
+	t.set("bytes of the range fetched again", bytesOf, float64(again))
+	t.set(upstream, times, obj.ratio())
+	t.set(excess, bytesOf, beyond(obj, 1))
+	return err
 }
 
 func (t *trial) runKill(ctx context.Context) error {

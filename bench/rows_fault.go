@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -65,6 +66,7 @@ var originFaults = []struct {
 	{"no length", true, false, func(int64) spec { return spec{noLength: true} }},
 	{"no length, and a cut", false, false, func(n int64) spec { return spec{noLength: true, cuts: []int64{n / 2}} }},
 	{"a length that is never sent", false, false, func(int64) spec { return spec{extra: 100_000} }},
+	{"a byte flipped for good", false, false, func(n int64) spec { return spec{flipAt: n / 2, flips: math.MaxInt64} }},
 	{"a byte flipped once", true, false, func(n int64) spec { return spec{flipAt: n / 2, flips: 1} }},
 }
 

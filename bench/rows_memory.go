@@ -20,7 +20,7 @@ func memoryRows(huge bool) []*row {
 		promises: []promise{
 			allRight(served),
 			noneWrong("of the slow ones"),
-			atMost("resident memory, at most", 256<<20, bytesOf),
+			atMost("resident memory, at most", 256e6, bytesOf),
 			atMost(upstream, 1.0049, times),
 		},
 	}}
@@ -44,7 +44,9 @@ func (t *trial) runMemory(ctx context.Context) error {
 	for i := range crawling {
 		all.Go(func() { crawling[i] = t.ask(slow, request{obj: obj, pace: 2e6}) })
 	}
-	replies := t.herd(ctx, 6, request{obj: obj})
+	patient, giveUp := context.WithTimeout(ctx, time.Minute+4*t.row.link.ideal(obj.size))
+	replies := t.herd(patient, 6, request{obj: obj})
+	giveUp()
 	leave()
 	all.Wait()
 	err := t.settle(ctx, obj)

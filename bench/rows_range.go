@@ -39,6 +39,15 @@ func rangeRows(size int64) []*row {
 			},
 		},
 		{
+			name: "parts", title: "Several ranges in one request, during the fill and after it", link: wan, size: size, quick: true, reps: 1,
+			run: (*trial).runParts,
+			promises: []promise{
+				allRight("during the fill"),
+				allRight("after it"),
+				atMost(excess, 0, bytesOf),
+			},
+		},
+		{
 			name: "heads-cold", title: "20 cold HEADs", link: wan, size: size, quick: true,
 			run: (*trial).runColdHeads,
 			promises: []promise{
@@ -101,9 +110,8 @@ func (t *trial) runMix(ctx context.Context) error {
 		}
 		pause := time.Duration(dice.Int64N(int64(t.row.link.ideal(obj.size) / 2)))
 		all.Go(func() {
-			if sleep(ctx, pause) == nil {
-				replies[i] = t.ask(ctx, q)
-			}
+			_ = sleep(ctx, pause) // after the end of ctx the answer is its error
+			replies[i] = t.ask(ctx, q)
 		})
 	}
 	all.Wait()
@@ -125,6 +133,28 @@ func (t *trial) runColdRanges(ctx context.Context) error {
 	t.set(gets, number, float64(obj.gets.Load()))
 	t.set("upstream bytes", bytesOf, float64(obj.sent.Load()))
 	t.set(excess, bytesOf, beyond(obj, 1))
+	return err
+}
+
+func (t *trial) runParts(ctx context.Context) error {
+	obj := t.object(spec{})
+	n := obj.size
+	spans := []span{{0, 1000}, {n / 3, n/3 + 100_000}, {n - 5000, n}}
+	reached, third := until(n * 3 / 10)
+	full := t.begin(ctx, request{obj: obj, reached: reached})
+	select {
+	case <-third:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	during := askParts(ctx, t.server.url(obj), obj, spans)
+	<-full
+	after := askParts(ctx, t.server.url(obj), obj, spans)
+	err := t.settle(ctx, obj)
+	t.tally("during the fill", during)
+	t.tally("after it", after)
+	t.set("bytes of the answer", bytesOf, float64(after.bytes))
+	t.set(excess, bytesOf, beyond(obj, len(spans)))
 	return err
 }
 
