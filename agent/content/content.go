@@ -170,7 +170,7 @@ func (f *Files) Open(ctx context.Context, category, path string) (*File, error) 
 	}
 	if old, ok := f.opt.Cache.Current(key); ok {
 		if r, ok := f.opt.Cache.Get(key, old.SHA256); ok {
-			f.opt.Log.Warn("serving an old version", "key", key, "err", err)
+			f.opt.Log.Warn("serving an old version", "key", key, "err", err, "request", wire.RequestID(ctx))
 			return newFile(key, r, Stale, func() {}), nil
 		}
 	}

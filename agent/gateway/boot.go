@@ -35,7 +35,7 @@ func (g *Gateway) boot(w http.ResponseWriter, r *http.Request) {
 	in := g.input(w, r)
 	script, err := boot.Script(in)
 	if err != nil {
-		g.Log.Error("no script but the safe one", "mac", in.MAC, "err", err)
+		g.log(r).Error("no script but the safe one", "mac", in.MAC, "err", err)
 	}
 	sendScript(w, r, script)
 }
@@ -48,7 +48,7 @@ func (g *Gateway) grub(w http.ResponseWriter, r *http.Request) {
 	in := g.input(w, r)
 	script, err := boot.Grub(in)
 	if err != nil {
-		g.Log.Error("no grub.cfg but the safe one", "mac", in.MAC, "err", err)
+		g.log(r).Error("no grub.cfg but the safe one", "mac", in.MAC, "err", err)
 	}
 	sendScript(w, r, script)
 }
@@ -71,14 +71,14 @@ func (g *Gateway) input(w http.ResponseWriter, r *http.Request) boot.Input {
 	rec, err := g.machine(ctx, r, mac, query)
 	if err != nil {
 		in.Reason = g.reason(err)
-		g.Log.Warn("no record for a boot", "mac", mac, "err", err)
+		g.log(r).Warn("no record for a boot", "mac", mac, "err", err)
 		return in
 	}
 	setRecordStatus(w, rec)
 	in.Boot = &rec.Boot
 	if rec.Install().Renders() {
 		if in.Token, err = g.Key.Token(&rec.Node); err != nil {
-			g.Log.Error("no token for a node", "node", rec.Node.ID, "err", err)
+			g.log(r).Error("no token for a node", "node", rec.Node.ID, "err", err)
 		}
 	}
 	return in

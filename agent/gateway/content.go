@@ -78,7 +78,7 @@ func (g *Gateway) contentError(w http.ResponseWriter, r *http.Request, err error
 	case errors.Is(err, context.Canceled):
 		problem(w, statusGone, "The client has gone.")
 	default:
-		g.Log.Warn("file not served", "path", clip(r.URL.Path), "err", err)
+		g.log(r).Warn("file not served", "path", clip(r.URL.Path), "err", err)
 		w.Header().Set("Retry-After", "5")
 		problem(w, http.StatusServiceUnavailable, "The file is not in the cache, and central does not give it now.")
 	}

@@ -155,10 +155,15 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 // requestID returns the caller's name for the request if it is harmless, else a new one.
 func requestID(r *http.Request) string {
 	id := r.Header.Get(wire.HeaderRequestID)
-	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' }) {
+	if !wire.GoodRequestID(id) {
 		return rand.Text()
 	}
 	return id
+}
+
+// log names the request in what a handler has to say of it.
+func (g *Gateway) log(r *http.Request) *slog.Logger {
+	return g.Log.With("request", wire.RequestID(r.Context()))
 }
 
 // clip shortens for the log what a stranger made long.

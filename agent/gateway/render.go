@@ -51,7 +51,7 @@ func (g *Gateway) render(w http.ResponseWriter, r *http.Request) {
 		Server: serverURL(r), MAC: r.PathValue("mac"), Boot: &rec.Boot, Token: token(r), Query: r.URL.Query(), Now: time.Now(),
 	})
 	if err != nil {
-		g.Log.Error("template not rendered", "node", rec.Node.ID, "path", name, "err", err)
+		g.log(r).Error("template not rendered", "node", rec.Node.ID, "path", name, "err", err)
 		problem(w, http.StatusUnprocessableEntity, "The template cannot be rendered for this node: "+err.Error())
 		return
 	}

@@ -102,7 +102,7 @@ func (s *Store) put(ctx context.Context, boot wire.Boot, since moment) (Record, 
 		return mark(ctx, tx, boot.Node.ID, s.marks.Load() != since.marks)
 	})
 	if err != nil {
-		s.opt.Log.Error("record of a node not kept", "node", boot.Node.ID, "err", err)
+		s.opt.Log.Error("record of a node not kept", "node", boot.Node.ID, "err", err, "request", wire.RequestID(ctx))
 		rec, _, err = merge(ctx, s.read, boot, since)
 	}
 	return rec, err

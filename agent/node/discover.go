@@ -26,7 +26,7 @@ func (s *Store) Discover(ctx context.Context, r wire.Registration) (Record, erro
 		if err != nil {
 			return wire.Boot{}, err
 		}
-		s.opt.Log.Info("machine registered", "mac", r.MACAddress, "node", n.ID, "state", n.State)
+		s.opt.Log.Info("machine registered", "mac", r.MACAddress, "node", n.ID, "state", n.State, "request", wire.RequestID(ctx))
 		return s.opt.Central.BootByID(ctx, n.ID)
 	}})
 	refusal, refused := errors.AsType[*wire.Refusal](err)

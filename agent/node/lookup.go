@@ -65,7 +65,8 @@ func (s *Store) lookup(ctx context.Context, q question) (Record, error) {
 	case refusal != nil && refusal.Gone():
 		return Record{}, ErrUnknown
 	case have:
-		s.opt.Log.Warn("serving an old record", "mac", rec.Node.MACAddress, "node", rec.Node.ID, "fetched", rec.FetchedAt, "err", err)
+		s.opt.Log.Warn("serving an old record", "mac", rec.Node.MACAddress, "node", rec.Node.ID, "fetched", rec.FetchedAt,
+			"err", err, "request", wire.RequestID(ctx))
 		rec.Source = Stale
 		return rec, nil
 	case errors.Is(err, ErrTooMany):
@@ -84,7 +85,7 @@ func (s *Store) local(ctx context.Context, q question) (rec Record, fresh bool, 
 	}
 	if err != nil {
 		if !errors.Is(err, ErrUnknown) && ctx.Err() == nil {
-			s.opt.Log.Error("copy of a node not readable", "copy", q.arg, "err", err) // as good as none
+			s.opt.Log.Error("copy of a node not readable", "copy", q.arg, "err", err, "request", wire.RequestID(ctx)) // as good as none
 		}
 		return Record{}, false, err
 	}

@@ -30,7 +30,7 @@ func (s *Store) Event(ctx context.Context, id string, e wire.Event) (n wire.Node
 			s.learn(ctx, id, n, err)
 			return n, false, err
 		}
-		s.opt.Log.Warn("report waits for central", "node", id, "event", e.EventType, "err", err)
+		s.opt.Log.Warn("report waits for central", "node", id, "event", e.EventType, "err", err, "request", wire.RequestID(ctx))
 	}
 	// The machine has said it, whether or not it waits for the answer.
 	n, err = s.enqueue(context.WithoutCancel(ctx), id, e)
@@ -48,7 +48,7 @@ func (s *Store) ChangeState(ctx context.Context, id string, change wire.StateCha
 	n, err := s.opt.Central.ChangeState(call, id, change)
 	s.learn(ctx, id, n, err)
 	if refusal, ok := errors.AsType[*wire.Refusal](err); err != nil && !(ok && refusal.Final()) {
-		s.opt.Log.Warn("transition not passed on", "node", id, "state", change.State, "err", err)
+		s.opt.Log.Warn("transition not passed on", "node", id, "state", change.State, "err", err, "request", wire.RequestID(ctx))
 		return wire.Node{}, ErrUnavailable
 	}
 	return n, err
@@ -67,7 +67,7 @@ func (s *Store) learn(ctx context.Context, id string, n wire.Node, err error) {
 	if err != nil {
 		// As on a full disk. A machine must not be installed again because of what could not be written.
 		s.doubt.Store(time.Now().UnixMilli())
-		s.opt.Log.Error("answer of central not kept", "node", id, "err", err)
+		s.opt.Log.Error("answer of central not kept", "node", id, "err", err, "request", wire.RequestID(ctx))
 	}
 }
 

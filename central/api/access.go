@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // access says whom a route is for. The zero access is for nobody.
@@ -34,7 +35,7 @@ func caller(ctx context.Context) principal {
 
 // guard returns who asks, or store.ErrUnauthorized, or store.ErrForbidden.
 func (a *api) guard(r *http.Request, need access) (principal, error) {
-	p := principal{Actor: store.Actor{From: address(r), RequestID: requestID(r.Context())}}
+	p := principal{Actor: store.Actor{From: address(r), RequestID: wire.RequestID(r.Context())}}
 	if need.open {
 		return p, nil
 	}

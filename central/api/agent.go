@@ -63,15 +63,16 @@ func (a *api) agentRoutes() {
 		OperationID: "get-boot", Method: "GET", Path: wire.PathBoot, Tags: tags,
 		Summary: "Read all that is needed to boot a node", Description: "By its id, else by any of its MAC addresses, else by its system UUID.",
 	}, agents, func(ctx context.Context, in *struct {
-		ID   uuid.UUID `query:"id"`
-		MAC  string    `query:"mac" maxLength:"40"`
-		UUID string    `query:"uuid" maxLength:"100"`
+		ID   string `query:"id" format:"uuid"`
+		MAC  string `query:"mac" maxLength:"40"`
+		UUID string `query:"uuid" maxLength:"100"`
 	},
 	) (*answer[wire.Boot], error) {
 		var boot wire.Boot
 		var err error
-		if in.ID != uuid.Nil {
-			boot, err = a.Store.BootByID(ctx, caller(ctx).Actor, in.ID)
+		if in.ID != "" {
+			id, _ := uuid.Parse(in.ID) // the shape is checked; what is none all the same is nobody's id
+			boot, err = a.Store.BootByID(ctx, caller(ctx).Actor, id)
 		} else {
 			boot, err = a.Store.BootByMAC(ctx, caller(ctx).Actor, in.MAC, in.UUID)
 		}

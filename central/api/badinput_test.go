@@ -106,6 +106,7 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		"boot: a MAC":       {"GET", wire.PathBoot + "?mac=zz", agent, nil, 422, "query.mac"},
 		"boot: an id":       {"GET", wire.PathBoot + "?id=zz", agent, nil, 422, "query.id"},
 		"boot: unknown":     {"GET", wire.PathBoot + "?mac=52:54:00:00:00:77", agent, nil, 404, ""},
+		"boot: nobody's id": {"GET", wire.PathBoot + "?id=00000000-0000-0000-0000-000000000000", agent, nil, 404, ""},
 		"join: a hash":      {"POST", wire.PathRegister, "", object{"join_token": "x", "credential_sha256": "abc"}, 422, "body.credential_sha256"},
 
 		"unknown node":     {"GET", "/api/v1/nodes/" + nowhere, c.admin, nil, 404, ""},

@@ -183,7 +183,7 @@ func (c *central) do(method, path, token string, body any, headers ...string) re
 			c.t.Errorf("%s %s: the problem is not whole: %s", method, path, all)
 		}
 	}
-	if r.header.Get(headerRequestID) == "" {
+	if r.header.Get(wire.HeaderRequestID) == "" {
 		c.t.Errorf("%s %s: no request id", method, path)
 	}
 	return r

@@ -25,7 +25,7 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := a.Store.Ping(ctx); err != nil {
-		a.Log.Warn("not ready", "err", err, "request", requestID(r.Context()))
+		a.Log.Warn("not ready", "err", err, "request", wire.RequestID(r.Context()))
 		w.Header().Set("Retry-After", "5")
 		writeProblem(w, wire.Problem{Status: http.StatusServiceUnavailable, Detail: "the database does not answer"})
 		return

@@ -68,7 +68,7 @@ func (a *api) problem(ctx context.Context, err error) error {
 		model.Errors = []*huma.ErrorDetail{{Message: "not a cursor of this list, or of an earlier life of it", Location: "query.cursor"}}
 	case errors.Is(err, store.ErrNoSpace):
 		model.Status, model.Detail = http.StatusInsufficientStorage, "central's disk is full; nothing was stored"
-		a.Log.Error("disk full", "err", err, "request", requestID(ctx))
+		a.Log.Error("disk full", "err", err, "request", wire.RequestID(ctx))
 	case errors.As(err, &limited):
 		model.Status = http.StatusTooManyRequests
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(limited.RetryAfter.Seconds()))))
@@ -79,8 +79,8 @@ func (a *api) problem(ctx context.Context, err error) error {
 		model.Status, model.Detail = http.StatusServiceUnavailable, "the request was given up"
 		header.Set("Retry-After", "1")
 	default:
-		model.Status, model.Detail = http.StatusInternalServerError, "central failed; its log says more under request "+requestID(ctx)
-		a.Log.Error("request failed", "err", err, "request", requestID(ctx))
+		model.Status, model.Detail = http.StatusInternalServerError, "central failed; its log says more under request "+wire.RequestID(ctx)
+		a.Log.Error("request failed", "err", err, "request", wire.RequestID(ctx))
 	}
 	model.Title = http.StatusText(model.Status)
 	if len(header) > 0 {

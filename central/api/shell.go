@@ -3,10 +3,10 @@ package api
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"net"
 	"net/http"
 	"path"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -15,27 +15,15 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-// headerRequestID names a request, in the requests of those who have a name for it and in every answer.
-const headerRequestID = "X-Request-Id"
-
-var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-type requestIDKey struct{}
-
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
-}
-
 // shell is what every request passes first and every answer last.
 func (a *api) shell() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(headerRequestID)
-		if !goodRequestID.MatchString(id) {
+		id := r.Header.Get(wire.HeaderRequestID)
+		if !wire.GoodRequestID(id) {
 			id = rand.Text()
 		}
-		w.Header().Set(headerRequestID, id)
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		w.Header().Set(wire.HeaderRequestID, id)
+		r = r.WithContext(wire.WithRequestID(r.Context(), id))
 		answer := &recorder{ResponseWriter: w}
 		began := time.Now()
 		who := "-"
@@ -43,11 +31,23 @@ func (a *api) shell() http.Handler {
 			if failed := recover(); failed != nil {
 				a.afterPanic(answer, r, failed)
 			}
-			a.Log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
+			a.Log.Log(r.Context(), level(r, answer.status), "request", "method", r.Method, "path", r.URL.Path, "status", answer.status, "bytes", answer.bytes,
 				"took", time.Since(began), "who", who, "from", address(r), "request", id)
 		}()
 		who = a.serve(answer, r)
 	})
+}
+
+// level is that of a request's line in the log: what comes every few seconds whether or not anybody wants anything, and
+// goes well, is not what an operator looks for.
+func level(r *http.Request, status int) slog.Level {
+	switch r.URL.Path {
+	case "/healthz", "/readyz", "/metrics", wire.PathHeartbeat:
+		if status < 400 {
+			return slog.LevelDebug
+		}
+	}
+	return slog.LevelInfo
 }
 
 // serve answers a request and returns who asked.
@@ -96,15 +96,15 @@ func (a *api) afterPanic(w *recorder, r *http.Request, failed any) {
 	if failed == http.ErrAbortHandler {
 		panic(failed)
 	}
-	a.Log.Error("panic", "err", failed, "method", r.Method, "path", r.URL.Path, "request", requestID(r.Context()),
+	a.Log.Error("panic", "err", failed, "method", r.Method, "path", r.URL.Path, "request", wire.RequestID(r.Context()),
 		"stack", string(debug.Stack()))
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	clear(w.Header())
-	w.Header().Set(headerRequestID, requestID(r.Context()))
+	w.Header().Set(wire.HeaderRequestID, wire.RequestID(r.Context()))
 	writeProblem(w, wire.Problem{
-		Status: http.StatusInternalServerError, Detail: "central failed; its log says more under request " + requestID(r.Context()),
+		Status: http.StatusInternalServerError, Detail: "central failed; its log says more under request " + wire.RequestID(r.Context()),
 	})
 }
 

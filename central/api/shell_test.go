@@ -18,7 +18,7 @@ func TestARequestKeepsItsName(t *testing.T) {
 		t.Errorf("logged: %q", lines)
 	}
 	for _, bad := range []string{"", "a b", strings.Repeat("x", 65), "a\"b"} {
-		if got := c.do("GET", "/healthz", "", nil, "X-Request-Id", bad).header.Get("X-Request-Id"); got == bad || !goodRequestID.MatchString(got) {
+		if got := c.do("GET", "/healthz", "", nil, "X-Request-Id", bad).header.Get("X-Request-Id"); got == bad || !wire.GoodRequestID(got) {
 			t.Errorf("%q was answered as %q", bad, got)
 		}
 	}

@@ -61,7 +61,8 @@ func (r *Repository) Put(ctx context.Context, u Upload) (wire.File, Change, erro
 		return wire.File{}, "", fmt.Errorf("store %s/%s: %w", u.Category, u.Path, err)
 	}
 	if change != Unchanged {
-		r.log.Info("stored content", "category", f.Category, "path", f.Path, "bytes", f.Size, "sha256", f.SHA256)
+		r.log.Info("stored content", "category", f.Category, "path", f.Path, "bytes", f.Size, "sha256", f.SHA256,
+			"request", wire.RequestID(ctx))
 	}
 	return f, change, nil
 }
@@ -136,7 +137,7 @@ func (r *Repository) Remove(ctx context.Context, category, path string, also fun
 	if err != nil {
 		return fmt.Errorf("remove %.600s: %w", category+"/"+path, err)
 	}
-	r.log.Info("removed content", "category", category, "path", path)
+	r.log.Info("removed content", "category", category, "path", path, "request", wire.RequestID(ctx))
 	return nil
 }
 

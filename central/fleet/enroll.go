@@ -57,7 +57,7 @@ func (f *Fleet) Register(ctx context.Context, by store.Actor, r wire.Register) (
 	}
 	switch {
 	case err == nil:
-		f.Log.Info("agent enrolled", "site", answer.SiteID, "name", answer.SiteName, "from", by.From)
+		f.Log.Info("agent enrolled", "site", answer.SiteID, "name", answer.SiteName, "from", by.From, "request", by.RequestID)
 	case errors.Is(err, store.ErrJoinToken), errors.Is(err, store.ErrJoinTokenUsed), errors.Is(err, store.ErrJoinTokenExpired):
 		f.Log.Warn("enrolment refused", "err", err, "token", id, "from", by.From, "request", by.RequestID)
 		by.Name = "unknown"

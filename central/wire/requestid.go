@@ -1,10 +1,18 @@
 package wire
 
-import "context"
+import (
+	"context"
+	"regexp"
+)
 
 // HeaderRequestID carries the name of a request from a machine to the agent and on to central, so that one id finds
 // it in every log.
 const HeaderRequestID = "X-Request-Id"
+
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// GoodRequestID says whether a stranger's name for a request may go into logs and on to the other side.
+func GoodRequestID(id string) bool { return goodRequestID.MatchString(id) }
 
 type requestID struct{}
 
