@@ -73,7 +73,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, context.Canceled):
 		problem(w, statusGone, "The client has gone.")
 	default:
-		g.Log.Warn("request not answered", "method", r.Method, "path", clip(r.URL.Path), "err", err)
+		g.log(r).Warn("request not answered", "method", r.Method, "path", clip(r.URL.Path), "err", err)
 		later(http.StatusServiceUnavailable, "5", "Central cannot be reached and this site does not know the answer.")
 	}
 }
@@ -87,6 +87,10 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 		problem(w, http.StatusUnsupportedMediaType, "Want Content-Type: application/json.")
 		return false
 	}
+	if r.ContentLength > maxBody {
+		tooLarge(w)
+		return false
+	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
@@ -97,7 +101,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 		err = errors.New("more than one JSON value")
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		problem(w, http.StatusRequestEntityTooLarge, "The body is larger than 128 KiB.")
+		tooLarge(w)
 		return false
 	}
 	if fault, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && fault.Field != "" {
@@ -112,4 +116,8 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 	}
 	problem(w, http.StatusBadRequest, "The body is not JSON: "+err.Error())
 	return false
+}
+
+func tooLarge(w http.ResponseWriter) {
+	problem(w, http.StatusRequestEntityTooLarge, "The body is larger than 128 KiB.")
 }

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -276,5 +278,22 @@ func TestNoTokenIsInTheLog(t *testing.T) {
 	}
 	if strings.Count(log, `"msg":"request"`) != 8 {
 		t.Errorf("not every request is in the log:\n%s", log)
+	}
+}
+
+// slowBody is announced, and never comes.
+type slowBody struct{ t *testing.T }
+
+func (b slowBody) Read([]byte) (int, error) {
+	b.t.Error("a body that is announced to be too large is read")
+	return 0, io.ErrUnexpectedEOF
+}
+
+func TestABodyAnnouncedTooLargeIsNotAwaited(t *testing.T) {
+	s := openSite(t, newCentral())
+	r := httptest.NewRequest("POST", "/api/v1/nodes/register", slowBody{t})
+	r.ContentLength = maxBody + 1
+	if w := s.recorded(r); w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("answered %d", w.Code)
 	}
 }
