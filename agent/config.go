@@ -126,8 +126,8 @@ func (c Config) Validate() error {
 		fault("data_dir", "missing")
 	}
 	if c.CentralURL != "" {
-		if u, err := url.Parse(c.CentralURL); err != nil || u.Scheme != "https" || u.Host == "" {
-			fault("central_url", "%q is not https://HOST[:PORT]", c.CentralURL)
+		if u, err := url.Parse(c.CentralURL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+			fault("central_url", "want https://HOST[:PORT]") // it is not repeated: somebody may have put a password in it
 		}
 	}
 	address("listen.http", "tcp", c.Listen.HTTP)

@@ -83,7 +83,7 @@ func TestANumberInTheEnvironmentThatIsNone(t *testing.T) {
 
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	c := Config{
-		CentralURL: "http://central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108)},
+		CentralURL: "http://u:hunter2@central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108)},
 		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1},
 	}
 	err := c.Validate()
@@ -101,6 +101,9 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		if !strings.HasPrefix(lines[i], key+": ") {
 			t.Errorf("fault %d is %q, want it of %s", i, lines[i], key)
 		}
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a password is shown: %v", err)
 	}
 	c = Default()
 	c.Listen.HTTP, c.Listen.TFTP = "", ""
