@@ -141,8 +141,5 @@ func (o *object) note(format string, args ...any) {
 	o.log = append(o.log, fmt.Sprintf(format, args...))
 }
 
-// requests returns how often the origin was asked for anything of the object.
-func (o *object) requests() int64 { return o.gets.Load() + o.heads.Load() + o.questions.Load() }
-
 // ratio returns the bytes sent as a multiple of the size.
 func (o *object) ratio() float64 { return float64(o.sent.Load()) / float64(o.size) }
