@@ -7,8 +7,12 @@
 // wakes the readers that wait for it; the last chunk makes the part file a published one. A Reader
 // follows a fill with a descriptor of its own, so that nobody waits for anybody else's network.
 //
-// Nothing unverified is ever read: a digest is known before a byte is asked for. Where the bytes
-// come from, and what a version means, is the caller's: the package knows neither HTTP nor central.
+// Of such an object nothing unverified is ever read: a digest is known before a byte is asked for. Opaque
+// objects, whose digests nobody knows beforehand, go the same way by Stream: the Origin's answer, an
+// Arrival, says what they are, their bytes are readable as they come, and are those of one version or
+// an error. Current and All tell what is here, GetVersion reads it, SetMeta replaces what the caller keeps
+// with it. Where the bytes come from, and what a version means, is the caller's: the package knows neither
+// HTTP nor central.
 package cache
 
 import (
@@ -88,12 +92,16 @@ type Object struct {
 	Size     int64
 	SHA256   Digest
 	Chunks   []Digest  // of each ChunkSize piece in order; the last piece may be shorter
+	Version  string    // of an opaque object, which has no Chunks and perhaps no SHA256 (see Arrival); else ""
 	Modified time.Time // as the origin says; kept, never interpreted
 }
 
 // Validate reports ErrBadObject if Size, Chunks and the digest of nothing disagree, or nil.
 func (o Object) Validate() error {
-	if o.Size < 0 || int64(len(o.Chunks)) != chunkCount(o.Size) {
+	if o.Version != "" && o.Size >= 0 && o.Chunks == nil {
+		return nil
+	}
+	if o.Size < 0 || o.Version != "" || o.SHA256 == (Digest{}) || int64(len(o.Chunks)) != chunkCount(o.Size) {
 		return fmt.Errorf("%w: %d chunks for %d bytes", ErrBadObject, len(o.Chunks), o.Size)
 	}
 	if o.Size == 0 && !o.is(nil) {
@@ -102,9 +110,22 @@ func (o Object) Validate() error {
 	return nil
 }
 
-// is reports whether data is the object.
+// is reports whether data is the object, as far as can be told.
 func (o Object) is(data []byte) bool {
-	return int64(len(data)) == o.Size && Digest(sha256.Sum256(data)) == o.SHA256
+	return int64(len(data)) == o.Size && (o.SHA256 == Digest{} || Digest(sha256.Sum256(data)) == o.SHA256)
+}
+
+// objectVersion tells the versions of a key apart.
+type objectVersion struct {
+	digest Digest // zero for an opaque object
+	name   string
+}
+
+func (o Object) version() objectVersion {
+	if o.Version != "" {
+		return objectVersion{name: o.Version}
+	}
+	return objectVersion{digest: o.SHA256}
 }
 
 // chunkLen is the length of chunk i, ChunkSize but for the last.

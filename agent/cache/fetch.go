@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 )
 
@@ -19,9 +20,12 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 	if err := errors.Join(key.Validate(), obj.Validate()); err != nil {
 		return nil, err
 	}
+	if obj.Version != "" {
+		return nil, fmt.Errorf("%w: Stream fetches what is opaque", ErrBadObject)
+	}
 	var tier Tier // set once a fill was needed
 	for ctx.Err() == nil {
-		r, err := s.lookup(key, obj.SHA256)
+		r, err := s.lookup(key, obj.version())
 		if tier == "" { // what a fill has just brought is no hit
 			r, err = s.warm(r, err)
 		}
@@ -42,7 +46,7 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 		if f == nil {
 			continue // published since the lookup
 		}
-		if !f.enter() {
+		if !started && !f.enter() {
 			select {
 			case <-ctx.Done():
 			case <-f.done:
@@ -98,16 +102,22 @@ func (s *Store) join(id fillID, obj Object, src Source) (f *fill, started bool, 
 	if f := s.fills[id]; f != nil {
 		return f, false, nil
 	}
-	if e := s.entries[id.key]; e != nil && e.obj.SHA256 == id.digest {
+	if e := s.entries[id.key]; e != nil && e.obj.version() == obj.version() {
 		return nil, false, nil
 	}
 	f = s.newFill(id, obj, src)
-	f.path = s.names.hold(id.key)
+	s.begin(f)
+	return f, true, nil
+}
+
+// begin runs f, whose first user is the caller. mu is held.
+func (s *Store) begin(f *fill) {
+	f.users = 1
+	f.path = s.names.hold(f.id.key)
 	s.began++
 	f.began = s.began
-	s.fills[id] = f
+	s.fills[f.id] = f
 	s.running.Go(func() { s.run(f) })
-	return f, true, nil
 }
 
 // open opens f's part file for a reader. While f is among the fills its file has that name, so this

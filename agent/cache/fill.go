@@ -46,6 +46,9 @@ type fill struct {
 	ctx      context.Context // the streams'; ends when over is closed
 	cancel   context.CancelFunc
 	source   Source
+	origin   Origin  // of an opaque object
+	asked    segment // of origin, first
+	room     int64   // what an object of unknown size may grow to without asking; the front's
 	streams  sync.WaitGroup
 	reserved int64 // bytes promised to it; guarded by Store.mu
 
@@ -54,8 +57,10 @@ type fill struct {
 	hashed  int64 // bytes from the start that are in whole
 
 	mu       sync.Mutex
-	obj      Object   // Size is -1 while it is not known
-	whence   int64    // where the front begins
+	obj      Object // Size is -1 while it is not known
+	meta     []byte
+	strong   bool     // an opaque object can be resumed
+	first    *Arrival // the first answer of its origin, until a stream takes it
 	ranges   bool     // the source can be asked for ranges
 	vouched  bool     // what is in have is verified: by chunks, or by the whole digest
 	have     segments // on disk and readable
@@ -225,6 +230,7 @@ func (s *Store) run(f *fill) {
 		}
 		f.mu.Unlock()
 		close(f.ready)
+		f.receive()
 		select {
 		case <-f.over:
 		case <-s.ctx.Done():
@@ -241,6 +247,12 @@ func (s *Store) run(f *fill) {
 	if f.part != nil {
 		f.part.Close()
 	}
+	f.mu.Lock()
+	if f.first != nil {
+		f.first.Body.Close()
+		f.first = nil
+	}
+	f.mu.Unlock()
 	s.finish(f, err, published)
 
 	log := s.log.With("key", f.id.key, "bytes", f.obj.Size, "took", time.Since(begin))
@@ -280,6 +292,11 @@ func (s *Store) finish(f *fill, err error, published bool) {
 }
 
 func (s *Store) prepare(f *fill) error {
+	if f.id.opaque {
+		if err := s.arrive(f); err != nil {
+			return err
+		}
+	}
 	if err := s.reserve(f); err != nil {
 		return err
 	}

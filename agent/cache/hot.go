@@ -40,9 +40,9 @@ func newHotTier(bytes, largest int64) (*hotTier, error) {
 	return &hotTier{largest: largest, cache: cache}, nil
 }
 
-// get is keyed by the key alone, to which a digest adds nothing: of a key's versions only the
+// get is keyed by the key alone, to which a version adds nothing: of a key's versions only the
 // published one is kept.
-func (h *hotTier) get(key Key, digest Digest) *hotObject {
+func (h *hotTier) get(key Key, version objectVersion) *hotObject {
 	if h == nil {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (h *hotTier) get(key Key, digest Digest) *hotObject {
 		return nil
 	}
 	o, ok := h.cache.Get(string(key))
-	if !ok || o.entry.gone.Load() || o.entry.key != key || o.entry.obj.SHA256 != digest {
+	if !ok || o.entry.gone.Load() || o.entry.key != key || o.entry.obj.version() != version {
 		return nil
 	}
 	return o

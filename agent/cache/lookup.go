@@ -14,7 +14,11 @@ const noteUse = time.Hour
 // Get returns a reader of key if exactly this version of it is here, whole. It never waits for
 // anything but the disk.
 func (s *Store) Get(key Key, digest Digest) (*Reader, bool) {
-	r, err := s.warm(s.lookup(key, digest))
+	return s.get(key, objectVersion{digest: digest})
+}
+
+func (s *Store) get(key Key, version objectVersion) (*Reader, bool) {
+	r, err := s.warm(s.lookup(key, version))
 	if r == nil || err != nil {
 		return nil, false
 	}
@@ -23,28 +27,28 @@ func (s *Store) Get(key Key, digest Digest) (*Reader, bool) {
 
 // lookup finds a whole object in memory or on disk: nil if it is not here, an error if it
 // is but the disk will not give it.
-func (s *Store) lookup(key Key, digest Digest) (*Reader, error) {
+func (s *Store) lookup(key Key, version objectVersion) (*Reader, error) {
 	r := &Reader{store: s, ctx: context.Background(), key: key}
-	if o := s.hot.get(key, digest); o != nil {
+	if o := s.hot.get(key, version); o != nil {
 		s.use(o.entry)
-		r.tier, r.obj, r.memory = TierHot, o.entry.obj, o.data
+		r.tier, r.obj, r.meta, r.memory = TierHot, o.entry.obj, *o.entry.meta.Load(), o.data
 		return r, nil
 	}
-	e, file, err := s.openObject(key, digest)
+	e, file, err := s.openObject(key, version)
 	if e == nil || err != nil {
 		return nil, err
 	}
 	s.use(e)
-	r.tier, r.obj, r.file, r.entry = TierDisk, e.obj, file, e
+	r.tier, r.obj, r.meta, r.file, r.entry = TierDisk, e.obj, *e.meta.Load(), file, e
 	return r, nil
 }
 
 // openObject opens a published file. A file that is missing or of the wrong size is given up: it is
 // fetched again.
-func (s *Store) openObject(key Key, digest Digest) (*entry, *os.File, error) {
+func (s *Store) openObject(key Key, version objectVersion) (*entry, *os.File, error) {
 	s.mu.RLock()
 	e := s.entries[key]
-	if s.closed || e == nil || e.obj.SHA256 != digest {
+	if s.closed || e == nil || e.obj.version() != version {
 		s.mu.RUnlock()
 		return nil, nil, nil
 	}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"container/heap"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,19 +14,24 @@ type entry struct {
 	path   string
 	record string // its record's path
 	rank   int
-	began  uint64 // when its fill began, in fills; 0: before this process
+	stored time.Time // its file's modification time
+	began  uint64    // when its fill began, in fills; 0: before this process
 
-	used    atomic.Int64 // last use, Unix nanoseconds
-	noted   atomic.Int64 // what we told the record's file of it; 0: nothing yet
-	gone    atomic.Bool  // no longer published; set under Store.mu
-	loading atomic.Bool  // someone is bringing it into the hot tier
+	used    atomic.Int64           // last use, Unix nanoseconds
+	noted   atomic.Int64           // what we told the record's file of it; 0: nothing yet
+	meta    atomic.Pointer[[]byte] // what the caller keeps with it; never nil
+	gone    atomic.Bool            // no longer published; set under Store.mu
+	loading atomic.Bool            // someone is bringing it into the hot tier
+
+	describing sync.Mutex // held while its record is written again
 
 	ranked int64 // used, as of its place in the lru
 	place  int   // in the lru; -1: not in it
 }
 
 func newEntry(r *record, obj Object, rank int, used time.Time) *entry {
-	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, rank: rank, place: -1}
+	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, stored: r.Stored, rank: rank, place: -1}
+	e.meta.Store(&r.Meta)
 	e.used.Store(used.UnixNano())
 	return e
 }

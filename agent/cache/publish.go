@@ -18,6 +18,7 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 		return false, s.notStored(f, "sync part file", err)
 	}
 	rec := newRecord(f.id.key, f.path, f.obj, info.ModTime())
+	rec.Meta = f.meta
 	defer func() {
 		if !published {
 			s.folder.remove(rec.name) // an orphan: the next Open would find it too

@@ -27,6 +27,7 @@ type Reader struct {
 	ctx    context.Context // of the request that reads; a Reader lives no longer than that
 	key    Key
 	obj    Object
+	meta   []byte
 	tier   Tier
 	offset int64
 	closed bool
@@ -56,7 +57,13 @@ type passage struct {
 // Object is the identity of what is read.
 func (r *Reader) Object() Object { return r.obj }
 
-// Size in bytes.
+// Meta is what the caller has kept with the object.
+func (r *Reader) Meta() []byte { return r.meta }
+
+// ended reports whether the offset is known to be at the object's end or behind.
+func (r *Reader) ended() bool { return r.obj.Size >= 0 && r.offset >= r.obj.Size }
+
+// Size in bytes; -1 while a fill does not know it.
 func (r *Reader) Size() int64 { return r.obj.Size }
 
 // Tier is where the reader began; TierPass once it had to leave a failing disk.
@@ -68,10 +75,13 @@ func (r *Reader) Ready() error {
 	switch {
 	case r.closed:
 		return os.ErrClosed
-	case r.offset >= r.obj.Size:
+	case r.ended():
 		return nil
 	case r.file != nil:
 		_, err := r.readableAt()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if !r.leaves(err) {
 			return err
 		}
@@ -116,7 +126,7 @@ func (r *Reader) Read(p []byte) (n int, err error) {
 	switch {
 	case r.closed:
 		return 0, os.ErrClosed
-	case r.offset >= r.obj.Size:
+	case r.ended():
 		return 0, io.EOF
 	case len(p) == 0:
 		return 0, nil
@@ -163,8 +173,11 @@ func (r *Reader) readableAt() (int64, error) {
 		return r.readable.End, nil
 	}
 	end, err := r.fill.wait(r)
-	if err == nil {
+	switch {
+	case err == nil:
 		r.readable = segment{r.offset, end}
+	case errors.Is(err, io.EOF):
+		r.obj.Size = r.fill.object().Size
 	}
 	return end, err
 }
@@ -192,9 +205,11 @@ func (r *Reader) passed() ([]byte, error) {
 	p := r.pass
 	at := r.offset - p.begin
 	if at < 0 || at >= int64(len(p.chunk)) {
-		i := r.offset / ChunkSize
-		p.begin, p.chunk = i*ChunkSize, nil
-		chunk, err := p.in.chunk(r.ctx, i)
+		p.begin, p.chunk = r.offset, nil
+		if len(r.obj.Chunks) > 0 {
+			p.begin -= r.offset % ChunkSize
+		}
+		chunk, err := p.in.piece(r.ctx, p.begin)
 		if err != nil {
 			return nil, err
 		}
@@ -210,6 +225,9 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += r.offset
 	case io.SeekEnd:
+		if r.obj.Size < 0 {
+			return r.offset, errors.New("seek from an end that is not known")
+		}
 		offset += r.obj.Size
 	default:
 		return r.offset, fmt.Errorf("seek: bad whence %d", whence)

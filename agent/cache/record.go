@@ -22,6 +22,8 @@ type record struct {
 	Size     int64     `json:"size"`
 	SHA256   Digest    `json:"sha256"`
 	Chunks   []byte    `json:"chunks"` // their digests, one after the other
+	Version  string    `json:"version,omitempty"`
+	Meta     []byte    `json:"meta,omitempty"`
 	Modified time.Time `json:"modified,omitzero"`
 	Stored   time.Time `json:"stored"`
 
@@ -32,12 +34,19 @@ type record struct {
 // newRecord names the record. Names are never used twice, so that removing an old version's record
 // cannot hit that of a new one.
 func newRecord(key Key, p string, obj Object, stored time.Time) *record {
-	r := &record{Key: key, Path: p, Size: obj.Size, SHA256: obj.SHA256, Modified: obj.Modified, Stored: stored}
+	r := &record{Key: key, Path: p, Size: obj.Size, SHA256: obj.SHA256, Version: obj.Version, Modified: obj.Modified, Stored: stored}
 	for _, c := range obj.Chunks {
 		r.Chunks = append(r.Chunks, c[:]...)
 	}
 	id := sha256.Sum256([]byte(key))
 	r.name = fmt.Sprintf("%s/%02x/%x.%016x", metaDir, id[0], id[:16], rand.Uint64())
+	return r
+}
+
+// newRecord describes e anew, in place of its old record.
+func (e *entry) newRecord(meta []byte) *record {
+	r := newRecord(e.key, e.path, e.obj, e.stored)
+	r.name, r.Meta = e.record, meta
 	return r
 }
 
@@ -72,7 +81,7 @@ func parseRecord(data []byte) (*record, error) {
 }
 
 func (r *record) object() Object {
-	obj := Object{Size: r.Size, SHA256: r.SHA256, Modified: r.Modified}
+	obj := Object{Size: r.Size, SHA256: r.SHA256, Version: r.Version, Modified: r.Modified}
 	if n := len(r.Chunks) / len(Digest{}); n > 0 {
 		obj.Chunks = make([]Digest, n)
 		for i := range obj.Chunks {

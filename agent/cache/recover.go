@@ -125,14 +125,14 @@ func (r *recovery) identify(name string, info fs.FileInfo, candidates []*record)
 		return nil, err
 	}
 	for _, rec := range candidates {
-		if rec.SHA256 != digest || rec.Size != info.Size() {
+		if rec.SHA256 != digest || rec.SHA256 == (Digest{}) || rec.Size != info.Size() {
 			continue
 		}
 		if rec.matches(info) {
 			return rec, nil
 		}
 		again := newRecord(rec.Key, rec.Path, rec.object(), info.ModTime())
-		again.used = rec.used
+		again.used, again.Meta = rec.used, rec.Meta
 		if err := r.store.folder.writeRecord(again); err != nil {
 			return nil, err
 		}

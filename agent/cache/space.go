@@ -18,6 +18,16 @@ func (s *Store) reserve(f *fill) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := f.object().Size
+	if size < 0 {
+		size = growth
+		f.room = growth
+	}
+	return s.promise(f, size, &freed)
+}
+
+// promise makes room for f to have size bytes. mu is held; freed is closed after it.
+func (s *Store) promise(f *fill, size int64, freed *closers) error {
+	size -= f.reserved
 	over, low, err := s.shortage(size)
 	if err != nil {
 		return s.notStored(f, "measure free space", err)
@@ -26,8 +36,8 @@ func (s *Store) reserve(f *fill) error {
 	if short > s.bytes-s.pinned {
 		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-(s.bytes-s.pinned))
 	}
-	s.evict(short, &freed)
-	f.reserved = size
+	s.evict(short, freed)
+	f.reserved += size
 	return nil
 }
 

@@ -127,6 +127,20 @@ func (s *Store) Current(key Key) (Object, bool) {
 	return Object{}, false
 }
 
+// Lookup describes key's published version.
+func (s *Store) Lookup(key Key) (Entry, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.entries[key]; e != nil {
+		return e.describe(), true
+	}
+	return Entry{}, false
+}
+
+func (e *entry) describe() Entry {
+	return Entry{Key: e.key, Object: e.obj, Meta: *e.meta.Load(), LastUsed: time.Unix(0, e.used.Load())}
+}
+
 // Remove forgets key's published version, durably. Its open readers finish; a running fill of key
 // still publishes. A key that is not here is no error.
 func (s *Store) Remove(key Key) error {
@@ -152,6 +166,7 @@ func (s *Store) Remove(key Key) error {
 type Entry struct {
 	Key      Key
 	Object   Object
+	Meta     []byte    // what the caller has kept with it
 	LastUsed time.Time // exact but for a crash, after which it may be an hour early
 }
 
@@ -166,7 +181,7 @@ func (s *Store) All() iter.Seq[Entry] {
 	}
 	return func(yield func(Entry) bool) {
 		for _, e := range entries {
-			if !yield(Entry{Key: e.key, Object: e.obj, LastUsed: time.Unix(0, e.used.Load())}) {
+			if !yield(e.describe()) {
 				return
 			}
 		}

@@ -15,6 +15,8 @@ const (
 	maxWindow = 8 << 20
 	// maxStreams bounds the requests that one fill has at its source.
 	maxStreams = 8
+	// growth is the step in bytes by which space is reserved for what has no known size.
+	growth = 8 << 20
 )
 
 // stream is one goroutine's share of a fill. Its fields are guarded by the fill's mu.
@@ -49,12 +51,16 @@ func (f *fill) covered(st *stream) segments {
 
 // demand sees to it that somebody brings the byte that r waits for. mu is held.
 func (f *fill) demand(r *Reader) {
+	cov := f.covered(nil)
+	if f.settled || cov.from(r.offset) > r.offset {
+		return // somebody is about to bring it
+	}
 	at := r.offset - r.offset%ChunkSize
-	if f.settled || f.covered(nil).from(at) > r.offset {
-		return
+	for there := cov.next(at); there <= r.offset; there = cov.next(at) {
+		at = cov.from(there)
 	}
 	if f.front == nil && (at < jump || !f.ranges) {
-		f.start(&stream{front: true, pos: f.whence})
+		f.start(&stream{front: true, pos: 0})
 		return
 	}
 	if !f.ranges || f.obj.Size < 0 || len(f.running) >= maxStreams {
@@ -82,7 +88,7 @@ func (f *fill) fillFront() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.front == nil && !f.settled {
-		f.start(&stream{front: true, pos: f.whence})
+		f.start(&stream{front: true, pos: 0})
 	}
 }
 
@@ -232,6 +238,12 @@ func (f *fill) followed(st *stream) bool {
 // land writes data, verified if the object has chunk digests, to the part file, and lets it be read. If it is
 // the last, the whole digest comes first: no reader ever holds a whole body that is not the object.
 func (f *fill) land(offset int64, data []byte) error {
+	if end := offset + int64(len(data)); end > f.room && f.object().Size < 0 {
+		if err := f.store.grow(f, end+growth); err != nil {
+			return err
+		}
+		f.room = end + growth
+	}
 	if _, err := f.part.WriteAt(data, offset); err != nil {
 		return f.store.notStored(f, "write part file", err)
 	}

@@ -1,0 +1,301 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+var (
+	// ErrChanged ends a fill whose origin has another version by now. Bytes of two versions are never
+	// put together: who has read none may call Stream again.
+	ErrChanged = errors.New("origin has another version")
+	// ErrNoResume ends a fill that was cut and whose bytes have no strong validator to go on by.
+	ErrNoResume = errors.New("cut, and nothing to resume by")
+)
+
+// Arrival is an origin's answer about an opaque object: one whose digests nobody knows beforehand.
+type Arrival struct {
+	// Version names these very bytes: a hash of the origin's strong validator, or a random name
+	// if it gives none. Not empty, the same again only for the same bytes.
+	Version string
+	// Strong says that Version comes from a strong validator and the origin serves ranges by it: a cut
+	// is resumed, a range far ahead is fetched by itself. Otherwise a cut ends the fill.
+	Strong   bool
+	Size     int64     // of the whole, in bytes; -1: not known before its end
+	SHA256   Digest    // of the whole, if the origin tells; readers get the last 64 KiB once it is checked
+	Modified time.Time // kept, never interpreted
+	Meta     []byte    // the caller's, kept with the object; see SetMeta
+	Offset   int64     // where Body begins: 0 if a range was asked for and not given
+	Body     io.ReadCloser
+}
+
+// Origin asks for an opaque object's bytes from offset on, to the end, or length of them if length > 0. version is
+// "" at first, then the Version that was answered, which the request should insist on (If-Range). The store
+// calls it under a context of its own and closes every body.
+//
+// The error of the first call is what Stream returns, to all who wait for the same answer: a caller that
+// finds something not to be stored, or not modified, makes it an error of its own. Later errors are cuts, and
+// are tried again, unless wrapped by backoff.Permanent.
+type Origin func(ctx context.Context, version string, offset, length int64) (*Arrival, error)
+
+// Stream returns a reader of what key's origin has: of the published version if it is another than stale, which
+// is the one the caller has seen and not found good enough ("" for none); else following the one running
+// transfer of key, which is begun with origin if there is none. begin and length are what is wanted first
+// (0, 0: all of it); what begins in the first MiB is asked for as the whole.
+//
+// It returns when the origin has answered, so that the reader's Object and Meta are known. ErrNotStored says that
+// there is no room: nothing has been read, and the caller fetches for itself. ctx bounds the reader; the
+// transfer goes on without it.
+func (s *Store) Stream(ctx context.Context, key Key, stale string, begin, length int64, origin Origin) (*Reader, error) {
+	if err := key.Validate(); err != nil {
+		return nil, err
+	}
+	want := segment{begin, begin + length}
+	if begin < jump {
+		want = segment{}
+	}
+	var tier Tier
+	for ctx.Err() == nil {
+		if obj, ok := s.Current(key); ok && obj.Version != "" && obj.Version != stale {
+			r, err := s.lookup(key, obj.version())
+			if tier == "" {
+				r, err = s.warm(r, err)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
+			}
+			if r != nil {
+				r.ctx = ctx
+				if tier != "" {
+					r.tier = tier
+				}
+				return s.fetched(r), nil
+			}
+		}
+		f, started, err := s.joinOpaque(key, stale, want, origin)
+		if err != nil {
+			return nil, err
+		}
+		if f == nil {
+			continue
+		}
+		if tier == "" {
+			tier = TierJoined
+			if started {
+				tier = TierFill
+			}
+		}
+		if !started && !f.enter() {
+			select {
+			case <-ctx.Done():
+			case <-f.done:
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-f.ready:
+		case <-f.done:
+		}
+		file, running, err := s.open(f)
+		if err != nil {
+			f.leave(nil)
+			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
+		}
+		if running {
+			return s.fetched(f.reader(ctx, tier, file)), nil
+		}
+		f.leave(nil)
+		select {
+		case <-f.done:
+			if f.err != nil && !errors.Is(f.err, errParked) {
+				return nil, f.err
+			}
+		default:
+		}
+	}
+	return nil, context.Cause(ctx)
+}
+
+// joinOpaque returns the running transfer of key, begun if there is none; nil if one has just ended well.
+func (s *Store) joinOpaque(key Key, stale string, want segment, origin Origin) (f *fill, started bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := fillID{key: key, opaque: true}
+	if s.closed {
+		return nil, false, ErrClosed
+	}
+	if f := s.fills[id]; f != nil {
+		return f, false, nil
+	}
+	if e := s.entries[key]; e != nil && e.obj.Version != "" && e.obj.Version != stale {
+		return nil, false, nil
+	}
+	f = s.newFill(id, Object{Size: -1}, nil)
+	f.asked, f.origin = want, origin
+	s.begin(f)
+	return f, true, nil
+}
+
+func (f *fill) reader(ctx context.Context, tier Tier, file *os.File) *Reader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := &Reader{store: f.store, ctx: ctx, obj: f.obj, key: f.id.key, tier: tier, meta: f.meta, fill: f, file: file}
+	if f.strong && f.obj.Size >= 0 {
+		r.src = f.source
+	}
+	f.readers[r] = struct{}{}
+	return r
+}
+
+// arrive asks f's origin for the first time, and learns from its answer what f is a fill of.
+func (s *Store) arrive(f *fill) error {
+	body, err := watch(f.ctx, s.opts.Stall, func(ctx context.Context) (io.ReadCloser, error) {
+		a, err := f.origin(ctx, "", f.asked.Begin, f.asked.len())
+		if err != nil {
+			return nil, err
+		}
+		f.first = a
+		return a.Body, nil
+	})
+	if err != nil {
+		return err
+	}
+	a := f.first
+	a.Body = body
+	if a.Version == "" || a.Size < -1 || a.Offset < 0 || a.Size >= 0 && a.Offset > a.Size {
+		return fmt.Errorf("%w: version %q, %d bytes from %d", ErrBadObject, a.Version, a.Size, a.Offset)
+	}
+	if a.Offset > 0 && (!a.Strong || a.Size < 0) {
+		return fmt.Errorf("%w: a range of what cannot be fetched in parts", ErrBadObject)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.obj = Object{Size: a.Size, SHA256: a.SHA256, Version: a.Version, Modified: a.Modified}
+	f.meta, f.strong, f.ranges = a.Meta, a.Strong, a.Strong && a.Size >= 0
+	f.vouched = a.SHA256 == Digest{}
+	f.source = f.resume
+	return nil
+}
+
+// receive lets the first answer's body be read.
+func (f *fill) receive() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.first == nil || f.settled {
+		return
+	}
+	if begin := f.first.Offset; begin > 0 {
+		end := f.obj.Size
+		if n := f.asked.len(); n > 0 {
+			end = min(begin+n, end)
+		}
+		f.start(&stream{begin: begin, pos: begin, end: end})
+		return
+	}
+	f.start(&stream{front: true})
+}
+
+// resume is the Source of an opaque object: the first answer's body, later what belongs to the same version.
+func (f *fill) resume(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	f.mu.Lock()
+	first, obj, strong := f.first, f.obj, f.strong
+	if first != nil && first.Offset == offset {
+		f.first = nil
+		f.mu.Unlock()
+		return closeAfter(ctx, first.Body), nil
+	}
+	f.mu.Unlock()
+	if !strong {
+		return nil, backoff.Permanent(ErrNoResume)
+	}
+	a, err := f.origin(ctx, obj.Version, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case a.Version != obj.Version || a.Size >= 0 && obj.Size >= 0 && a.Size != obj.Size:
+		err = backoff.Permanent(ErrChanged)
+	case a.Offset > offset:
+		err = backoff.Permanent(fmt.Errorf("%w: asked for %d, got %d", errNoRanges, offset, a.Offset))
+	case a.Offset < offset && length > 0:
+		err = backoff.Permanent(errNoRanges)
+	default: // of an origin that ignores ranges the front takes what it needs
+		var n int64
+		n, err = io.CopyN(io.Discard, a.Body, offset-a.Offset)
+		f.store.count.bytesIn.Add(n)
+	}
+	if err != nil {
+		a.Body.Close()
+		return nil, err
+	}
+	return a.Body, nil
+}
+
+// closeAfter closes body also when ctx ends, under which it was not opened.
+func closeAfter(ctx context.Context, body io.ReadCloser) io.ReadCloser {
+	stop := context.AfterFunc(ctx, func() { body.Close() })
+	return &lateBody{body, stop}
+}
+
+type lateBody struct {
+	io.ReadCloser
+	stop func() bool
+}
+
+func (b *lateBody) Close() error {
+	if !b.stop() {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// grow makes room for an object of unknown size to reach end.
+func (s *Store) grow(f *fill, end int64) error {
+	var freed closers
+	defer freed.close() // after mu
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.promise(f, end, &freed)
+}
+
+// GetVersion returns a reader of key's published version if it is that one. It never waits for
+// anything but the disk.
+func (s *Store) GetVersion(key Key, version string) (*Reader, bool) {
+	if version == "" {
+		return nil, false
+	}
+	return s.get(key, objectVersion{name: version})
+}
+
+// SetMeta replaces what is kept with key's published version, durably and without touching its data. It
+// reports fs.ErrNotExist if another version is published by now, or none. Readers that are open keep what
+// they have.
+func (s *Store) SetMeta(key Key, version string, meta []byte) error {
+	s.mu.RLock()
+	e := s.entries[key]
+	s.mu.RUnlock()
+	if e == nil || e.obj.Version != version || version == "" {
+		return fmt.Errorf("%s: %w", key, os.ErrNotExist)
+	}
+	e.describing.Lock()
+	defer e.describing.Unlock()
+	rec := e.newRecord(meta)
+	if err := s.folder.writeRecord(rec); err != nil {
+		s.diskError("write record", key, err)
+		return err
+	}
+	e.meta.Store(&meta)
+	e.noted.Store(0)
+	s.note(e, 0)
+	if e.gone.Load() {
+		return s.folder.remove(e.record)
+	}
+	return nil
+}
