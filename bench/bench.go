@@ -17,8 +17,8 @@ import (
 type bench struct {
 	agent string // the agent's program
 	dir   string // of all that is made
+	guard *guard
 	quick bool
-	huge  bool
 	reps  int
 	trace bool      // tell what the origin was asked
 	out   io.Writer // of the progress

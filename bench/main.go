@@ -96,11 +96,15 @@ func measure(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	watcher, err := newGuard(dir)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	defer func() { err = errors.Join(err, watcher.close()) }()
 	if err := os.Chmod(dir, 0o755); err != nil { // some peers work as a user of their own
 		return err
 	}
-	b := &bench{agent: o.agent, dir: dir, huge: o.huge, quick: o.quick, reps: o.reps, trace: o.trace, out: os.Stderr}
+	b := &bench{agent: o.agent, dir: dir, guard: watcher, quick: o.quick, reps: o.reps, trace: o.trace, out: os.Stderr}
 	versions, err := b.choose(ctx, o.peers)
 	if err != nil {
 		return err

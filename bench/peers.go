@@ -138,7 +138,7 @@ func (at place) write(name, text string) (string, error) {
 }
 
 func (at place) launch(args ...string) (*process, error) {
-	return launch(command{args: args, log: at.log, tmpfs: at.disk})
+	return launch(command{args: args, log: at.log, tmpfs: at.disk, guard: at.bench.guard})
 }
 
 func (at place) base() string { return "http://" + at.listen() + originPrefix }

@@ -93,7 +93,8 @@ func (at place) startAgent(ctx context.Context, config string) (*process, string
 	}
 	defer read.Close()
 	p, err := launch(command{
-		args: []string{at.bench.agent, "start", "--config", config, "--ready-fd", "3"}, log: at.log, extra: write, tmpfs: at.disk,
+		args: []string{at.bench.agent, "start", "--config", config, "--ready-fd", "3"}, log: at.log, extra: write,
+		tmpfs: at.disk, guard: at.bench.guard,
 	})
 	write.Close()
 	if err != nil {

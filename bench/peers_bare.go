@@ -36,6 +36,9 @@ var errChild = errors.New("not for people to call")
 
 // child is what this program does where it starts itself.
 func child(args []string) error {
+	if len(args) == 2 && args[0] == "guard" {
+		return watch(os.Stdin, args[1])
+	}
 	if len(args) < 3 {
 		return errChild
 	}

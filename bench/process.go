@@ -27,6 +27,7 @@ type command struct {
 	log   string   // file that takes what it prints
 	extra *os.File // its descriptor 3, if not nil
 	tmpfs *tmpfs   // mounted for it alone, if not nil
+	guard *guard   // told of it, if not nil
 }
 
 // launch starts a process. Who launches it stops it.
@@ -36,7 +37,7 @@ func launch(c command) (*process, error) {
 		return nil, err
 	}
 	defer out.Close()
-	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // it goes when this program is killed
+	attr := &syscall.SysProcAttr{Setpgid: true} // a person's Ctrl-C is for this program alone
 	args := c.args
 	if c.tmpfs != nil {
 		if args, err = c.tmpfs.wrap(args); err != nil {
@@ -52,6 +53,7 @@ func launch(c command) (*process, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
+	c.guard.add(p.cmd.Process.Pid)
 	go func() {
 		_ = p.cmd.Wait() // how it ended is told by alive and by its log
 		close(p.done)
@@ -127,6 +129,14 @@ func (s started) same() bool {
 
 // pids returns the process and its descendants.
 func (p *process) pids() []started {
+	if !p.alive() {
+		return nil
+	}
+	return family(p.cmd.Process.Pid)
+}
+
+// family returns a process and its descendants.
+func family(root int) []started {
 	children := map[int][]started{}
 	names, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
 	for _, name := range names {
@@ -136,8 +146,8 @@ func (p *process) pids() []started {
 		}
 	}
 	var all []started
-	if stat, err := readStat(p.cmd.Process.Pid); err == nil && p.alive() {
-		all = append(all, started{p.cmd.Process.Pid, stat.began})
+	if stat, err := readStat(root); err == nil {
+		all = append(all, started{root, stat.began})
 	}
 	for i := 0; i < len(all); i++ {
 		all = append(all, children[all[i].pid]...)
