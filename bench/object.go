@@ -29,6 +29,8 @@ type spec struct {
 	extra       int64   // bytes that are announced and never sent
 	flipAt      int64   // offset of a byte that is sent wrong, if it is not 0,
 	flips       int64   // so many times
+
+	watched span // of which it is counted how many transfers send any byte
 }
 
 // object is an object at the origin, and what was asked of it.
@@ -47,6 +49,7 @@ type object struct {
 	questions atomic.Int64 // what it is made of, which only agents of a central ask
 	sent      atomic.Int64 // bytes of all bodies
 	sending   atomic.Int64 // bodies under way
+	touched   atomic.Int64 // bodies that had bytes of what is watched
 }
 
 type version struct {

@@ -198,6 +198,12 @@ var errCut = errors.New("cut")
 func (o *origin) body(w http.ResponseWriter, ctx context.Context, obj *object, v *version, from, to int64) error {
 	flush := func() { _ = http.NewResponseController(w).Flush() } // what cannot be flushed fails at the next write
 	flush()
+	began := from
+	defer func() {
+		if began < obj.watched.to && from > obj.watched.from {
+			obj.touched.Add(1)
+		}
+	}()
 	for from < to {
 		end := min(from+int64(o.pacer.piece()), to)
 		cut := obj.nextCut(from, end+1)

@@ -34,7 +34,7 @@ func rangeRows(size int64) []*row {
 			run: (*trial).runColdRanges,
 			promises: []promise{
 				allRight(served),
-				atMost(gets, 1, number),
+				atMost("upstream GETs that sent any of it", 1, number),
 				atMost(excess, 0, bytesOf),
 			},
 		},
@@ -124,12 +124,13 @@ func (t *trial) runMix(ctx context.Context) error {
 }
 
 func (t *trial) runColdRanges(ctx context.Context) error {
-	obj := t.object(spec{})
-	from := obj.size / 2
+	from := t.row.size / 2
+	obj := t.object(spec{watched: span{from, from + 1<<20}})
 	replies := t.herd(ctx, 20, request{obj: obj, from: from, to: from + 1<<20})
 	err := t.settle(ctx, obj)
 	t.tally(served, replies...)
 	t.took(inTime, last(replies))
+	t.set("upstream GETs that sent any of it", number, float64(obj.touched.Load()))
 	t.set(gets, number, float64(obj.gets.Load()))
 	t.set("upstream bytes", bytesOf, float64(obj.sent.Load()))
 	t.set(excess, bytesOf, beyond(obj, 1))
