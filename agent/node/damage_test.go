@@ -114,6 +114,47 @@ func TestUnusableFolder(t *testing.T) {
 	}
 }
 
+// TestNoRoomForSharedMemory: on a full disk the file that the connections meet in cannot be made. The machines have to
+// boot all the same, and by what they reported. A link in the place of that file is as good as a full disk: SQLite does not
+// follow it.
+func TestNoRoomForSharedMemory(t *testing.T) {
+	dir, m := t.TempDir(), machine(1).Node
+	s := at(t, dir, newCentral(machine(1)))
+	s.mustFind(t, m.MACAddress)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/full", filepath.Join(dir, databaseFile+"-shm")); err != nil {
+		t.Fatal(err)
+	}
+
+	s, log := openLogged(t, dir, deadCentral{})
+	if rec := s.mustFind(t, m.MACAddress); rec.Node.ID != m.ID {
+		t.Errorf("the machine is %+v", rec.Node)
+	}
+	s.mustReport(t, m.ID, lifecycle.InstallComplete)
+	if rec := s.mustFind(t, m.MACAddress); rec.Node.State != string(lifecycle.Installed) {
+		t.Errorf("it would be installed again: it is %s", rec.Node.State)
+	}
+	if !log.has("no room beside the node store") {
+		t.Error("the log does not say so")
+	}
+	s.Close()
+
+	if err := os.Remove(filepath.Join(dir, databaseFile+"-shm")); err != nil {
+		t.Fatal(err)
+	}
+	central := newCentral(machine(1))
+	s, log = openLogged(t, dir, central)
+	s.mustWait(t, 1)
+	if err := s.Deliver(t.Context()); err != nil || len(central.took()) == 0 {
+		t.Errorf("central took %v: %v", central.took(), err)
+	}
+	if log.has("no room") {
+		t.Error("it still works alone")
+	}
+}
+
 // TestFolderWithAnyName: the file's name goes through a URI.
 func TestFolderWithAnyName(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b?c=d#e%41&f")

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -31,7 +32,14 @@ var errDamaged = errors.New("damaged")
 // of them central knows too. Only the reports that waited for central are nowhere else, so whatever of them can still
 // be read is taken over.
 func (s *Store) openDatabase(ctx context.Context) error {
-	err := s.connect(ctx)
+	err := s.connect(ctx, beside)
+	if isCramped(err) {
+		if s.closeDatabase() == nil && s.connect(ctx, alone) == nil {
+			s.opt.Log.Error("no room beside the node store: machines boot by what it has, but news of them may not be kept", "err", err)
+			return nil
+		}
+		return err
+	}
 	if !isDamage(err) {
 		return err
 	}
@@ -39,7 +47,7 @@ func (s *Store) openDatabase(ctx context.Context) error {
 	if asideErr := errors.Join(s.closeDatabase(), s.setAside(aside)); asideErr != nil {
 		return errors.Join(err, asideErr)
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := s.connect(ctx, beside); err != nil {
 		return err
 	}
 	saved, lost := s.salvage(ctx, aside)
@@ -49,19 +57,30 @@ func (s *Store) openDatabase(ctx context.Context) error {
 	return nil
 }
 
+// How the handles reach the database.
+const (
+	// Readers go on beside the writer. They and it meet in a file of shared memory.
+	beside = "journal_mode(WAL)"
+	// Both are one connection, which needs no such file: a full disk has no room for it. The journal stays as it is,
+	// since to ask for it would be to open it as others may have it.
+	alone = "locking_mode(EXCLUSIVE)"
+)
+
 // connect opens both handles, checks the file and brings its schema up to date.
-func (s *Store) connect(ctx context.Context) error {
+func (s *Store) connect(ctx context.Context, mode string) error {
 	file := filepath.Join(s.opt.Dir, databaseFile)
 	var err error
-	if s.write, err = sql.Open("sqlite", dsn(file, "immediate", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")); err != nil {
+	if s.write, err = sql.Open("sqlite", dsn(file, "immediate", mode, "synchronous(FULL)", "foreign_keys(1)")); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
-	if s.read, err = sql.Open("sqlite", dsn(file, "deferred", "query_only(1)")); err != nil {
-		return err
+	if s.read = s.write; mode == beside {
+		if s.read, err = sql.Open("sqlite", dsn(file, "deferred", "query_only(1)")); err != nil {
+			return err
+		}
+		s.read.SetMaxOpenConns(4)
+		s.read.SetMaxIdleConns(4)
 	}
-	s.read.SetMaxOpenConns(4)
-	s.read.SetMaxIdleConns(4)
 
 	var verdict string
 	if err := s.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
@@ -105,6 +124,12 @@ func isDamage(err error) bool {
 		return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 	}
 	return errors.Is(err, errDamaged)
+}
+
+// isCramped says whether the database could not be opened for want of room or of a right on the disk.
+func isCramped(err error) bool {
+	fault, ok := errors.AsType[*sqlite.Error](err)
+	return ok && slices.Contains([]int{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}, fault.Code()&0xff)
 }
 
 // setAside renames the database together with its log, in place of one that was set aside earlier.
