@@ -2,7 +2,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -X main.version=$(VERSION)
-OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./packaging/...
+OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./packaging/... ./bench/...
 
 export CGO_ENABLED = 0
 
@@ -57,7 +57,17 @@ migration: go ## Write the SQL of a schema change for both databases: make migra
 	$(GO) run ./ent/migrate/diff $(NAME)
 
 .PHONY: bench
-bench: go ## Run the benchmarks
+bench: build ## Measure the agent beside nginx, Varnish and Squid; half an hour; writes bench/RESULTS.md
+	$(GO) build -o bin/ ./bench
+	bin/bench -out bench/RESULTS.md
+
+.PHONY: bench-quick
+bench-quick: build ## Check the agent's bytes and counts under the benchmark's load, within a minute
+	$(GO) build -o bin/ ./bench
+	bin/bench -quick
+
+.PHONY: bench-go
+bench-go: go ## Run the micro-benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./tftp/... ./central/...
 
 .PHONY: clean
