@@ -30,7 +30,7 @@ type spec struct {
 	flipAt      int64   // offset of a byte that is sent wrong, if it is not 0,
 	flips       int64   // so many times
 
-	watched span // of which it is counted how many transfers send any byte
+	watched span // whose bytes are counted apart
 }
 
 // object is an object at the origin, and what was asked of it.
@@ -49,7 +49,7 @@ type object struct {
 	questions atomic.Int64 // what it is made of, which only agents of a central ask
 	sent      atomic.Int64 // bytes of all bodies
 	sending   atomic.Int64 // bodies under way
-	touched   atomic.Int64 // bodies that had bytes of what is watched
+	sentOf    atomic.Int64 // bytes of what is watched
 }
 
 type version struct {

@@ -198,12 +198,6 @@ var errCut = errors.New("cut")
 func (o *origin) body(w http.ResponseWriter, ctx context.Context, obj *object, v *version, from, to int64) error {
 	flush := func() { _ = http.NewResponseController(w).Flush() } // what cannot be flushed fails at the next write
 	flush()
-	began := from
-	defer func() {
-		if began < obj.watched.to && from > obj.watched.from {
-			obj.touched.Add(1)
-		}
-	}()
 	for from < to {
 		end := min(from+int64(o.pacer.piece()), to)
 		cut := obj.nextCut(from, end+1)
@@ -218,6 +212,7 @@ func (o *origin) body(w http.ResponseWriter, ctx context.Context, obj *object, v
 			return err
 		}
 		obj.sent.Add(int64(len(p)))
+		obj.sentOf.Add(max(0, min(from+int64(len(p)), obj.watched.to)-max(from, obj.watched.from)))
 		from += int64(len(p))
 		if from != cut || from == to {
 			continue

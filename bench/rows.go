@@ -11,6 +11,7 @@ const (
 	gets      = "upstream GETs"
 	others    = "other upstream requests"
 	upstream  = "upstream bytes ÷ size"
+	ofRange   = "upstream bytes of the range ÷ its length"
 	excess    = "upstream bytes beyond 1.05x + 1 MiB per range"
 )
 
