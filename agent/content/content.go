@@ -152,6 +152,12 @@ func (f *File) Close() error {
 // end, and not for long where it has an older version to serve instead. ctx bounds the reading too. Errors: ErrName,
 // fs.ErrNotExist, ErrUnavailable, the end of ctx.
 func (f *Files) Open(ctx context.Context, category, path string) (*File, error) {
+	return f.OpenPart(ctx, category, path, func(size int64) (offset, length int64) { return 0, size })
+}
+
+// OpenPart is Open for whoever reads a part first, whose first byte is then there in place of the file's: of a file
+// that is not here, that part is fetched alone. part is told the size of the file.
+func (f *Files) OpenPart(ctx context.Context, category, path string, part func(size int64) (offset, length int64)) (*File, error) {
 	key, err := keyOf(category, path)
 	if err != nil {
 		return nil, err
@@ -161,9 +167,9 @@ func (f *Files) Open(ctx context.Context, category, path string) (*File, error) 
 			return newFile(key, r, Hit, func() {}), nil
 		}
 	}
-	file, err := f.fetch(ctx, key)
+	file, err := f.fetch(ctx, key, part)
 	if errors.Is(err, errReplaced) {
-		file, err = f.fetch(ctx, key) // what it was replaced by
+		file, err = f.fetch(ctx, key, part) // what it was replaced by
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
 		return file, err
@@ -202,9 +208,9 @@ func (f *Files) Stat(ctx context.Context, category, path string) (Info, Status, 
 }
 
 // fetch finds out what the file is and reads that version, from the cache if it has it.
-func (f *Files) fetch(ctx context.Context, key cache.Key) (*File, error) {
+func (f *Files) fetch(ctx context.Context, key cache.Key, part func(int64) (int64, int64)) (*File, error) {
 	reading, inTime, release := f.hurry(ctx, key)
-	r, err := f.read(reading, key)
+	r, err := f.read(reading, key, part)
 	if !inTime() && err == nil {
 		err = errors.Join(errSlow, r.Close())
 	}
@@ -224,15 +230,22 @@ func (f *Files) fetch(ctx context.Context, key cache.Key) (*File, error) {
 	return newFile(key, r, status, release), nil
 }
 
-// read returns a reader whose first byte is there.
-func (f *Files) read(ctx context.Context, key cache.Key) (*cache.Reader, error) {
+// read returns a reader at the part, whose first byte is there.
+func (f *Files) read(ctx context.Context, key cache.Key, part func(int64) (int64, int64)) (*cache.Reader, error) {
 	obj, err := f.identify(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.source(key, obj))
 	if err == nil {
-		if err = r.Ready(); err == nil {
+		offset, length := part(obj.Size)
+		if _, err = r.Seek(offset, io.SeekStart); err == nil {
+			if length < obj.Size {
+				r.Expect(length)
+			}
+			err = r.Ready()
+		}
+		if err == nil {
 			return r, nil
 		}
 		err = errors.Join(err, r.Close())

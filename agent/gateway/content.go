@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 
 	"github.com/pureboot/pureboot/agent/content"
+	"github.com/pureboot/pureboot/agent/httpcache"
 )
 
 // content is GET and HEAD /{category}/{path...}, with ranges and conditions (RFC 9110, sections 13 and 14).
@@ -38,7 +40,18 @@ func (g *Gateway) statFile(w http.ResponseWriter, r *http.Request, category, nam
 }
 
 func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, name string) {
-	file, err := g.Files.Open(r.Context(), category, name)
+	if g.known(r, category, name) {
+		g.statFile(w, r, category, name) // 304 needs no file
+		return
+	}
+	file, err := g.Files.OpenPart(r.Context(), category, name, func(size int64) (offset, length int64) {
+		if specs, ok := httpcache.ParseRange(r.Header); ok {
+			if spans := httpcache.Resolve(specs, size); len(spans) > 0 {
+				return spans[0].Start, spans[0].Length()
+			}
+		}
+		return 0, size
+	})
 	if err != nil {
 		g.contentError(w, r, err)
 		return
@@ -53,10 +66,22 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 	http.ServeContent(w, r, "", file.Modified, body)
 }
 
+// known says whether the client has the version that it would be sent.
+func (g *Gateway) known(r *http.Request, category, name string) bool {
+	tags := r.Header.Get("If-None-Match")
+	if tags == "" {
+		return false
+	}
+	info, _, err := g.Files.Stat(r.Context(), category, name)
+	return err == nil && strings.Contains(tags, entityTag(info))
+}
+
+func entityTag(info content.Info) string { return `"` + info.SHA256.String() + `"` }
+
 // describe sets the headers that say which version of a file this is.
 func describe(w http.ResponseWriter, info content.Info) {
 	h := w.Header()
-	h.Set("ETag", `"`+info.SHA256.String()+`"`)
+	h.Set("ETag", entityTag(info))
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
 	kind := "application/octet-stream"

@@ -407,3 +407,28 @@ func TestASlowCentralIsNoSlowMachine(t *testing.T) {
 		}
 	})
 }
+
+// TestAPartOfAColdFileIsFetchedAlone: GRUB reads the head of an image, and UEFI asks whether it still has one. Neither
+// is a reason to bring the whole of it over the WAN.
+func TestAPartOfAColdFileIsFetchedAlone(t *testing.T) {
+	c := newCentral()
+	body := c.file("images/cd.iso", noise(7, 8<<20))
+	s := startSite(t, c)
+	if r := s.get(t, "/images/cd.iso", "If-None-Match", `"old", `+etag(body)); r.StatusCode != http.StatusNotModified {
+		t.Errorf("a version that the client has: %d", r.StatusCode)
+	}
+	if n := c.contentRequests(); n != 0 {
+		t.Errorf("central was asked for content %d times", n)
+	}
+	const from = 5<<20 + 17
+	r := s.get(t, "/images/cd.iso", "Range", fmt.Sprintf("bytes=%d-%d", from, from+999))
+	if r.StatusCode != http.StatusPartialContent || r.body != string(body[from:from+1000]) {
+		t.Errorf("a range: %d, %d bytes", r.StatusCode, len(r.body))
+	}
+	if n := c.contentRequests(); n != 1 {
+		t.Errorf("a range cost %d requests", n)
+	}
+	if in := s.cache.Stats().BytesIn; in > 1<<20 {
+		t.Errorf("1000 bytes cost %d", in)
+	}
+}
