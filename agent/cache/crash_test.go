@@ -39,6 +39,9 @@ func crashChild(dir string) {
 		os.Exit(1)
 	}
 	fmt.Println("open")
+	if round < 0 {
+		crashLarge(s)
+	}
 	work := func(from int) {
 		for i := 0; ; i++ {
 			for key := from; key < len(crashKeys); key += 2 {
@@ -61,6 +64,70 @@ func crashChild(dir string) {
 	work(1)
 }
 
+// crashLarge fetches one large object.
+func crashLarge(s *Store) {
+	o := newOrigin(1, 64*mib)
+	r, err := s.Fetch(context.Background(), "large", o.obj, talkingSource(o.open))
+	if err == nil {
+		err = r.Stored()
+	}
+	fmt.Println("done", err)
+	select {}
+}
+
+// TestKilledFillIsResumed kills a process in the middle of a fill. The next goes on where the last journal
+// says that it was.
+func TestKilledFillIsResumed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	o := newOrigin(1, 64*mib)
+	for range 5 {
+		dir := t.TempDir()
+		killChild(t, dir, -1, 600+rand.IntN(400))
+		s := openStore(t, Options{Dir: dir})
+		had := s.partBytes
+		if had == 0 {
+			t.Error("nothing is left of 10 MiB and more")
+		}
+		again := &origin{data: o.data, obj: o.obj}
+		wantBytes(t, fetch(t, s, "large", again), o.data)
+		if _, sent := again.seen(); sent > o.obj.Size-had {
+			t.Errorf("%d bytes fetched, with %d of %d here", sent, had, o.obj.Size)
+		}
+		if st := s.Stats(); st.Corruptions != 0 || st.Resumed != had {
+			t.Errorf("stats %+v", st)
+		}
+		s.Close()
+	}
+}
+
+// killChild runs crashChild until it has said left lines.
+func killChild(t *testing.T, dir string, round, left int) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), self)
+	child.Env = append(os.Environ(), crashDirEnv+"="+dir, crashRoundEnv+"="+strconv.Itoa(round))
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if left--; left <= 0 || bytes.HasPrefix(lines.Bytes(), []byte("done")) {
+			break
+		}
+	}
+	child.Process.Kill()
+	child.Wait()
+}
+
 func talkingSource(src Source) Source {
 	return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
 		body, err := src(ctx, offset, length)
@@ -72,7 +139,7 @@ type talkingBody struct{ io.ReadCloser }
 
 func (b talkingBody) Read(p []byte) (int, error) {
 	fmt.Println("reading")
-	return b.ReadCloser.Read(p)
+	return b.ReadCloser.Read(p[:min(len(p), 32<<10)])
 }
 
 // TestKilledAtAnyMoment kills a process that fills and publishes, again and again. Afterwards every

@@ -288,7 +288,6 @@ func TestCloseStopsFills(t *testing.T) {
 	if err := s.Close(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Close = %v", err)
 	}
-	wantFiles(t, s, "whole")
 }
 
 func TestFetchRefusesNonsense(t *testing.T) {

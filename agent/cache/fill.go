@@ -38,19 +38,24 @@ type fill struct {
 	path  string // where it will be published; the fill holds the name
 	began uint64 // grows with every fill
 
-	ready    chan struct{} // closed when part can be opened
-	done     chan struct{} // closed when the fill is over for everybody
-	over     chan struct{} // closed when its streams have nothing more to do, for result
-	part     part          // these are set before ready
-	partName string
-	ctx      context.Context // the streams'; ends when over is closed
-	cancel   context.CancelFunc
-	source   Source
-	origin   Origin  // of an opaque object
-	asked    segment // of origin, first
-	room     int64   // what an object of unknown size may grow to without asking; the front's
-	streams  sync.WaitGroup
-	reserved int64 // bytes promised to it; guarded by Store.mu
+	ready     chan struct{} // closed when part can be opened
+	done      chan struct{} // closed when the fill is over for everybody
+	over      chan struct{} // closed when its streams have nothing more to do, for result
+	part      part          // these are set before ready
+	partName  string
+	ctx       context.Context // the streams'; ends when over is closed
+	cancel    context.CancelFunc
+	source    Source
+	origin    Origin  // of an opaque object
+	asked     segment // of origin, first
+	known     string  // the version that a part file is of; "": there is none
+	continues bool    // asked is where that part file ends, and not what anybody wants
+	room      int64   // what an object of unknown size may grow to without asking; the front's
+	streams   sync.WaitGroup
+	resumes   *journal // what an earlier fill has left; nil: nothing
+	reserved  int64    // bytes promised to it; guarded by Store.mu
+
+	due chan struct{} // asks for a journal
 
 	hashing sync.Mutex // guards the two; taken before mu
 	whole   hash.Hash
@@ -64,6 +69,7 @@ type fill struct {
 	ranges   bool     // the source can be asked for ranges
 	vouched  bool     // what is in have is verified: by chunks, or by the whole digest
 	have     segments // on disk and readable
+	fresh    int64    // bytes since a journal was asked for
 	unproven segments // on disk as a journal says, chunk digests not checked yet
 	running  map[*stream]struct{}
 	front    *stream // nil: not begun
@@ -79,7 +85,7 @@ type fill struct {
 func (s *Store) newFill(id fillID, obj Object, src Source) *fill {
 	return &fill{
 		store: s, id: id, obj: obj, source: src, ranges: true, vouched: len(obj.Chunks) > 0,
-		ready: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}), wake: make(chan struct{}),
+		ready: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}), due: make(chan struct{}, 1), wake: make(chan struct{}),
 		whole: sha256.New(), running: map[*stream]struct{}{}, readers: map[*Reader]struct{}{},
 	}
 }
@@ -94,7 +100,7 @@ func (f *fill) object() Object {
 func (f *fill) verified() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.have.bytes()
+	return f.have.bytes() + f.unproven.bytes()
 }
 
 // isWhole reports whether all of it can be read.
@@ -225,12 +231,19 @@ func (s *Store) run(f *fill) {
 	err := s.prepare(f)
 	if err == nil {
 		f.mu.Lock()
-		if f.complete() {
-			f.settleLocked(nil)
+		if size := f.obj.Size; size >= 0 && f.have.covers(segment{0, size}) {
+			f.settleLocked(f.finishWhole(f.have))
 		}
+		resumable := f.resumable()
 		f.mu.Unlock()
 		close(f.ready)
 		f.receive()
+		if len(f.unproven) > 0 {
+			f.streams.Go(f.prove)
+		}
+		if resumable {
+			f.streams.Go(f.keepJournal)
+		}
 		select {
 		case <-f.over:
 		case <-s.ctx.Done():
@@ -244,6 +257,7 @@ func (s *Store) run(f *fill) {
 	} else {
 		f.settle(err)
 	}
+	leave := err != nil && f.leaveBehind(err)
 	if f.part != nil {
 		f.part.Close()
 	}
@@ -253,7 +267,7 @@ func (s *Store) run(f *fill) {
 		f.first = nil
 	}
 	f.mu.Unlock()
-	s.finish(f, err, published)
+	s.finish(f, err, published, leave)
 
 	log := s.log.With("key", f.id.key, "bytes", f.obj.Size, "took", time.Since(begin))
 	switch {
@@ -269,14 +283,23 @@ func (s *Store) run(f *fill) {
 
 // finish ends f for its readers and for those who look for it at once: a fill that is not among the
 // fills any more was published, or is over and says why.
-func (s *Store) finish(f *fill, err error, published bool) {
+func (s *Store) finish(f *fill, err error, published, leave bool) {
 	var freed closers
 	defer freed.close() // after mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.part != nil && !published {
-		freed.add(s.folder.linger(f.partName))
-		if err := s.folder.remove(f.partName); err != nil {
+	switch {
+	case leave:
+		if j := s.readJournal(f.partName + journalExt); j != nil {
+			s.rememberPart(j, &freed)
+		}
+	case f.part != nil:
+		err := s.folder.remove(f.partName + journalExt)
+		if !published {
+			freed.add(s.folder.linger(f.partName))
+			err = errors.Join(err, s.folder.remove(f.partName))
+		}
+		if err != nil {
 			s.diskError("remove part file", f.id.key, err)
 		}
 	}
@@ -300,11 +323,15 @@ func (s *Store) prepare(f *fill) error {
 	if err := s.reserve(f); err != nil {
 		return err
 	}
-	name, p, err := s.createPart()
+	name := partFor(f.id.key, f.obj)
+	p, err := s.createPart(name, f.resumes != nil)
 	if err != nil {
 		return s.notStored(f, "create part file", err)
 	}
 	f.partName, f.part = name, p
-	f.vouched = f.vouched || f.obj.Size == 0 && f.obj.SHA256 == Digest(sha256.Sum256(nil))
+	if f.resumes != nil {
+		f.adopt(f.resumes)
+		s.count.adopted.Add(1)
+	}
 	return nil
 }

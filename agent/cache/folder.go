@@ -18,7 +18,9 @@ import (
 // On disk, all on one filesystem so that a rename is atomic:
 //
 //	images/debian-12/linux   published objects, in their keys' paths (see escape)
-//	.part/7                  what is being written; worthless after a crash
+//	.part/5f…                what is being written; worth something only to the extent that
+//	.part/5f….journal        says so
+//	.part/tmp.7              small files on their way to their names
 //	.meta/5f/5f…             one record per published object
 const (
 	partDir = ".part"
@@ -56,7 +58,7 @@ func openFolder(dir string) (*folder, error) {
 	return f, nil
 }
 
-// take makes the folder ours: locked until close or death, ours by its looks, without stray parts.
+// take makes the folder ours: locked until close or death, ours by its looks.
 func (f *folder) take() (err error) {
 	if f.home, err = f.root.Open("."); err != nil {
 		return err
@@ -74,15 +76,6 @@ func (f *folder) take() (err error) {
 	}
 	for i := range 256 {
 		if err := f.root.Mkdir(fmt.Sprintf("%s/%02x", metaDir, i), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-	strays, err := f.list(partDir)
-	if err != nil {
-		return err
-	}
-	for _, stray := range strays {
-		if err := f.root.RemoveAll(path.Join(partDir, stray.Name())); err != nil {
 			return err
 		}
 	}
@@ -111,9 +104,18 @@ func (f *folder) refuseForeign() error {
 	return nil
 }
 
-// create opens a new part file, which the caller closes, and removes or renames.
+// openPart opens the part file of a fill: emptied, unless there is something to keep.
+func (f *folder) openPart(name string, keep bool) (*os.File, error) {
+	flags := os.O_RDWR | os.O_CREATE
+	if !keep {
+		flags |= os.O_TRUNC
+	}
+	return f.root.OpenFile(name, flags, 0o640)
+}
+
+// create opens a new file that is not an object's yet, which the caller closes, and removes or renames.
 func (f *folder) create() (name string, file *os.File, err error) {
-	name = path.Join(partDir, strconv.FormatUint(f.parts.Add(1), 10))
+	name = path.Join(partDir, "tmp."+strconv.FormatUint(f.parts.Add(1), 10))
 	file, err = f.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	return name, file, err
 }

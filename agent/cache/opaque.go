@@ -35,8 +35,9 @@ type Arrival struct {
 	Body     io.ReadCloser
 }
 
-// Origin asks for an opaque object's bytes from offset on, to the end, or length of them if length > 0. version is
-// "" at first, then the Version that was answered, which the request should insist on (If-Range). The store
+// Origin asks for an opaque object's bytes from offset on, to the end, or length of them if length > 0. If version is
+// not "", the request should insist on it (If-Range): something of it is here, and a range of another version is of
+// no use. The store
 // calls it under a context of its own and closes every body.
 //
 // The error of the first call is what Stream returns, to all who wait for the same answer: a caller that
@@ -139,10 +140,17 @@ func (s *Store) joinOpaque(key Key, stale string, want segment, origin Origin) (
 	}
 	f = s.newFill(id, Object{Size: -1}, nil)
 	f.asked, f.origin = want, origin
+	if j := s.parts[key]; j != nil && j.Version != "" {
+		f.known = j.Version
+		if want.Begin == 0 || j.Have.from(want.Begin) > want.Begin {
+			f.asked, f.continues = segment{Begin: j.Have.from(0)}, true
+		}
+	}
 	s.begin(f)
 	return f, true, nil
 }
 
+// reader returns f's user as a reader.
 func (f *fill) reader(ctx context.Context, tier Tier, file *os.File) *Reader {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -157,7 +165,7 @@ func (f *fill) reader(ctx context.Context, tier Tier, file *os.File) *Reader {
 // arrive asks f's origin for the first time, and learns from its answer what f is a fill of.
 func (s *Store) arrive(f *fill) error {
 	body, err := watch(f.ctx, s.opts.Stall, func(ctx context.Context) (io.ReadCloser, error) {
-		a, err := f.origin(ctx, "", f.asked.Begin, f.asked.len())
+		a, err := f.origin(ctx, f.known, f.asked.Begin, f.asked.len())
 		if err != nil {
 			return nil, err
 		}
@@ -175,6 +183,9 @@ func (s *Store) arrive(f *fill) error {
 	if a.Offset > 0 && (!a.Strong || a.Size < 0) {
 		return fmt.Errorf("%w: a range of what cannot be fetched in parts", ErrBadObject)
 	}
+	if a.Offset > 0 && f.known != "" && a.Version != f.known {
+		return ErrChanged
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.obj = Object{Size: a.Size, SHA256: a.SHA256, Version: a.Version, Modified: a.Modified}
@@ -191,7 +202,7 @@ func (f *fill) receive() {
 	if f.first == nil || f.settled {
 		return
 	}
-	if begin := f.first.Offset; begin > 0 {
+	if begin := f.first.Offset; begin > 0 && !f.continues {
 		end := f.obj.Size
 		if n := f.asked.len(); n > 0 {
 			end = min(begin+n, end)
@@ -199,7 +210,7 @@ func (f *fill) receive() {
 		f.start(&stream{begin: begin, pos: begin, end: end})
 		return
 	}
-	f.start(&stream{front: true})
+	f.start(&stream{front: true, pos: f.first.Offset})
 }
 
 // resume is the Source of an opaque object: the first answer's body, later what belongs to the same version.

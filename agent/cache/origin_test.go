@@ -88,10 +88,13 @@ type originBody struct {
 func (b *originBody) Read(p []byte) (int, error) {
 	o := b.o
 	limit := b.end
-	if o.gate != nil {
+	o.mu.Lock()
+	gate, gateAt := o.gate, o.gateAt
+	o.mu.Unlock()
+	if gate != nil {
 		switch {
-		case b.at < o.gateAt:
-			limit = min(limit, o.gateAt)
+		case b.at < gateAt:
+			limit = min(limit, gateAt)
 		case o.gateEnd > 0 && b.at >= o.gateEnd:
 		default:
 			select {
@@ -99,7 +102,7 @@ func (b *originBody) Read(p []byte) (int, error) {
 			default:
 			}
 			select {
-			case <-o.gate:
+			case <-gate:
 			case <-b.ctx.Done():
 				return 0, b.ctx.Err()
 			}

@@ -32,6 +32,11 @@ func (s *Store) recover() error {
 		return err
 	}
 	s.names = newNames(strict)
+	var freed closers
+	defer freed.close()
+	if err := s.recoverParts(&freed); err != nil {
+		return err
+	}
 	r := &recovery{store: s, kept: map[*record]bool{}}
 	r.readRecords()
 	r.walk(".")
@@ -42,8 +47,6 @@ func (s *Store) recover() error {
 			}
 		}
 	}
-	var freed closers
-	defer freed.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fitLimits(&freed)

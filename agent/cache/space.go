@@ -22,7 +22,15 @@ func (s *Store) reserve(f *fill) error {
 		size = growth
 		f.room = growth
 	}
-	return s.promise(f, size, &freed)
+	f.resumes = s.takePart(f.id.key, f.obj.version(), &freed)
+	if err := s.promise(f, size, &freed); err != nil {
+		if f.resumes != nil {
+			s.rememberPart(f.resumes, &freed)
+			f.resumes = nil
+		}
+		return err
+	}
+	return nil
 }
 
 // promise makes room for f to have size bytes. mu is held; freed is closed after it.
@@ -33,8 +41,8 @@ func (s *Store) promise(f *fill, size int64, freed *closers) error {
 		return s.notStored(f, "measure free space", err)
 	}
 	short := max(over, low)
-	if short > s.bytes-s.pinned {
-		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-(s.bytes-s.pinned))
+	if can := s.bytes - s.pinned + s.partBytes; short > can {
+		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-can)
 	}
 	s.evict(short, freed)
 	f.reserved += size
@@ -55,7 +63,7 @@ func (s *Store) shortage(size int64) (over, low int64, err error) {
 		return 0, 0, err
 	}
 	if s.opts.MaxBytes > 0 {
-		over = max(0, s.bytes+promised+size-s.opts.MaxBytes)
+		over = max(0, s.bytes+s.partBytes+promised+size-s.opts.MaxBytes)
 	}
 	return over, max(0, s.opts.MinFreeBytes+unwritten+size-free), nil
 }
@@ -63,6 +71,14 @@ func (s *Store) shortage(size int64) (over, low int64, err error) {
 // evict unpublishes the least needed until n bytes are gone, or nothing evictable is left. Their open
 // readers keep them readable, and the filesystem keeps their blocks for as long. mu is held.
 func (s *Store) evict(n int64, freed *closers) {
+	for _, j := range s.parts { // which nobody reads
+		if n <= 0 {
+			return
+		}
+		n -= j.Have.bytes()
+		s.count.evictions.Add(1)
+		s.dropPart(j, freed)
+	}
 	for n > 0 {
 		e := s.lru.oldest()
 		if e == nil {
@@ -137,7 +153,7 @@ func (s *Store) fitLimits(freed *closers) {
 	if err != nil {
 		s.diskError("measure free space", "", err)
 	}
-	if low > s.bytes-s.pinned {
+	if low > s.bytes-s.pinned+s.partBytes {
 		s.log.Warn("too little free space, and the cache cannot make it", "bytes", low)
 		low = 0
 	}

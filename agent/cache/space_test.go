@@ -209,9 +209,9 @@ func TestDiskThatFailsHalfWayFailsNoReader(t *testing.T) {
 	for _, fault := range []error{syscall.ENOSPC, syscall.EIO} {
 		s := openStore(t, Options{})
 		create := s.createPart
-		s.createPart = func() (string, part, error) {
-			name, p, err := create()
-			return name, failingPart{part: p, room: 2 * ChunkSize, err: fault}, err
+		s.createPart = func(name string, keep bool) (part, error) {
+			p, err := create(name, keep)
+			return failingPart{part: p, room: 2 * ChunkSize, err: fault}, err
 		}
 		o := newOrigin(1, 5*ChunkSize)
 		o.gate, o.gateAt = make(chan struct{}), 2*ChunkSize
@@ -246,9 +246,9 @@ func TestDiskThatFailsHalfWayFailsNoReader(t *testing.T) {
 func TestDiskThatCannotSyncPublishesNothing(t *testing.T) {
 	s := openStore(t, Options{})
 	create := s.createPart
-	s.createPart = func() (string, part, error) {
-		name, p, err := create()
-		return name, failingPart{part: p, room: 1 << 30, sync: syscall.EIO}, err
+	s.createPart = func(name string, keep bool) (part, error) {
+		p, err := create(name, keep)
+		return failingPart{part: p, room: 1 << 30, sync: syscall.EIO}, err
 	}
 	o := newOrigin(1, 2*ChunkSize)
 	r := fetch(t, s, "a/b", o)
@@ -263,7 +263,7 @@ func TestDiskThatCannotSyncPublishesNothing(t *testing.T) {
 
 func TestDiskThatTakesNoFile(t *testing.T) {
 	s := openStore(t, Options{})
-	s.createPart = func() (string, part, error) { return "", nil, syscall.EROFS }
+	s.createPart = func(name string, keep bool) (part, error) { return nil, syscall.EROFS }
 	o := newOrigin(1, 2*ChunkSize)
 	r := fetch(t, s, "k", o)
 	wantBytes(t, r, o.data)

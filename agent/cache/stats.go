@@ -17,6 +17,9 @@ type Stats struct {
 	Fills       int64 // transfers that came to a good end
 	FillErrors  int64 // those that did not, or whose object could not be stored
 	Resumes     int64 // cuts that were followed by another try
+	Journals    int64 // written
+	Adopted     int64 // fills that went on with what an earlier one had left
+	Resumed     int64 // bytes of that, verified
 	Evictions   int64
 	Corruptions int64 // wrong chunks received, damaged files found
 	DiskErrors  int64
@@ -26,6 +29,7 @@ type Stats struct {
 type counters struct {
 	hotHits, diskHits, misses, coalesced, passThrough  atomic.Int64
 	fills, fillErrors, resumes, evictions, corruptions atomic.Int64
+	journals, adopted, resumed                         atomic.Int64
 	diskErrors, bytesIn                                atomic.Int64
 }
 
@@ -39,6 +43,7 @@ func (s *Store) Stats() Stats {
 	st.Misses, st.Coalesced, st.PassThrough = c.misses.Load(), c.coalesced.Load(), c.passThrough.Load()
 	st.Fills, st.FillErrors, st.Resumes = c.fills.Load(), c.fillErrors.Load(), c.resumes.Load()
 	st.Evictions, st.Corruptions = c.evictions.Load(), c.corruptions.Load()
+	st.Journals, st.Adopted, st.Resumed = c.journals.Load(), c.adopted.Load(), c.resumed.Load()
 	st.DiskErrors, st.BytesIn = c.diskErrors.Load(), c.bytesIn.Load()
 	return st
 }

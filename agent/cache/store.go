@@ -50,20 +50,22 @@ type Store struct {
 	running sync.WaitGroup
 	buffers sync.Pool // of *[ChunkSize]byte
 
-	createPart func() (name string, p part, err error)
+	createPart func(name string, keep bool) (part, error)
 
 	// mu guards what follows and ties it to the names on disk: a published name changes with its
 	// entry or not at all. It is taken before any fill's mu. What is done under it is quick: no
 	// sync, no transfer, no freeing of a large file's blocks.
-	mu      sync.RWMutex
-	closed  bool
-	entries map[Key]*entry
-	fills   map[fillID]*fill
-	began   uint64 // fills begun
-	names   *names
-	lru     lru
-	bytes   int64 // of entries
-	pinned  int64 // of entries that are never evicted
+	mu        sync.RWMutex
+	closed    bool
+	entries   map[Key]*entry
+	fills     map[fillID]*fill
+	began     uint64 // fills begun
+	names     *names
+	lru       lru
+	bytes     int64            // of entries
+	parts     map[Key]*journal // what ended fills have left to later ones
+	partBytes int64            // of parts
+	pinned    int64            // of entries that are never evicted
 }
 
 // Open recovers the store in opts.Dir. What a crash left unfinished is deleted, what was published
@@ -83,9 +85,9 @@ func Open(opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Log, rank: opts.Rank, folder: f,
-		createPart: func() (string, part, error) { return f.create() },
+		createPart: func(name string, keep bool) (part, error) { return f.openPart(name, keep) },
 		buffers:    sync.Pool{New: func() any { return new([ChunkSize]byte) }},
-		entries:    map[Key]*entry{}, fills: map[fillID]*fill{},
+		entries:    map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.recover(); err != nil {

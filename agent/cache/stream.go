@@ -59,7 +59,7 @@ func (f *fill) demand(r *Reader) {
 	for there := cov.next(at); there <= r.offset; there = cov.next(at) {
 		at = cov.from(there)
 	}
-	if f.front == nil && (at < jump || !f.ranges) {
+	if f.front == nil && (at < cov.from(0)+jump || !f.ranges) {
 		f.start(&stream{front: true, pos: 0})
 		return
 	}
@@ -235,8 +235,8 @@ func (f *fill) followed(st *stream) bool {
 	return false
 }
 
-// land writes data, verified if the object has chunk digests, to the part file, and lets it be read. If it is
-// the last, the whole digest comes first: no reader ever holds a whole body that is not the object.
+// land writes data, verified if the object has chunk digests, to the part file, and lets it be read. Before the
+// last of it, the whole digest comes first: no reader ever holds a whole body that is not the object.
 func (f *fill) land(offset int64, data []byte) error {
 	if end := offset + int64(len(data)); end > f.room && f.object().Size < 0 {
 		if err := f.store.grow(f, end+growth); err != nil {
@@ -247,8 +247,12 @@ func (f *fill) land(offset int64, data []byte) error {
 	if _, err := f.part.WriteAt(data, offset); err != nil {
 		return f.store.notStored(f, "write part file", err)
 	}
-	f.hash(offset, data)
-	g := segment{offset, offset + int64(len(data))}
+	return f.mark(segment{offset, offset + int64(len(data))}, data)
+}
+
+// mark lets g be read, which is on disk, data being its bytes.
+func (f *fill) mark(g segment, data []byte) error {
+	f.hash(g.Begin, data)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	last := append(segments(nil), f.have...)
@@ -258,6 +262,13 @@ func (f *fill) land(offset int64, data []byte) error {
 	}
 	f.have = last
 	f.changed()
+	if f.fresh += g.len(); f.fresh >= journalBytes {
+		f.fresh = 0
+		select {
+		case f.due <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 
