@@ -74,6 +74,7 @@ func TestCheckConditions(t *testing.T) {
 
 		{"13.2.1: not on a 404", "", 404, strong, []string{`If-None-Match: "a"`}, Proceed},
 		{"13.2.1: not on a redirect", "", 301, strong, []string{`If-Match: "b"`}, Proceed},
+		{"13.2.1: on any 2xx", "", 299, append(strong, "Cache-Control: public"), []string{`If-None-Match: "a"`}, NotModified},
 		{"13.2.1: on a 203", "", 203, strong, []string{`If-None-Match: "a"`}, NotModified},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -24,6 +24,7 @@ func TestResponseDirectives(t *testing.T) {
 		{"5.2.3: unknown directive", []string{`community="UCI", foo, bar=1, max-age=5`}, "max-age=5"},
 		{"5.2.3: name that only begins as a known one", []string{"max-age-x=5, no-storey"}, ""},
 		{"5.2.3: name within a quoted string", []string{`foo="a, no-store, max-age=9", max-age=5`}, "max-age=5"},
+		{"5.2.3: name within a quoted string behind an empty one", []string{`foo="", bar="a, no-store"`}, ""},
 		{"5.2.3: escaped quote within a quoted string", []string{`foo="a\", no-store", max-age=5`}, "max-age=5"},
 		{"5.2: quote that is never closed hides nothing", []string{`foo="a, no-store`}, "no-store"},
 		{"5.2: quote that is closed on another line hides nothing", []string{`foo="a, no-store`, `b", no-transform`}, "no-store, no-transform"},
@@ -79,6 +80,8 @@ func TestResponseDirectives(t *testing.T) {
 		{"5.2: what is malformed can only restrict: must-understand", []string{`must-understand="`}, ""},
 		{"5.2: what is malformed can only restrict: the windows", []string{"stale-while-revalidate=x, stale-if-error"}, "stale-while-revalidate=0, stale-if-error=0"},
 		{"5.2.2: argument where there is none", []string{"no-store=1, public=yes, must-revalidate=x"}, "no-store, must-revalidate, public"},
+		{"5.2.2: empty argument where there is none", []string{`public=""`}, "public"},
+		{"5.6.2 of 9110: any token names a field", []string{"no-cache=!a, private=zZ"}, `no-cache="!a", private="Zz"`},
 		{"RFC 8246 2: immutable ignores its argument", []string{"immutable=1, immutable"}, "immutable"},
 		{"RFC 5861 3 and 4", []string{"stale-while-revalidate=30, stale-if-error=60"}, "stale-while-revalidate=30, stale-if-error=60"},
 	} {

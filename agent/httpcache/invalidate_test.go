@@ -21,6 +21,8 @@ func TestInvalidates(t *testing.T) {
 		{"4.4: PATCH", "PATCH", 200, nil, []string{self}},
 		{"4.4: method of unknown safety", "FROB", 200, nil, []string{self}},
 		{"4.4: redirect is no error", "POST", 303, nil, []string{self}},
+		{"4.4: any 3xx is no error", "POST", 399, nil, []string{self}},
+		{"4.4: any 4xx is", "POST", 400, nil, nil},
 		{"4.4: GET", "GET", 200, []string{"Content-Location: /c"}, nil},
 		{"4.4: HEAD", "HEAD", 200, nil, nil},
 		{"4.4: OPTIONS", "OPTIONS", 200, nil, nil},

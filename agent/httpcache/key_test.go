@@ -25,6 +25,9 @@ func TestPrimaryKey(t *testing.T) {
 		{"4.2.3: escaped unreserved characters", "http://deb.example/%7Ea%2d%41?%7e", "http://deb.example/~a-A?~"},
 		{"4.2.3: escaped reserved characters stay", "http://deb.example/a%2fb%3f?c%26d", "http://deb.example/a%2Fb%3F?c%26d"},
 		{"4.2.3: escapes of escapes stay", "http://deb.example/%2541", "http://deb.example/%2541"},
+		{"4.2.3: all unreserved characters", "http://deb.example/%61%7A%41%5A%30%39%2D%2E%5F%7E", "http://deb.example/azAZ09-._~"},
+		{"4.2.3: all digits of escapes", "http://deb.example/%0a%A0%fF%9f%Af%F9", "http://deb.example/%0A%A0%FF%9F%AF%F9"},
+		{"4.2.3: what has to be escaped in a query", "http://deb.example/?a\"<>", "http://deb.example/?a%22%3C%3E"},
 		{"4.2.3: what has to be escaped", "http://deb.example/ü?a=é|", "http://deb.example/%C3%BC?a=%C3%A9%7C"},
 		{"4.2.3: no escapes", "http://deb.example/?a=%zz%4", "http://deb.example/?a=%zz%4"},
 		{"2: query in its order", "http://deb.example/?b&a&b", "http://deb.example/?b&a&b"},
@@ -66,6 +69,12 @@ func FuzzPrimaryKey(f *testing.F) {
 			t.Errorf("%q has path %q, its key %q", raw, u.Path, again.Path)
 		}
 	})
+}
+
+// TestPrimaryKeyOfRawQuery is about what url.Parse does not let through, but a URL may have been given.
+func TestPrimaryKeyOfRawQuery(t *testing.T) {
+	u := &url.URL{Scheme: "http", Host: "a", RawQuery: "b c\x7f"}
+	same(t, "key", PrimaryKey(u), "http://a/?b%20c%7F")
 }
 
 func TestVary(t *testing.T) {
@@ -114,6 +123,7 @@ func TestSelects(t *testing.T) {
 		{"4.1: lines of a list", "Accept-Encoding", []string{"Accept-Encoding: gzip, br"}, []string{"Accept-Encoding: gzip", "Accept-Encoding: br"}, true},
 		{"4.1: empty members of a list", "Accept-Encoding", []string{"Accept-Encoding: gzip, br"}, []string{"Accept-Encoding: gzip,, br,"}, true},
 		{"4.1: case of a list", "Accept-Language", []string{"Accept-Language: de-DE"}, []string{"Accept-Language: de-de"}, true},
+		{"4.1: case of all letters", "Accept-Language", []string{"Accept-Language: AZ"}, []string{"Accept-Language: az"}, true},
 		{"4.1: order of a list", "Accept-Encoding", []string{"Accept-Encoding: gzip, br"}, []string{"Accept-Encoding: br, gzip"}, false},
 		{"4.1: words are not joined", "Accept-Encoding", []string{"Accept-Encoding: g zip"}, []string{"Accept-Encoding: gzip"}, false},
 		{"4.1: lines of any field", "X-A", []string{"X-A: a, b"}, []string{"X-A: a", "X-A: b"}, true},

@@ -10,6 +10,10 @@ func TestCheckPart(t *testing.T) {
 		coded  = []string{`ETag: "a"`, "Date: DATE+0", "Content-Encoding: gzip", "Content-Length: 100"}
 		want   = Span{40, 100}
 	)
+	t.Run("14.4: unsatisfied 206 at the beginning", func(t *testing.T) {
+		_, got := CheckPart(stored(tagged...), Span{0, 100}, exchange(206, `ETag: "a"`, "Content-Range: bytes */100"))
+		same(t, "continuation", got, Unusable)
+	})
 	for _, tt := range []struct {
 		name   string
 		stored []string
@@ -44,6 +48,8 @@ func TestCheckPart(t *testing.T) {
 		{"13.1.5: whole of the same without length", tagged, 200, []string{`ETag: "a"`}, Repeats},
 		{"13.1.5: whole of another", tagged, 200, []string{`ETag: "b"`, "Content-Length: 100"}, Replaced},
 		{"13.1.5: whole of the same tag with another length", tagged, 200, []string{`ETag: "a"`, "Content-Length: 99"}, Replaced},
+		{"13.1.5: nothing of the same tag", tagged, 200, []string{`ETag: "a"`, "Content-Length: 0"}, Replaced},
+		{"13.1.5: something where nothing was", []string{`ETag: "a"`, "Content-Length: 0"}, 200, []string{`ETag: "a"`, "Content-Length: 5"}, Replaced},
 		{"13.1.5: whole without validator", tagged, 200, []string{"Content-Length: 100"}, Replaced},
 		{"13.1.5: whole with a weak tag", tagged, 200, []string{`ETag: W/"a"`, "Content-Length: 100"}, Replaced},
 		{"13.1.5: whole in another coding", tagged, 200, []string{`ETag: "a"`, "Content-Encoding: gzip", "Content-Length: 100"}, Replaced},

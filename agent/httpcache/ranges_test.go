@@ -151,6 +151,7 @@ func TestContentRange(t *testing.T) {
 		{"14.4: other unit", "lines 0-9/10", ContentRange{}, false},
 		{"14.4: last before first", "bytes 5-4/10", ContentRange{}, false},
 		{"14.4: last behind the end", "bytes 0-10/10", ContentRange{}, false},
+		{"14.4: something of nothing", "bytes 0-0/0", ContentRange{}, false},
 		{"14.4: beyond 2^63", "bytes 0-9223372036854775807/*", ContentRange{}, false},
 		{"14.4: size beyond 2^63", "bytes 0-9/99999999999999999999", ContentRange{}, false},
 		{"14.4: as Range writes it", "bytes=0-9/10", ContentRange{}, false},

@@ -16,6 +16,8 @@ func TestCacheStatus(t *testing.T) {
 		{"2: a name that is no token", CacheStatus{Cache: `site "a"`}, `"site \"a\""`},
 		{"2: a name that begins with a digit", CacheStatus{Cache: "1.example"}, `"1.example"`},
 		{"2: a token with a colon and a slash", CacheStatus{Cache: "a:1/b"}, "a:1/b"},
+		{"2: tokens at the ends of the alphabet", CacheStatus{Cache: "zZ"}, "zZ"},
+		{"2: a token with an asterisk", CacheStatus{Cache: "*a"}, "*a"},
 		{"2: no name", CacheStatus{}, `""`},
 		{"2.1: hit", CacheStatus{Cache: "a", Hit: true, HasTTL: true, TTL: 376 * time.Second}, "a; hit; ttl=376"},
 		{"2.1: a hit was not forwarded", CacheStatus{Cache: "a", Hit: true, Forward: ForwardStale, Status: 304}, "a; hit"},
@@ -28,6 +30,7 @@ func TestCacheStatus(t *testing.T) {
 		{"2.5 and 2.6: stored and collapsed", CacheStatus{Cache: "a", Forward: ForwardMiss, Stored: true, Collapsed: true}, "a; fwd=miss; stored; collapsed"},
 		{"2.5: a hit is not stored again", CacheStatus{Cache: "a", Hit: true, Stored: true}, "a; hit"},
 		{"2.7: key", CacheStatus{Cache: "a", Hit: true, Key: "http://a/é\n\"\\"}, `a; hit; key="http://a/%C3%A9%0A\"\\"`},
+		{"2.7: key with the ends of what is printable", CacheStatus{Cache: "a", Hit: true, Key: " ~\x7f"}, `a; hit; key=" ~%7F"`},
 		{"2.8: detail", CacheStatus{Cache: "a", Forward: ForwardBypass, Detail: "request content"}, `a; fwd=bypass; detail="request content"`},
 		{
 			"2: everything",
@@ -67,6 +70,7 @@ func TestVerdictCacheStatus(t *testing.T) {
 		{"2.2: stale without validator", Verdict{Action: Fetch, Reason: Stale, TTL: -ttl}, "a; fwd=stale"},
 		{"2.2: request", Verdict{Action: Validate, Reason: RequestNoCache, TTL: ttl}, `a; fwd=request; detail="no-cache in request"`},
 		{"2.2: request on what was stale anyway", Verdict{Action: Validate, Reason: RequestMaxAge, TTL: -ttl}, `a; fwd=stale; detail="max-age in request"`},
+		{"2.2: request on what has just become stale", Verdict{Action: Validate, Reason: RequestMaxAge}, `a; fwd=stale; detail="max-age in request"`},
 		{"2.2: no-cache in the response", Verdict{Action: Validate, Reason: ResponseNoCache, TTL: ttl}, `a; fwd=stale; detail="no-cache in response"`},
 		{"2: neither", Verdict{Action: Unavailable, Reason: Stale, TTL: -ttl}, `a; detail="stale"`},
 	} {

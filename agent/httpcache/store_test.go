@@ -58,6 +58,7 @@ func TestStorable(t *testing.T) {
 		{name: "RFC 6585: 429", status: 429, lines: []string{"Cache-Control: max-age=60"}, want: RefusedStatus},
 		{name: "RFC 6585: 431", status: 431, lines: []string{"Cache-Control: max-age=60"}, want: RefusedStatus},
 		{name: "RFC 6585: 511", status: 511, lines: []string{"Cache-Control: max-age=60"}, want: RefusedStatus},
+		{name: "15 of 9110: 599 is one", status: 599, lines: []string{"Cache-Control: max-age=60"}},
 		{name: "15 of 9110: 600 is no status", status: 600, lines: []string{"Cache-Control: max-age=60"}, want: RefusedStatus},
 
 		{name: "5.2.1.5: no-store in the request", sent: []string{"Cache-Control: no-store"}, lines: []string{"Cache-Control: max-age=60"}, want: RefusedByRequest},
@@ -99,6 +100,7 @@ func TestStorable(t *testing.T) {
 		{name: "14.4 of 9110: 206 without Content-Range", status: 206, lines: []string{`ETag: "a"`}, want: RefusedPart},
 		{name: "14.4 of 9110: 206 of another unit", status: 206, lines: []string{"Content-Range: lines 0-9/100", `ETag: "a"`}, want: RefusedPart},
 		{name: "14.4 of 9110: 206 of unknown size", status: 206, lines: []string{"Content-Range: bytes 0-9/*", `ETag: "a"`}, want: RefusedPart},
+		{name: "14.4 of 9110: 206 of something of nothing", status: 206, lines: []string{"Content-Range: bytes 0-0/0", `ETag: "a"`}, want: RefusedPart},
 		{name: "14.4 of 9110: 206 that is unsatisfied", status: 206, lines: []string{"Content-Range: bytes */100", `ETag: "a"`}, want: RefusedPart},
 		{name: "14.6 of 9110: 206 of many parts", status: 206, lines: []string{"Content-Type: multipart/byteranges; boundary=x", `ETag: "a"`}, want: RefusedPart},
 		{name: "14.4 of 9110: 200 with Content-Range", lines: []string{part, `ETag: "a"`}, want: RefusedPart},

@@ -93,6 +93,8 @@ func TestIdentify(t *testing.T) {
 		{"4.3.4: by a date what has a tag too", []*Stored{both}, []string{"Last-Modified: DATE-3600"}, []*Stored{both}},
 		{"4.3.4: none by another date", []*Stored{dated}, []string{"Last-Modified: DATE-1800"}, nil},
 		{"4.3.4: a new strong tag that a strong date vouches for", []*Stored{dated}, []string{`ETag: "a"`, "Last-Modified: DATE-3600"}, []*Stored{dated}},
+		{"4.3.4: a weak date", []*Stored{hasty}, []string{"Last-Modified: DATE-3600"}, []*Stored{hasty}},
+		{"4.3.4: a new weak tag with a weak date", []*Stored{hasty}, []string{`ETag: W/"a"`, "Last-Modified: DATE-3600"}, []*Stored{hasty}},
 		{"4.3.4: a new strong tag that a weak date cannot vouch for", []*Stored{hasty}, []string{`ETag: "a"`, "Last-Modified: DATE-3600"}, nil},
 		{"4.3.4: a new strong tag alone", []*Stored{dated}, []string{`ETag: "a"`}, nil},
 		{"4.3.4: no validator, one without", []*Stored{bare}, nil, []*Stored{bare}},
