@@ -10,7 +10,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/pureboot/pureboot/agent/boot"
@@ -18,9 +17,6 @@ import (
 	"github.com/pureboot/pureboot/agent/node"
 	"github.com/pureboot/pureboot/central/wire"
 )
-
-// maxActive is how many requests are worked on at once. The rest is asked to come back, which iPXE does.
-const maxActive = 4096
 
 // Options of a Gateway.
 type Options struct {
@@ -35,7 +31,7 @@ type Options struct {
 type Gateway struct {
 	Options
 	mux       *http.ServeMux
-	active    atomic.Int64
+	visitors  visitors
 	pieceTime time.Duration
 }
 
@@ -78,7 +74,7 @@ func New(o Options) *Gateway {
 }
 
 // Active returns how many requests are being answered.
-func (g *Gateway) Active() int { return int(g.active.Load()) }
+func (g *Gateway) Active() int { return g.visitors.count() }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
@@ -107,12 +103,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	defer g.active.Add(-1)
-	if g.active.Add(1) > maxActive {
+	leave, ok := g.visitors.enter(r.RemoteAddr)
+	if !ok {
 		w.Header().Set("Retry-After", "2")
 		problem(out, http.StatusServiceUnavailable, "Too many requests at once.")
 		return
 	}
+	defer leave()
 	path, err := cleanPath(r.URL)
 	if err != nil {
 		refuse(out, r, http.StatusBadRequest, err.Error())

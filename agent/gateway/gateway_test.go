@@ -268,10 +268,45 @@ func TestAPanicIsNoEndForAMachine(t *testing.T) {
 
 func TestOverloadAsksToComeBack(t *testing.T) {
 	s := openSite(t, newCentral())
-	s.active.Store(maxActive)
-	w := s.recorded(httptest.NewRequest("GET", "/boot/"+mac, nil))
-	if w.Code != 503 || w.Header().Get("Retry-After") == "" || s.Active() != maxActive {
-		t.Errorf("answered %d, %v, %d active", w.Code, w.Header(), s.Active())
+	var leaves []func()
+	enter := func(client string, n int) {
+		for range n {
+			leave, ok := s.visitors.enter(client)
+			if !ok {
+				t.Fatalf("%s finds no place", client)
+			}
+			leaves = append(leaves, leave)
+		}
+	}
+	boot := func() *httptest.ResponseRecorder {
+		return s.recorded(httptest.NewRequest("GET", "/boot/"+mac, nil)) // from 192.0.2.1
+	}
+	refused := func(why string) {
+		t.Helper()
+		if w := boot(); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%s: answered %d, %v", why, w.Code, w.Header())
+		}
+	}
+	enter("192.0.2.9:1", maxOfClient)
+	if w := boot(); w.Code != 200 {
+		t.Errorf("while another host takes all it can: %d", w.Code)
+	}
+	enter("192.0.2.1:1", maxOfClient)
+	refused("a host that takes all it can")
+	leaves[len(leaves)-1]()
+	if w := boot(); w.Code != 200 {
+		t.Errorf("with a place again: %d", w.Code)
+	}
+	leaves = leaves[:len(leaves)-1]
+	for i := 0; s.Active() < maxActive; i++ {
+		enter(fmt.Sprintf("[2001:db8::%x]:1", i), 1)
+	}
+	refused("with all places taken")
+	for _, leave := range leaves {
+		leave()
+	}
+	if s.Active() != 0 || len(s.visitors.of) != 0 {
+		t.Errorf("%d requests and %d clients are left", s.Active(), len(s.visitors.of))
 	}
 }
 

@@ -6,7 +6,10 @@ import (
 	"strings"
 )
 
-var errPath = errors.New("the path holds what no path of this server has: .. or an encoded slash, backslash or control character")
+var (
+	errPath     = errors.New("the path holds what no path of this server has: .. or an encoded slash, backslash or control character")
+	errLongPath = errors.New("the path is longer than 2048 bytes")
+)
 
 // cleanPath returns the path of a request with its doubled slashes made single, as firmware needs that joins a prefix
 // and a name with one slash too many. What tries to leave its place is refused rather than resolved.
@@ -15,7 +18,10 @@ func cleanPath(u *url.URL) (string, error) {
 	if strings.Contains(raw, "%2f") || strings.Contains(raw, "%5c") {
 		return "", errPath
 	}
-	if !strings.HasPrefix(u.Path, "/") || len(u.Path) > 2048 {
+	switch {
+	case len(u.Path) > 2048:
+		return "", errLongPath
+	case !strings.HasPrefix(u.Path, "/"):
 		return "", errPath
 	}
 	var clean strings.Builder

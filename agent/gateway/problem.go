@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pureboot/pureboot/agent/node"
 	"github.com/pureboot/pureboot/central/wire"
@@ -19,6 +20,9 @@ const statusGone = 499
 
 // maxBody bounds a machine's request, in bytes.
 const maxBody = 128 << 10
+
+// bodyTime is how long a machine may take to send it.
+const bodyTime = 10 * time.Second
 
 // problem answers with an RFC 9457 body.
 func problem(w http.ResponseWriter, status int, detail string, fields ...wire.ProblemField) {
@@ -91,6 +95,8 @@ func decode(w http.ResponseWriter, r *http.Request, v any) bool {
 		tooLarge(w)
 		return false
 	}
+	// A connection that cannot have a deadline, as in a test's recorder, does without.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
