@@ -5,9 +5,10 @@
 // gives a Verdict: serve one of them, serve it and validate it meanwhile, validate it first, fetch, or
 // pass the request through. What is served goes through CheckConditions and SelectRanges, which
 // answer for the client's If-None-Match and Range. What is asked of the origin is made by
-// Conditional or Resume; its answer is an Exchange. A 304 Freshens what it identifies, anything else
-// is stored if Storable does not refuse it, and a failure may still be answered from the store, says
-// ServeOnFailure. What changes the resource names in Invalidates the keys to be forgotten.
+// Conditional or Resume; its answer is an Exchange. A 304 Freshens what Identify finds, CheckPart says
+// how a 206 continues a part, a HEAD that does not agree Outdates, anything else is stored if Storable
+// does not refuse it, and a failure may still be answered from the store, says ServeOnFailure. After an
+// unsafe method Invalidates names the keys to be forgotten. CacheStatus tells the client.
 //
 // All of this is policy: no function here reads a clock, does I/O or keeps anything, and all may be
 // called concurrently. Headers are in the canonical form of net/http. Those of requests are as they go

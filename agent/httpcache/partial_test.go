@@ -6,6 +6,7 @@ func TestCheckPart(t *testing.T) {
 	var (
 		tagged = []string{`ETag: "a"`, "Date: DATE+0", "Content-Length: 100"}
 		dated  = []string{"Last-Modified: DATE-3600", "Date: DATE+0", "Content-Length: 100"}
+		young  = []string{"Last-Modified: DATE-3600", "Date: DATE-3590", "Content-Length: 100"}
 		open   = []string{`ETag: "a"`, "Date: DATE+0"}
 		coded  = []string{`ETag: "a"`, "Date: DATE+0", "Content-Encoding: gzip", "Content-Length: 100"}
 		want   = Span{40, 100}
@@ -29,6 +30,7 @@ func TestCheckPart(t *testing.T) {
 		{"3.4: another strong tag", tagged, 206, []string{`ETag: "b"`, "Content-Range: bytes 40-99/100"}, Replaced},
 		{"3.4: another strong date", dated, 206, []string{"Last-Modified: DATE-1800", "Date: DATE+0", "Content-Range: bytes 40-99/100"}, Replaced},
 		{"3.4: same date, but a tag of which nothing is known", dated, 206, []string{`ETag: "a"`, "Last-Modified: DATE-3600", "Content-Range: bytes 40-99/100"}, Replaced},
+		{"3.4: same date, which was a weak one when it was stored", young, 206, []string{"Last-Modified: DATE-3600", "Date: DATE+0", "Content-Range: bytes 40-99/100"}, Replaced},
 		{"3.4: another coding", tagged, 206, []string{`ETag: "a"`, "Content-Encoding: gzip", "Content-Range: bytes 40-99/100"}, Replaced},
 		{"3.4: the same coding", coded, 206, []string{`ETag: "a"`, "Content-Encoding: gzip", "Content-Range: bytes 40-99/100"}, Continues},
 		{"3.4: weak tag", tagged, 206, []string{`ETag: W/"a"`, "Content-Range: bytes 40-99/100"}, Unusable},

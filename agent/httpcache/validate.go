@@ -139,6 +139,5 @@ func (s *Stored) HeadAgrees(x Exchange) bool {
 	if !told.LastModified.IsZero() && !told.LastModified.Equal(s.Validators.LastModified) {
 		return false
 	}
-	length := contentLength(x.Header)
-	return length < 0 || s.Size < 0 || length == s.Size
+	return fits(contentLength(x.Header), s.Size)
 }

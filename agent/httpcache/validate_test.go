@@ -220,6 +220,7 @@ func TestHeadAgrees(t *testing.T) {
 		{"4.3.5: the tag as a weak one", []string{`ETag: W/"a"`}, true},
 		{"4.3.5: another date", []string{`ETag: "a"`, "Last-Modified: DATE-59"}, false},
 		{"4.3.5: another length", []string{`ETag: "a"`, "Content-Length: 99"}, false},
+		{"4.3.5: length of nothing", []string{`ETag: "a"`, "Content-Length: 0"}, false},
 		{"4.3.5: malformed validators are not told", []string{"ETag: b", "Last-Modified: 0"}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -83,6 +83,7 @@ func TestEvaluate(t *testing.T) {
 		{"RFC 8246 2: max-age does not reach what is immutable", "", []string{"Cache-Control: max-age=0"}, []string{"Cache-Control: max-age=60, immutable", tag}, 1, Serve, Fresh},
 		{"RFC 8246 2: nor does min-fresh", "", []string{"Cache-Control: min-fresh=100"}, []string{"Cache-Control: max-age=60, immutable", tag}, 1, Serve, Fresh},
 		{"RFC 8246 2: no-cache does", "", []string{"Cache-Control: no-cache"}, []string{"Cache-Control: max-age=60, immutable", tag}, 1, Validate, RequestNoCache},
+		{"RFC 8246 2: not at its end", "", []string{"Cache-Control: max-age=0"}, []string{"Cache-Control: max-age=60, immutable", tag}, 60, Validate, RequestMaxAge},
 		{"RFC 8246 2: immutable only while fresh", "", []string{"Cache-Control: max-age=0"}, []string{"Cache-Control: max-age=60, immutable", tag}, 61, Validate, RequestMaxAge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
