@@ -142,7 +142,17 @@ func (s *Store) open(f *fill) (file *os.File, running bool, err error) {
 
 // passing returns a reader that is not served from here at all.
 func (s *Store) passing(ctx context.Context, key Key, obj Object, src Source) *Reader {
-	return &Reader{store: s, ctx: ctx, key: key, obj: obj, tier: TierPass, src: src, pass: &passage{in: s.newTransfer(obj, src)}}
+	return &Reader{store: s, ctx: ctx, key: key, obj: obj, tier: TierPass, src: src, pass: s.newPassage(obj, src)}
+}
+
+func (s *Store) newPassage(obj Object, src Source) *passage {
+	p := &passage{in: s.newTransfer(obj, src)}
+	if s.opts.Admit != nil {
+		p.in.admit = func(ctx context.Context, n int) error {
+			return s.opts.Admit(ctx, n, Load{Foreground: true, Size: obj.Size})
+		}
+	}
+	return p
 }
 
 // fetched counts what a reader was given.

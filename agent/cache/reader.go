@@ -190,7 +190,7 @@ func (r *Reader) leaves(err error) bool {
 	r.file.Close()
 	r.abandon()
 	r.file, r.tier = nil, TierPass
-	r.pass = &passage{in: r.store.newTransfer(r.obj, r.src)}
+	r.pass = r.store.newPassage(r.obj, r.src)
 	r.store.fetched(r)
 	return true
 }

@@ -31,6 +31,10 @@ type Options struct {
 	// and Pinned never. It must be pure. nil: all alike.
 	Rank func(Key) int
 
+	// Admit is asked to pay for n bytes that were read from a source, before more are read; it may wait, as
+	// Budget's does. An error ends the transfer. nil: they cost nothing.
+	Admit func(ctx context.Context, n int, load Load) error
+
 	Tries int           // calls of a Source in a row that bring no byte before a fill gives up; 0: 6
 	Stall time.Duration // how long a Source may send nothing before it counts as cut; 0: 30 s
 

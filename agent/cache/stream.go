@@ -118,6 +118,9 @@ func (f *fill) start(st *stream) {
 func (f *fill) bring(st *stream) error {
 	in := f.store.newTransfer(f.object(), f.source)
 	defer in.close()
+	if admit := f.store.opts.Admit; admit != nil {
+		in.admit = func(ctx context.Context, n int) error { return admit(ctx, n, f.load()) }
+	}
 	for {
 		through, ok, err := f.next(st, in)
 		if err != nil || !ok {
@@ -139,6 +142,13 @@ func (f *fill) bring(st *stream) error {
 		st.pos += int64(len(data))
 		f.mu.Unlock()
 	}
+}
+
+// load says who needs the fill's next bytes.
+func (f *fill) load() Load {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return Load{Foreground: f.waiting > 0, Size: f.obj.Size}
 }
 
 // next moves st to the next byte it has to read, and tells in up to where to ask for. Through a

@@ -1,0 +1,148 @@
+package cache
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// Load says on whose account bytes are read from a source.
+type Load struct {
+	Foreground bool  // somebody waits for them
+	Size       int64 // of the object; -1: not known
+}
+
+// small is the size in bytes below which an object goes before others: what boots a machine, not what it installs.
+const small = 4 << 20
+
+func (l Load) rank() int {
+	rank := 0
+	if !l.Foreground {
+		rank += 2
+	}
+	if l.Size < 0 || l.Size > small {
+		rank++
+	}
+	return rank
+}
+
+// Budget shares a number of bytes per second among those who read from sources: what somebody waits for before what
+// nobody does, small objects before large ones, in turn among equals. Its Admit is for Options.Admit; it is
+// safe for concurrent use, and can be shared with readers outside of the store.
+type Budget struct {
+	mu    sync.Mutex
+	rate  int64       // bytes per second; 0: no limit
+	free  time.Time   // when what has been admitted is paid off
+	queue queue       // who waits, the next to be admitted first
+	timer *time.Timer // lets the next in; nil: nobody waits
+	seq   uint64
+}
+
+// NewBudget returns a budget of rate bytes per second; 0: without limit.
+func NewBudget(rate int64) *Budget { return &Budget{rate: rate} }
+
+// SetRate changes the bytes per second; 0: no limit.
+func (b *Budget) SetRate(rate int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rate = rate
+	if len(b.queue) > 0 {
+		b.timer.Reset(0)
+	}
+}
+
+// Admit waits until n bytes that have been read are paid for, or until ctx ends. What has arrived cannot be sent back, so
+// paying comes after reading, and the next read after paying: a cap on the average, exact but for the last
+// piece of each reader.
+func (b *Budget) Admit(ctx context.Context, n int, load Load) error {
+	b.mu.Lock()
+	now := time.Now()
+	if b.rate <= 0 || len(b.queue) == 0 && !b.free.After(now) {
+		b.pay(now, n)
+		b.mu.Unlock()
+		return nil
+	}
+	w := &waiter{load: load, n: n, seq: b.seq, admitted: make(chan struct{})}
+	b.seq++
+	heap.Push(&b.queue, w)
+	if len(b.queue) == 1 {
+		b.timer = time.AfterFunc(b.free.Sub(now), b.next)
+	}
+	b.mu.Unlock()
+	select {
+	case <-w.admitted:
+		return nil
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w.place >= 0 {
+		heap.Remove(&b.queue, w.place)
+	}
+	return context.Cause(ctx)
+}
+
+// pay takes n bytes at now. mu is held.
+func (b *Budget) pay(now time.Time, n int) {
+	if b.rate <= 0 {
+		return
+	}
+	if b.free.Before(now) {
+		b.free = now
+	}
+	b.free = b.free.Add(time.Duration(float64(n) / float64(b.rate) * float64(time.Second)))
+}
+
+// next admits those whose time has come.
+func (b *Budget) next() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for len(b.queue) > 0 && (b.rate <= 0 || !b.free.After(now)) {
+		w := heap.Pop(&b.queue).(*waiter)
+		b.pay(b.free, w.n)
+		close(w.admitted)
+	}
+	if len(b.queue) > 0 {
+		b.timer.Reset(b.free.Sub(now))
+	}
+}
+
+type waiter struct {
+	load     Load
+	n        int
+	seq      uint64
+	admitted chan struct{}
+	place    int // in the queue; -1: not in it
+}
+
+// queue implements heap.Interface.
+type queue []*waiter
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(q[i].load.rank(), q[j].load.rank()), cmp.Compare(q[i].seq, q[j].seq)) < 0
+}
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+func (q *queue) Push(x any) {
+	w := x.(*waiter)
+	w.place = len(*q)
+	*q = append(*q, w)
+}
+
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	w := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	w.place = -1
+	return w
+}
