@@ -12,14 +12,15 @@ type entry struct {
 	key    Key
 	obj    Object
 	path   string
-	record string // its record's path
-	rank   int
+	record string    // its record's path
+	rank   int       // guarded by Store.mu
 	stored time.Time // its file's modification time
 	began  uint64    // when its fill began, in fills; 0: before this process
 
 	used    atomic.Int64           // last use, Unix nanoseconds
 	noted   atomic.Int64           // what we told the record's file of it; 0: nothing yet
 	meta    atomic.Pointer[[]byte] // what the caller keeps with it; never nil
+	stale   atomic.Bool            // by MarkStale
 	gone    atomic.Bool            // no longer published; set under Store.mu
 	loading atomic.Bool            // someone is bringing it into the hot tier
 
@@ -29,8 +30,8 @@ type entry struct {
 	place  int   // in the lru; -1: not in it
 }
 
-func newEntry(r *record, obj Object, rank int, used time.Time) *entry {
-	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, stored: r.Stored, rank: rank, place: -1}
+func newEntry(r *record, obj Object, used time.Time) *entry {
+	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, stored: r.Stored, place: -1}
 	e.meta.Store(&r.Meta)
 	e.used.Store(used.UnixNano())
 	return e

@@ -303,6 +303,7 @@ func (s *Store) SetMeta(key Key, version string, meta []byte) error {
 		return err
 	}
 	e.meta.Store(&meta)
+	e.stale.Store(false)
 	e.noted.Store(0)
 	s.note(e, 0)
 	if e.gone.Load() {

@@ -30,7 +30,7 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 	if err := s.folder.parents(f.path); err != nil {
 		return false, s.notStored(f, "make directories", err)
 	}
-	e := newEntry(rec, f.obj, s.rank(f.id.key), time.Now())
+	e := newEntry(rec, f.obj, time.Now())
 	e.began = f.began
 	old, published, err := s.commit(f, e)
 	if !published {

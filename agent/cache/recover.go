@@ -23,6 +23,7 @@ type recovery struct {
 	store   *Store
 	records map[string][]*record // by data path
 	kept    map[*record]bool
+	stale   map[string]bool // records' names
 }
 
 // recover fills the index from the folder and evicts down to the limits.
@@ -34,10 +35,16 @@ func (s *Store) recover() error {
 	s.names = newNames(strict)
 	var freed closers
 	defer freed.close()
+	if err := s.recoverPurges(); err != nil {
+		return err
+	}
 	if err := s.recoverParts(&freed); err != nil {
 		return err
 	}
 	r := &recovery{store: s, kept: map[*record]bool{}}
+	if r.stale, err = s.recordsIn(staleFile); err != nil {
+		s.diskError("read stale marks", "", err)
+	}
 	r.readRecords()
 	r.walk(".")
 	for _, recs := range r.records {
@@ -86,8 +93,9 @@ func (r *recovery) walk(dir string) {
 			continue
 		}
 		r.kept[rec] = true
-		e := newEntry(rec, rec.object(), s.rank(rec.Key), rec.used)
+		e := newEntry(rec, rec.object(), rec.used)
 		e.noted.Store(rec.used.UnixNano())
+		e.stale.Store(r.stale[rec.name])
 		s.remember(e)
 	}
 }

@@ -117,11 +117,8 @@ func (s *Store) forget(e *entry) {
 // remember puts e into the index, which holds its name already. mu is held.
 func (s *Store) remember(e *entry) {
 	s.entries[e.key] = e
-	s.lru.add(e)
+	s.order(e)
 	s.bytes += e.obj.Size
-	if e.rank == Pinned {
-		s.pinned += e.obj.Size
-	}
 }
 
 // release gives up one hold on key's name, and the directories that only it needed. mu is held, so

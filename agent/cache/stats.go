@@ -17,6 +17,7 @@ type Stats struct {
 	Fills       int64 // transfers that came to a good end
 	FillErrors  int64 // those that did not, or whose object could not be stored
 	Resumes     int64 // cuts that were followed by another try
+	Purged      int64
 	Journals    int64 // written
 	Adopted     int64 // fills that went on with what an earlier one had left
 	Resumed     int64 // bytes of that, verified
@@ -29,7 +30,7 @@ type Stats struct {
 type counters struct {
 	hotHits, diskHits, misses, coalesced, passThrough  atomic.Int64
 	fills, fillErrors, resumes, evictions, corruptions atomic.Int64
-	journals, adopted, resumed                         atomic.Int64
+	purged, journals, adopted, resumed                 atomic.Int64
 	diskErrors, bytesIn                                atomic.Int64
 }
 
@@ -43,6 +44,7 @@ func (s *Store) Stats() Stats {
 	st.Misses, st.Coalesced, st.PassThrough = c.misses.Load(), c.coalesced.Load(), c.passThrough.Load()
 	st.Fills, st.FillErrors, st.Resumes = c.fills.Load(), c.fillErrors.Load(), c.resumes.Load()
 	st.Evictions, st.Corruptions = c.evictions.Load(), c.corruptions.Load()
+	st.Purged = c.purged.Load()
 	st.Journals, st.Adopted, st.Resumed = c.journals.Load(), c.adopted.Load(), c.resumed.Load()
 	st.DiskErrors, st.BytesIn = c.diskErrors.Load(), c.bytesIn.Load()
 	return st

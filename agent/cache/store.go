@@ -45,7 +45,6 @@ type Options struct {
 type Store struct {
 	opts    Options // the limits in it are guarded by mu
 	log     *slog.Logger
-	rank    func(Key) int
 	folder  *folder
 	hot     *hotTier
 	count   counters
@@ -66,6 +65,7 @@ type Store struct {
 	began     uint64 // fills begun
 	names     *names
 	lru       lru
+	rank      func(Key) int
 	bytes     int64            // of entries
 	parts     map[Key]*journal // what ended fills have left to later ones
 	partBytes int64            // of parts
@@ -144,7 +144,7 @@ func (s *Store) Lookup(key Key) (Entry, bool) {
 }
 
 func (e *entry) describe() Entry {
-	return Entry{Key: e.key, Object: e.obj, Meta: *e.meta.Load(), LastUsed: time.Unix(0, e.used.Load())}
+	return Entry{Key: e.key, Object: e.obj, Meta: *e.meta.Load(), Stale: e.stale.Load(), LastUsed: time.Unix(0, e.used.Load())}
 }
 
 // Remove forgets key's published version, durably. Its open readers finish; a running fill of key
@@ -173,6 +173,7 @@ type Entry struct {
 	Key      Key
 	Object   Object
 	Meta     []byte    // what the caller has kept with it
+	Stale    bool      // see MarkStale
 	LastUsed time.Time // exact but for a crash, after which it may be an hour early
 }
 

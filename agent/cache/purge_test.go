@@ -1,0 +1,123 @@
+package cache
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func underImages(e Entry) bool { return strings.HasPrefix(string(e.Key), "images/") }
+
+func TestPurge(t *testing.T) {
+	s := openStore(t, Options{HotBytes: mib})
+	a, b, c := newOrigin(1, 1000), newOrigin(2, 1000), newOrigin(3, 1000)
+	store(t, s, "images/a", a)
+	store(t, s, "images/b", b)
+	store(t, s, "scripts/c", c)
+	open := fetch(t, s, "images/a", a)
+	if n, err := s.Purge(underImages); n != 2 || err != nil {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	wantMiss(t, s, "images/a", a)
+	wantBytes(t, open, a.data)
+	store(t, s, "images/b", b) // while the old one may still be deleted
+	s = reopen(t, s)
+	wantGet(t, s, "images/b", b, TierDisk)
+	wantGet(t, s, "scripts/c", c, TierDisk)
+	wantFiles(t, s, "images/b", "scripts/c")
+
+	w := newWeb(4, 100)
+	if err := streamed(t, s, "up/w", "", w).Stored(); err != nil {
+		t.Fatal(err)
+	}
+	tagged := func(e Entry) bool { return bytes.Contains(e.Meta, []byte("headers")) }
+	if n, err := s.Purge(tagged); n != 1 || err != nil {
+		t.Errorf("purged %d by tag, %v", n, err)
+	}
+}
+
+// TestPurgeSurvivesACrash has the list of what is purged, and all the files still there.
+func TestPurgeSurvivesACrash(t *testing.T) {
+	s := openStore(t, Options{})
+	a, b := newOrigin(1, 1000), newOrigin(2, 1000)
+	store(t, s, "images/a", a)
+	store(t, s, "b", b)
+	if err := s.folder.write(partDir+"/"+purgePrefix+"9", recordNames([]*entry{s.entries["images/a"]})); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s)
+	wantMiss(t, s, "images/a", a)
+	wantGet(t, s, "b", b, TierDisk)
+	wantFiles(t, s, "b")
+}
+
+func TestStaleMarks(t *testing.T) {
+	s := openStore(t, Options{})
+	for _, key := range []Key{"up/a", "up/b"} {
+		if err := streamed(t, s, key, "", newWeb(1, 100)).Stored(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.MarkStale(func(e Entry) bool { return e.Key == "up/a" }); n != 1 || err != nil {
+		t.Errorf("marked %d, %v", n, err)
+	}
+	s = reopen(t, s)
+	a, _ := s.Lookup("up/a")
+	b, _ := s.Lookup("up/b")
+	if !a.Stale || b.Stale {
+		t.Errorf("stale: %v, %v", a.Stale, b.Stale)
+	}
+	if err := s.SetMeta("up/a", "v1", []byte("good")); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := s.Lookup("up/a"); a.Stale {
+		t.Error("still stale")
+	}
+}
+
+func TestPinsAreChanged(t *testing.T) {
+	oneByOne(t, Options{MaxBytes: 2500}, func(t *testing.T, s *Store) {
+		a, b, c := newOrigin(1, 1000), newOrigin(2, 1000), newOrigin(3, 1000)
+		store(t, s, "a", a)
+		time.Sleep(time.Second)
+		store(t, s, "b", b)
+		s.SetRank(func(key Key) int {
+			if key == "a" {
+				return Pinned
+			}
+			return 0
+		})
+		store(t, s, "c", c)
+		time.Sleep(time.Second)
+		wantGet(t, s, "a", a, TierDisk)
+		wantMiss(t, s, "b", b)
+		s.SetRank(func(Key) int { return 0 })
+		store(t, s, "b", b)
+		wantMiss(t, s, "c", c) // a was used after it
+	})
+}
+
+// BenchmarkPurge makes 100,000 keys unreachable.
+func BenchmarkPurge(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		s := openStore(b, Options{})
+		o := newOrigin(1, 1)
+		s.mu.Lock()
+		for i := range 100_000 {
+			key := Key(fmt.Sprintf("images/%03d/%d", i%500, i))
+			rec := newRecord(key, s.names.hold(key), o.obj, time.Now())
+			s.remember(newEntry(rec, o.obj, time.Now()))
+		}
+		s.mu.Unlock()
+		b.StartTimer()
+		if n, err := s.Purge(underImages); n != 100_000 || err != nil {
+			b.Fatal(n, err)
+		}
+		b.StopTimer()
+		s.Close()
+		b.StartTimer()
+	}
+}
