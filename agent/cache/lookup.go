@@ -109,7 +109,7 @@ func (s *Store) note(e *entry, lag time.Duration) {
 	if used-noted <= int64(lag) || !e.noted.CompareAndSwap(noted, used) {
 		return
 	}
-	if err := s.folder.touched(e.record, time.Unix(0, used)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.folder.touched(e.recordName(), time.Unix(0, used)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.diskError("note last use", e.key, err)
 	}
 }

@@ -12,7 +12,6 @@ type entry struct {
 	key    Key
 	obj    Object
 	path   string
-	record string    // its record's path
 	rank   int       // guarded by Store.mu
 	stored time.Time // its file's modification time
 	began  uint64    // when its fill began, in fills; 0: before this process
@@ -20,6 +19,7 @@ type entry struct {
 	used    atomic.Int64           // last use, Unix nanoseconds
 	noted   atomic.Int64           // what we told the record's file of it; 0: nothing yet
 	meta    atomic.Pointer[[]byte] // what the caller keeps with it; never nil
+	filed   atomic.Pointer[filing] // its record; never nil
 	stale   atomic.Bool            // by MarkStale
 	gone    atomic.Bool            // no longer published; set under Store.mu
 	loading atomic.Bool            // someone is bringing it into the hot tier
@@ -31,11 +31,21 @@ type entry struct {
 }
 
 func newEntry(r *record, obj Object, used time.Time) *entry {
-	e := &entry{key: r.Key, obj: obj, path: r.Path, record: r.name, stored: r.Stored, place: -1}
+	e := &entry{key: r.Key, obj: obj, path: r.Path, stored: r.Stored, place: -1}
 	e.meta.Store(&r.Meta)
+	e.filed.Store(&filing{r.name, r.Revision, r.length})
 	e.used.Store(used.UnixNano())
 	return e
 }
+
+// filing is where an entry's record is.
+type filing struct {
+	name     string
+	revision int64
+	length   int64 // of the file, in bytes
+}
+
+func (e *entry) recordName() string { return e.filed.Load().name }
 
 // lru orders what may be evicted: by rank, then by last use. It is guarded by Store.mu, but using an
 // object takes no lock: its place is put right only when it comes up for eviction. Since times

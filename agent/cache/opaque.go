@@ -302,12 +302,14 @@ func (s *Store) SetMeta(key Key, version string, meta []byte) error {
 		s.diskError("write record", key, err)
 		return err
 	}
+	old := e.recordName()
 	e.meta.Store(&meta)
+	e.filed.Store(&filing{rec.name, rec.Revision, rec.length})
 	e.stale.Store(false)
 	e.noted.Store(0)
 	s.note(e, 0)
 	if e.gone.Load() {
-		return s.folder.remove(e.record)
+		return errors.Join(s.folder.remove(old), s.folder.remove(rec.name))
 	}
-	return nil
+	return s.folder.remove(old)
 }

@@ -41,7 +41,7 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 		return true, s.notStored(f, "sync directory", err)
 	}
 	if old != nil {
-		if err := s.folder.remove(old.record); err != nil {
+		if err := s.folder.remove(old.recordName()); err != nil {
 			s.diskError("remove old record", old.key, err)
 		}
 	}

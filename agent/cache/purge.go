@@ -65,7 +65,7 @@ func (s *Store) matching(match func(Entry) bool) ([]*entry, error) {
 func recordNames(entries []*entry) []byte {
 	var names bytes.Buffer
 	for _, e := range entries {
-		names.WriteString(e.record + "\n")
+		names.WriteString(e.recordName() + "\n")
 	}
 	return names.Bytes()
 }
@@ -84,7 +84,7 @@ func (s *Store) deletePurged(gone []*entry, intent string) {
 			freed.add(s.folder.linger(e.path))
 			err = s.folder.remove(e.path)
 		}
-		if err = errors.Join(err, s.folder.remove(e.record)); err != nil {
+		if err = errors.Join(err, s.folder.remove(e.recordName())); err != nil {
 			s.diskError("remove object", e.key, err)
 		}
 		s.release(e.key)

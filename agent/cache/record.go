@@ -24,11 +24,13 @@ type record struct {
 	Chunks   []byte    `json:"chunks"` // their digests, one after the other
 	Version  string    `json:"version,omitempty"`
 	Meta     []byte    `json:"meta,omitempty"`
+	Revision int64     `json:"revision,omitempty"` // of Meta: of two that are else alike, the higher counts
 	Modified time.Time `json:"modified,omitzero"`
 	Stored   time.Time `json:"stored"`
 
-	name string    // its own path
-	used time.Time // its own modification time
+	name   string    // its own path
+	length int64     // its own, in bytes
+	used   time.Time // its own modification time
 }
 
 // newRecord names the record. Names are never used twice, so that removing an old version's record
@@ -43,10 +45,10 @@ func newRecord(key Key, p string, obj Object, stored time.Time) *record {
 	return r
 }
 
-// newRecord describes e anew, in place of its old record.
+// newRecord describes e anew.
 func (e *entry) newRecord(meta []byte) *record {
 	r := newRecord(e.key, e.path, e.obj, e.stored)
-	r.name, r.Meta = e.record, meta
+	r.Meta, r.Revision = meta, e.filed.Load().revision+1
 	return r
 }
 
@@ -55,7 +57,9 @@ func (f *folder) writeRecord(r *record) error {
 	if err != nil {
 		return err
 	}
-	return f.write(r.name, append(data, '\n'))
+	data = append(data, '\n')
+	r.length = int64(len(data))
+	return f.write(r.name, data)
 }
 
 // parseRecord accepts only what newRecord could have written, its path above all.

@@ -10,19 +10,22 @@ import (
 	"path"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// recovery finds out what is published. The truth is what is on disk, so there is no index that
-// could be wrong: every record is read, every file's size and time are compared with its record's,
+// recovery finds out what is published. The truth is what is on disk, and an index that
+// could be wrong there is none (see indexed): every record is looked up there or read, every file's size and time are compared with its record's,
 // and what does not belong to the other is deleted. What cannot be read is lost, and no more
 // than that: a cache must start.
 type recovery struct {
 	store   *Store
 	records map[string][]*record // by data path
 	kept    map[*record]bool
+	index   map[string]*indexed
+	missing atomic.Int64    // records that the index did not have
 	stale   map[string]bool // records' names
 }
 
@@ -45,6 +48,7 @@ func (s *Store) recover() error {
 	if r.stale, err = s.recordsIn(staleFile); err != nil {
 		s.diskError("read stale marks", "", err)
 	}
+	r.index = s.readIndex()
 	r.readRecords()
 	r.walk(".")
 	for _, recs := range r.records {
@@ -57,6 +61,9 @@ func (s *Store) recover() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fitLimits(&freed)
+	if r.missing.Load() >= indexMissing {
+		s.running.Go(s.writeIndex)
+	}
 	return nil
 }
 
@@ -118,6 +125,9 @@ func (r *recovery) claim(name string, d fs.DirEntry) *record {
 	if len(alike) == 1 {
 		return alike[0]
 	}
+	if rec := latest(alike); rec != nil {
+		return rec
+	}
 	rec, err := r.identify(name, info, candidates)
 	if err != nil {
 		r.store.diskError("verify file", "", err)
@@ -127,6 +137,21 @@ func (r *recovery) claim(name string, d fs.DirEntry) *record {
 		r.store.log.Warn("published file is damaged", "path", name)
 	}
 	return rec
+}
+
+// latest returns the last revision if the records describe the same version, else nil.
+func latest(alike []*record) (last *record) {
+	for _, rec := range alike {
+		switch {
+		case last == nil:
+			last = rec
+		case rec.object().version() != last.object().version():
+			return nil
+		case rec.Revision > last.Revision:
+			last = rec
+		}
+	}
+	return last
 }
 
 // identify finds the record of a file's content, and ties it to the file again if its time is wrong.
@@ -200,13 +225,21 @@ func (r *recovery) readRecordsIn(dir string) []*record {
 	}
 	recs := make([]*record, 0, len(list))
 	for _, d := range list {
+		name := path.Join(dir, d.Name())
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			if rec := r.indexed(name, info.Size(), info.ModTime()); rec != nil {
+				recs = append(recs, rec)
+				continue
+			}
+		}
+		r.missing.Add(1)
 		rec, err := readRecord(sub, d.Name())
 		if err != nil {
-			r.store.log.Warn("deleting bad record from cache", "path", path.Join(dir, d.Name()), "err", err)
-			r.delete(path.Join(dir, d.Name()))
+			r.store.log.Warn("deleting bad record from cache", "path", name, "err", err)
+			r.delete(name)
 			continue
 		}
-		rec.name = path.Join(dir, d.Name())
+		rec.name = name
 		recs = append(recs, rec)
 	}
 	return recs
@@ -234,6 +267,6 @@ func readRecord(root *os.Root, name string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec.used = info.ModTime()
+	rec.used, rec.length = info.ModTime(), info.Size()
 	return rec, nil
 }

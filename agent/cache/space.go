@@ -95,7 +95,7 @@ func (s *Store) evict(n int64, freed *closers) {
 func (s *Store) unpublish(e *entry, freed *closers) {
 	freed.add(s.folder.linger(e.path))
 	s.forget(e)
-	err := errors.Join(s.folder.remove(e.path), s.folder.remove(e.record))
+	err := errors.Join(s.folder.remove(e.path), s.folder.remove(e.recordName()))
 	if err != nil {
 		s.diskError("remove object", e.key, err)
 	}

@@ -119,6 +119,7 @@ func (s *Store) Close() error {
 	for _, e := range s.entries {
 		s.note(e, time.Second)
 	}
+	s.writeIndex()
 	return s.folder.close()
 }
 
