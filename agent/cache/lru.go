@@ -20,6 +20,7 @@ type entry struct {
 	noted   atomic.Int64           // what we told the record's file of it; 0: nothing yet
 	meta    atomic.Pointer[[]byte] // what the caller keeps with it; never nil
 	filed   atomic.Pointer[filing] // its record; never nil
+	bad     atomic.Int64           // 1 + the number of a chunk that is damaged; 0: none is known
 	stale   atomic.Bool            // by MarkStale
 	gone    atomic.Bool            // no longer published; set under Store.mu
 	loading atomic.Bool            // someone is bringing it into the hot tier

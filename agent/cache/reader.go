@@ -115,7 +115,7 @@ func (r *Reader) Stored() error {
 // can send it. Its offset is the caller's to use: the Reader's does not depend on it.
 // Close closes it.
 func (r *Reader) File() (*os.File, bool) {
-	if r.file == nil || r.fill != nil && !r.fill.isWhole() {
+	if r.file == nil || r.entry != nil && r.entry.bad.Load() > 0 || r.fill != nil && !r.fill.isWhole() {
 		return nil, false
 	}
 	return r.file, true
@@ -150,7 +150,14 @@ func (r *Reader) readFile(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := r.file.ReadAt(p[:min(int64(len(p)), end-r.offset)], r.offset)
+	p = p[:min(int64(len(p)), end-r.offset)]
+	if e := r.entry; e != nil && e.damagedAt(r.offset, r.offset+int64(len(p))) {
+		p = p[:min(int64(len(p)), ChunkSize-r.offset%ChunkSize)]
+	}
+	n, err := r.file.ReadAt(p, r.offset)
+	if e := r.entry; n > 0 && e != nil && e.damagedAt(r.offset, r.offset+int64(n)) {
+		return 0, fmt.Errorf("%w: it is damaged on disk", ErrNotStored)
+	}
 	if n > 0 {
 		return n, nil
 	}

@@ -18,6 +18,8 @@ type Stats struct {
 	FillErrors  int64 // those that did not, or whose object could not be stored
 	Resumes     int64 // cuts that were followed by another try
 	Purged      int64
+	Scrubbed    int64 // bytes that Scrub has checked
+	Repaired    int64 // chunks that it has put right
 	Journals    int64 // written
 	Adopted     int64 // fills that went on with what an earlier one had left
 	Resumed     int64 // bytes of that, verified
@@ -28,10 +30,10 @@ type Stats struct {
 }
 
 type counters struct {
-	hotHits, diskHits, misses, coalesced, passThrough  atomic.Int64
-	fills, fillErrors, resumes, evictions, corruptions atomic.Int64
-	purged, journals, adopted, resumed                 atomic.Int64
-	diskErrors, bytesIn                                atomic.Int64
+	hotHits, diskHits, misses, coalesced, passThrough      atomic.Int64
+	fills, fillErrors, resumes, evictions, corruptions     atomic.Int64
+	scrubbed, repaired, purged, journals, adopted, resumed atomic.Int64
+	diskErrors, bytesIn                                    atomic.Int64
 }
 
 // Stats returns a snapshot.
@@ -44,6 +46,7 @@ func (s *Store) Stats() Stats {
 	st.Misses, st.Coalesced, st.PassThrough = c.misses.Load(), c.coalesced.Load(), c.passThrough.Load()
 	st.Fills, st.FillErrors, st.Resumes = c.fills.Load(), c.fillErrors.Load(), c.resumes.Load()
 	st.Evictions, st.Corruptions = c.evictions.Load(), c.corruptions.Load()
+	st.Scrubbed, st.Repaired = c.scrubbed.Load(), c.repaired.Load()
 	st.Purged = c.purged.Load()
 	st.Journals, st.Adopted, st.Resumed = c.journals.Load(), c.adopted.Load(), c.resumed.Load()
 	st.DiskErrors, st.BytesIn = c.diskErrors.Load(), c.bytesIn.Load()

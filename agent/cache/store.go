@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,6 +36,9 @@ type Options struct {
 	// Admit is asked to pay for n bytes that were read from a source, before more are read; it may wait, as
 	// Budget's does. An error ends the transfer. nil: they cost nothing.
 	Admit func(ctx context.Context, n int, load Load) error
+
+	// Repair returns a source of exactly obj for Scrub, or nil. nil: Scrub drops what is damaged.
+	Repair func(key Key, obj Object) Source
 
 	Tries int           // calls of a Source in a row that bring no byte before a fill gives up; 0: 6
 	Stall time.Duration // how long a Source may send nothing before it counts as cut; 0: 30 s
@@ -181,19 +186,21 @@ type Entry struct {
 // All yields the published objects in no order, as of the call: an object may be gone when it
 // is yielded.
 func (s *Store) All() iter.Seq[Entry] {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	entries := make([]*entry, 0, len(s.entries))
-	for _, e := range s.entries {
-		entries = append(entries, e)
-	}
+	entries := s.published()
 	return func(yield func(Entry) bool) {
-		for _, e := range entries {
+		for e := range entries {
 			if !yield(e.describe()) {
 				return
 			}
 		}
 	}
+}
+
+// published yields the entries as of the call.
+func (s *Store) published() iter.Seq[*entry] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Values(slices.Collect(maps.Values(s.entries)))
 }
 
 func (s *Store) diskError(action string, key Key, err error) {
