@@ -83,7 +83,7 @@ func (e *entry) indexed() indexed {
 	return indexed{Name: filed.name, Length: filed.length, Record: *r}
 }
 
-// record is what the index has of the record of that name and length; nil if it has nothing.
+// indexed returns what the index has of the record of that name and length; nil if it has nothing.
 func (r *recovery) indexed(name string, length int64, used time.Time) *record {
 	known := r.index[name]
 	if known == nil || known.Length != length {

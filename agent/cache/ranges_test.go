@@ -8,8 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -180,4 +183,74 @@ func readRange(s *Store, o *origin, g segment) error {
 		return fmt.Errorf("range %v: %d wrong bytes, %v", g, len(got), err)
 	}
 	return nil
+}
+
+// farOrigin is a round trip of 100 ms away, at 8 MiB/s.
+func farOrigin(o *origin) Source {
+	return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		time.Sleep(100 * time.Millisecond)
+		body, err := o.open(ctx, offset, length)
+		return farBody{body}, err
+	}
+}
+
+type farBody struct{ io.ReadCloser }
+
+func (b farBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:min(len(p), 32<<10)])
+	time.Sleep(time.Duration(n) * time.Second / (8 * mib))
+	return n, err
+}
+
+func TestGapsAreAskedForARoundTripEarly(t *testing.T) {
+	o := newOrigin(1, 16*mib)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir})
+		get := func() *Reader {
+			r, err := s.Fetch(t.Context(), "k", o.obj, farOrigin(o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		r := get()
+		defer r.Close()
+		for _, at := range []int64{4, 8, 12} {
+			wantRange(t, r, o, at*mib, at*mib+10)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second) // the windows are here
+		begin := time.Now()
+		wantRange(t, r, o, 0, o.obj.Size)
+		ideal := 100*time.Millisecond + 13*time.Second/8
+		if took := time.Since(begin); took > ideal+100*time.Millisecond {
+			t.Errorf("13 MiB in four gaps took %v, one stream would %v", took, ideal)
+		}
+		if _, sent := o.seen(); sent != o.obj.Size {
+			t.Errorf("%d bytes sent", sent)
+		}
+	})
+}
+
+func TestSlowTailReaderDoesNotSlowTheFront(t *testing.T) {
+	s := openStore(t, Options{})
+	o := newOrigin(1, 8*mib)
+	tail := fetch(t, s, "k", o)
+	wantRange(t, tail, o, 6*mib, 6*mib+10)
+	store(t, s, "k", o) // while the tail's reader does nothing
+	wantBytes(t, tail, o.data[6*mib+10:])
+}
+
+// TestFillBuffersNoObject counts what the fill of a large object allocates.
+func TestFillBuffersNoObject(t *testing.T) {
+	o := newOrigin(1, 64*mib)
+	s := openStore(t, Options{})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	store(t, s, "k", o)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8*mib {
+		t.Errorf("64 MiB cost %d bytes of memory", n)
+	}
 }

@@ -16,6 +16,7 @@ type Stats struct {
 
 	Fills       int64 // transfers that came to a good end
 	FillErrors  int64 // those that did not, or whose object could not be stored
+	Ranges      int64 // parts that were fetched ahead of their fill's front
 	Resumes     int64 // cuts that were followed by another try
 	Purged      int64
 	Scrubbed    int64 // bytes that Scrub has checked
@@ -30,10 +31,10 @@ type Stats struct {
 }
 
 type counters struct {
-	hotHits, diskHits, misses, coalesced, passThrough      atomic.Int64
-	fills, fillErrors, resumes, evictions, corruptions     atomic.Int64
-	scrubbed, repaired, purged, journals, adopted, resumed atomic.Int64
-	diskErrors, bytesIn                                    atomic.Int64
+	hotHits, diskHits, misses, coalesced, passThrough              atomic.Int64
+	fills, fillErrors, resumes, evictions, corruptions             atomic.Int64
+	ranges, scrubbed, repaired, purged, journals, adopted, resumed atomic.Int64
+	diskErrors, bytesIn                                            atomic.Int64
 }
 
 // Stats returns a snapshot.
@@ -46,6 +47,7 @@ func (s *Store) Stats() Stats {
 	st.Misses, st.Coalesced, st.PassThrough = c.misses.Load(), c.coalesced.Load(), c.passThrough.Load()
 	st.Fills, st.FillErrors, st.Resumes = c.fills.Load(), c.fillErrors.Load(), c.resumes.Load()
 	st.Evictions, st.Corruptions = c.evictions.Load(), c.corruptions.Load()
+	st.Ranges = c.ranges.Load()
 	st.Scrubbed, st.Repaired = c.scrubbed.Load(), c.repaired.Load()
 	st.Purged = c.purged.Load()
 	st.Journals, st.Adopted, st.Resumed = c.journals.Load(), c.adopted.Load(), c.resumed.Load()

@@ -74,6 +74,7 @@ func (f *fill) demand(r *Reader) {
 		want = min(2*r.asked.len(), maxWindow)
 	}
 	r.asked = segment{at, f.window(nil, at, want)}
+	f.store.count.ranges.Add(1)
 	f.start(&stream{begin: at, pos: at, end: r.asked.End})
 }
 
@@ -185,6 +186,9 @@ func (f *fill) next(st *stream, in *transfer) (through, ok bool, err error) {
 			st.pos = end
 		default:
 			in.until = f.frontUntil(cov, end)
+			if gap := cov.from(in.until); in.until > 0 && in.until-end <= jump && gap < f.obj.Size && in.early == nil {
+				in.ahead(f.ctx, gap, f.frontUntil(cov, gap)) // a round trip before it is needed
+			}
 			if end == st.pos {
 				end = cov.next(end)
 			}
@@ -215,7 +219,7 @@ func (f *fill) nextInWindow(st *stream, in *transfer) bool {
 	if f.settled {
 		return false
 	}
-	if in.until == 0 {
+	if in.until <= st.pos {
 		in.until = st.end
 	}
 	if size := st.end - st.begin; st.pos-st.begin >= size/2 && st.end < f.obj.Size && in.until == st.end && f.followed(st) {

@@ -170,6 +170,9 @@ func (t *transfer) readStream(ctx context.Context, p []byte, offset int64) (int,
 func (t *transfer) open(ctx context.Context, offset int64) error {
 	t.hangUp()
 	var err error
+	if e := t.early; e != nil && e.begin < offset {
+		t.dropEarly() // somebody else has brought it
+	}
 	if e := t.early; e != nil && e.begin == offset {
 		t.early, t.until = nil, e.end
 		<-e.opened
@@ -195,13 +198,13 @@ type earlyBody struct {
 	err        error
 }
 
-// ahead asks for [begin, end) before the stream that is open has come to its end, which is begin.
+// ahead asks for the bytes from begin on, up to end if that is not 0, while others are still being read.
 func (t *transfer) ahead(ctx context.Context, begin, end int64) {
 	e := &earlyBody{begin: begin, end: end, opened: make(chan struct{})}
 	ctx, e.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(e.opened)
-		e.body, e.err = watch(ctx, t.stall, func(ctx context.Context) (io.ReadCloser, error) { return t.src(ctx, begin, end-begin) })
+		e.body, e.err = watch(ctx, t.stall, func(ctx context.Context) (io.ReadCloser, error) { return t.src(ctx, begin, max(end-begin, 0)) })
 		if e.err != nil {
 			e.cancel()
 		} else {
@@ -209,6 +212,16 @@ func (t *transfer) ahead(ctx context.Context, begin, end int64) {
 		}
 	}()
 	t.early = e
+}
+
+func (t *transfer) dropEarly() {
+	if e := t.early; e != nil {
+		e.cancel()
+		if <-e.opened; e.body != nil {
+			e.body.Close()
+		}
+		t.early = nil
+	}
 }
 
 func (t *transfer) hangUp() {
@@ -221,12 +234,7 @@ func (t *transfer) hangUp() {
 // close ends the transfer; a piece it returned is no longer valid.
 func (t *transfer) close() {
 	t.hangUp()
-	if e := t.early; e != nil {
-		e.cancel()
-		if <-e.opened; e.body != nil {
-			e.body.Close()
-		}
-	}
+	t.dropEarly()
 	t.pool.Put(t.buf)
 	t.buf = nil
 }
