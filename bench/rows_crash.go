@@ -14,7 +14,7 @@ func crashRows(size int64) []*row {
 				atMost(excess, 0, bytesOf),
 			},
 		},
-		killRow(size),
+		killRow(32 << 20), // large, so that 5 % are more than what is not on disk yet at any moment
 	}
 }
 
@@ -32,23 +32,20 @@ func killRow(size int64) *row {
 
 // runRestart finds out whether a part of an object is kept.
 func (t *trial) runRestart(ctx context.Context) error {
-	obj := t.object(spec{})
-	from := obj.size / 4
+	from := t.row.size / 4
+	obj := t.object(spec{watched: span{from, from + 1<<20}})
 	part := request{obj: obj, from: from, to: from + 1<<20}
 	replies := []reply{t.ask(ctx, part)}
 	t.server.stop()
 	if err := t.settle(ctx, obj); err != nil {
 		return err
 	}
-	before, asked := obj.sent.Load(), obj.gets.Load()
+	before := obj.sentOf.Load()
 	if err := t.server.restart(ctx); err != nil {
 		return err
 	}
 	replies = append(replies, t.ask(ctx, part))
-	again := int64(0)
-	if obj.gets.Load() > asked { // what else is fetched meanwhile is not of the range
-		again = min(1<<20, obj.sent.Load()-before)
-	}
+	again := obj.sentOf.Load() - before
 	replies = append(replies, t.ask(ctx, request{obj: obj}))
 	err := t.settle(ctx, obj)
 	t.tally(served, replies...)
