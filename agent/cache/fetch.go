@@ -8,7 +8,9 @@ import (
 )
 
 // Fetch returns a reader of exactly obj: from here if it is whole here, else following the one fill
-// of (key, obj.SHA256), which is started with src if none runs. The fill goes on when ctx ends.
+// of (key, obj.SHA256), which is started with src if none runs. Once it is read from the front, or Stored is
+// called, the fill brings the whole and goes on when ctx ends; readers of ranges further behind make it bring these
+// alone, which are kept for the fill that goes on where it ends.
 //
 // Where the object cannot be stored (no space, a failing disk), also when that turns out half-way,
 // the reader goes on straight from src, with the same verification: such a reader costs a transfer

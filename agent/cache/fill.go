@@ -7,7 +7,6 @@ import (
 	"hash"
 	"io"
 	"sync"
-	"time"
 )
 
 // errParked ends a fill that nobody needs at the moment: its readers wanted parts of it, got them and
@@ -74,8 +73,9 @@ type fill struct {
 	running  map[*stream]struct{}
 	front    *stream // nil: not begun
 	readers  map[*Reader]struct{}
-	users    int // readers, and those who are about to become one
-	waiting  int // readers that wait for bytes
+	begun    bool // what was asked for at first is under way
+	users    int  // readers, and those who are about to become one
+	waiting  int  // readers that wait for bytes
 	result   error
 	settled  bool          // over is closed
 	err      error         // why it is done; nil if published, or while it runs
@@ -217,121 +217,7 @@ func (f *fill) leave(r *Reader) {
 
 // park ends the fill if nobody is there who could ever need it to go on. mu is held.
 func (f *fill) park() {
-	if f.users == 0 && f.front == nil && len(f.running) == 0 {
+	if f.begun && f.users == 0 && f.front == nil && len(f.running) == 0 {
 		f.settleLocked(errParked)
 	}
-}
-
-// run carries f from its reservation to its end.
-func (s *Store) run(f *fill) {
-	begin := time.Now()
-	published := false
-	f.ctx, f.cancel = context.WithCancel(s.ctx)
-	defer f.cancel()
-	err := s.prepare(f)
-	if err == nil {
-		f.mu.Lock()
-		if size := f.obj.Size; size >= 0 && f.have.covers(segment{0, size}) {
-			f.settleLocked(f.finishWhole(f.have))
-		}
-		resumable := f.resumable()
-		f.mu.Unlock()
-		close(f.ready)
-		f.receive()
-		if len(f.unproven) > 0 {
-			f.streams.Go(f.prove)
-		}
-		if resumable {
-			f.streams.Go(f.keepJournal)
-		}
-		select {
-		case <-f.over:
-		case <-s.ctx.Done():
-			f.settle(context.Cause(s.ctx))
-		}
-		f.cancel()
-		f.streams.Wait()
-		if err = f.result; err == nil {
-			published, err = s.publish(f)
-		}
-	} else {
-		f.settle(err)
-	}
-	leave := err != nil && f.leaveBehind(err)
-	if f.part != nil {
-		f.part.Close()
-	}
-	f.mu.Lock()
-	if f.first != nil {
-		f.first.Body.Close()
-		f.first = nil
-	}
-	f.mu.Unlock()
-	s.finish(f, err, published, leave)
-
-	log := s.log.With("key", f.id.key, "bytes", f.obj.Size, "took", time.Since(begin))
-	switch {
-	case err == nil:
-		log.Debug("object fetched", "stored", published)
-	case errors.Is(err, ErrClosed), errors.Is(err, errParked):
-	case errors.Is(err, ErrNotStored):
-		log.Warn("object cannot be stored and is passed through", "err", err)
-	default:
-		log.Warn("fill failed", "err", err)
-	}
-}
-
-// finish ends f for its readers and for those who look for it at once: a fill that is not among the
-// fills any more was published, or is over and says why.
-func (s *Store) finish(f *fill, err error, published, leave bool) {
-	var freed closers
-	defer freed.close() // after mu
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case leave:
-		if j := s.readJournal(f.partName + journalExt); j != nil {
-			s.rememberPart(j, &freed)
-		}
-	case f.part != nil:
-		err := s.folder.remove(f.partName + journalExt)
-		if !published {
-			freed.add(s.folder.linger(f.partName))
-			err = errors.Join(err, s.folder.remove(f.partName))
-		}
-		if err != nil {
-			s.diskError("remove part file", f.id.key, err)
-		}
-	}
-	delete(s.fills, f.id)
-	s.release(f.id.key)
-	switch {
-	case err == nil:
-		s.count.fills.Add(1)
-	case !errors.Is(err, errParked):
-		s.count.fillErrors.Add(1)
-	}
-	f.end(err)
-}
-
-func (s *Store) prepare(f *fill) error {
-	if f.id.opaque {
-		if err := s.arrive(f); err != nil {
-			return err
-		}
-	}
-	if err := s.reserve(f); err != nil {
-		return err
-	}
-	name := partFor(f.id.key, f.obj)
-	p, err := s.createPart(name, f.resumes != nil)
-	if err != nil {
-		return s.notStored(f, "create part file", err)
-	}
-	f.partName, f.part = name, p
-	if f.resumes != nil {
-		f.adopt(f.resumes)
-		s.count.adopted.Add(1)
-	}
-	return nil
 }

@@ -140,12 +140,12 @@ func (f *fill) leaveBehind(err error) bool {
 }
 
 // takePart hands key's part file to a fill of that version; that of another version goes. mu is held.
-func (s *Store) takePart(key Key, version objectVersion, freed *closers) *journal {
+func (s *Store) takePart(key Key, obj Object, freed *closers) *journal {
 	j := s.parts[key]
 	if j == nil {
 		return nil
 	}
-	if j.version() != version {
+	if j.version() != obj.version() || j.Size != obj.Size {
 		s.dropPart(j, freed)
 		return nil
 	}

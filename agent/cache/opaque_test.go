@@ -305,3 +305,29 @@ func TestOpaqueOriginThatNeverAnswers(t *testing.T) {
 		}
 	})
 }
+
+func TestOnlyClientLeavesBeforeTheAnswer(t *testing.T) {
+	s := openStore(t, Options{})
+	w := newWeb(1, 2*mib)
+	ctx, leave := context.WithCancel(t.Context())
+	asked, answer := make(chan struct{}), make(chan struct{})
+	failed := make(chan error)
+	go func() {
+		_, err := s.Stream(ctx, "k", "", 0, 0, func(ctx context.Context, version string, offset, length int64) (*Arrival, error) {
+			close(asked)
+			<-answer
+			return w.answer(ctx, version, offset, length)
+		})
+		failed <- err
+	}()
+	<-asked
+	leave()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("Stream = %v", err)
+	}
+	close(answer)
+	wantBytes(t, streamed(t, s, "k", "", w), w.data)
+	if calls, _ := w.seen(); len(calls) != 1 {
+		t.Errorf("calls %v", calls)
+	}
+}

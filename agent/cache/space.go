@@ -22,7 +22,7 @@ func (s *Store) reserve(f *fill) error {
 		size = growth
 		f.room = growth
 	}
-	f.resumes = s.takePart(f.id.key, f.obj.version(), &freed)
+	f.resumes = s.takePart(f.id.key, f.object(), &freed)
 	if err := s.promise(f, size, &freed); err != nil {
 		if f.resumes != nil {
 			s.rememberPart(f.resumes, &freed)

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 )
@@ -247,92 +246,4 @@ func (f *fill) followed(st *stream) bool {
 		}
 	}
 	return false
-}
-
-// land writes data, verified if the object has chunk digests, to the part file, and lets it be read. Before the
-// last of it, the whole digest comes first: no reader ever holds a whole body that is not the object.
-func (f *fill) land(offset int64, data []byte) error {
-	if end := offset + int64(len(data)); end > f.room && f.object().Size < 0 {
-		if err := f.store.grow(f, end+growth); err != nil {
-			return err
-		}
-		f.room = end + growth
-	}
-	if _, err := f.part.WriteAt(data, offset); err != nil {
-		return f.store.notStored(f, "write part file", err)
-	}
-	return f.mark(segment{offset, offset + int64(len(data))}, data)
-}
-
-// mark lets g be read, which is on disk, data being its bytes.
-func (f *fill) mark(g segment, data []byte) error {
-	f.hash(g.Begin, data)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	last := append(segments(nil), f.have...)
-	last.add(g)
-	if f.obj.Size >= 0 && last.covers(segment{0, f.obj.Size}) {
-		return f.finishWhole(last)
-	}
-	f.have = last
-	f.changed()
-	if f.fresh += g.len(); f.fresh >= journalBytes {
-		f.fresh = 0
-		select {
-		case f.due <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-// finishWhole checks the digest of the whole, all of which is on disk, and makes the last of it
-// readable. mu is held, but not while it reads.
-func (f *fill) finishWhole(all segments) error {
-	if want := f.obj.SHA256; want != (Digest{}) {
-		f.mu.Unlock()
-		got, err := f.digest()
-		f.mu.Lock()
-		if err != nil {
-			return err
-		}
-		if got != want {
-			f.store.count.corruptions.Add(1)
-			return fmt.Errorf("%w: the whole is %v, want %v", ErrCorrupt, got, want)
-		}
-	}
-	f.have, f.vouched = all, true
-	f.changed()
-	f.settleLocked(nil)
-	return nil
-}
-
-// ended is told that the source has no more at offset.
-func (f *fill) ended(offset int64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.obj.Size = offset
-	return f.finishWhole(f.have)
-}
-
-// hash takes in data while it comes in order.
-func (f *fill) hash(offset int64, data []byte) {
-	f.hashing.Lock()
-	defer f.hashing.Unlock()
-	if offset == f.hashed {
-		f.whole.Write(data)
-		f.hashed += int64(len(data))
-	}
-}
-
-// digest returns the digest of all that is on disk, reading what came out of order.
-func (f *fill) digest() (Digest, error) {
-	f.hashing.Lock()
-	defer f.hashing.Unlock()
-	n, err := io.Copy(f.whole, io.NewSectionReader(f.part, f.hashed, f.object().Size-f.hashed))
-	f.hashed += n
-	if err != nil {
-		return Digest{}, f.store.notStored(f, "read part file", err)
-	}
-	return Digest(f.whole.Sum(nil)), nil
 }
