@@ -1,0 +1,163 @@
+package httpcache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxRedirects is how many redirects are followed for one request.
+const maxRedirects = 10
+
+// NewTransport makes a transport to origins: HTTP/2 where they offer it, proxies as the environment says. It leaves
+// bodies as they are coded.
+func NewTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 128 << 10,
+		ReadBufferSize:         64 << 10,
+	}
+}
+
+// target is the URL at the origin of a client's path: what follows the prefix as it is, behind the origin's own.
+func (h *Handler) target(u *url.URL) (*url.URL, error) {
+	path := "/" + strings.TrimLeft(u.EscapedPath(), "/")
+	rest, ok := strings.CutPrefix(path, h.Prefix)
+	if !ok {
+		return nil, fmt.Errorf("%w: not below %s", ErrPath, h.Prefix)
+	}
+	for part := range strings.SplitSeq(rest, "/") {
+		plain, err := url.PathUnescape(part)
+		if err != nil || plain == "." || plain == ".." || strings.ContainsFunc(plain, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+			return nil, ErrPath
+		}
+	}
+	target := *h.Origin
+	target.RawPath = strings.TrimSuffix(h.Origin.EscapedPath(), "/") + "/" + rest
+	var err error
+	if target.Path, err = url.PathUnescape(target.RawPath); err != nil {
+		return nil, ErrPath
+	}
+	target.RawQuery, target.ForceQuery, target.Fragment = u.RawQuery, u.ForceQuery, ""
+	return &target, nil
+}
+
+// counted counts what goes to the origin and comes from it.
+type counted struct {
+	next  http.RoundTripper
+	count *counters
+}
+
+func (t *counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	t.count.originRequests.Add(1)
+	resp, err := t.next.RoundTrip(r)
+	if err != nil {
+		t.count.originFailures.Add(1)
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is also written to
+		resp.Body = &countedBody{resp.Body, t.count}
+	}
+	return resp, nil
+}
+
+type countedBody struct {
+	io.ReadCloser
+	count *counters
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.count.originBytes.Add(int64(n))
+	return n, err
+}
+
+// following follows redirects of requests that are safe and have no body. Credentials go no further than to the host
+// that they were meant for.
+type following struct{ next http.RoundTripper }
+
+var errRedirects = errors.New("the origin redirects without end")
+
+func (t *following) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Body != nil && r.Body != http.NoBody {
+		return t.next.RoundTrip(r)
+	}
+	for range maxRedirects {
+		resp, err := t.next.RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		to, ok := redirect(resp, r.URL)
+		if !ok {
+			return resp, nil
+		}
+		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection can be used again
+		resp.Body.Close()
+		next := r.Clone(r.Context())
+		next.URL, next.Host = to, to.Host
+		if !sameOrigin(to, r.URL) {
+			for _, name := range []string{"Authorization", "Cookie", "Proxy-Authorization", "Www-Authenticate"} {
+				next.Header.Del(name)
+			}
+		}
+		r = next
+	}
+	return nil, errRedirects
+}
+
+// redirect is where resp leads to, if it does.
+func redirect(resp *http.Response, from *url.URL) (*url.URL, bool) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, false
+	}
+	to, err := from.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.Header.Get("Location") == "" || to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
+		return nil, false
+	}
+	to.Fragment, to.User = "", nil
+	return to, true
+}
+
+// amend makes of an origin's header, or of a stored one, that of this hop: Via, and redirects that lead to what the
+// origin has lead here.
+func (h *Handler) amend(header http.Header, target *url.URL) {
+	AddVia(header, 1, 1, h.name)
+	location, ok := single(header, "Location")
+	if !ok {
+		return
+	}
+	to, err := target.Parse(location)
+	if err != nil || !sameOrigin(to, h.Origin) {
+		return
+	}
+	rest, ok := strings.CutPrefix(to.EscapedPath(), strings.TrimSuffix(h.Origin.EscapedPath(), "/")+"/")
+	if !ok {
+		return
+	}
+	here := h.Prefix + rest
+	if to.RawQuery != "" || to.ForceQuery {
+		here += "?" + to.RawQuery
+	}
+	if to.Fragment != "" {
+		here += "#" + to.EscapedFragment()
+	}
+	header["Location"] = []string{here}
+}

@@ -1,0 +1,193 @@
+package httpcache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"time"
+
+	"github.com/pureboot/pureboot/agent/cache"
+)
+
+// bodyPatience is how long a client may send nothing of its request's body.
+const bodyPatience = time.Minute
+
+// passing is what the proxy needs to know of a request that passes through it.
+type passing struct {
+	*visit
+	status   CacheStatus
+	answered *http.Response // the origin's answer, if it is there already
+}
+
+type passingKey struct{}
+
+func passingOf(ctx context.Context) *passing {
+	p, _ := ctx.Value(passingKey{}).(*passing)
+	return p
+}
+
+// pass sends the request to the origin as it is, and the answer to the client.
+func (h *Handler) pass(w http.ResponseWriter, r *visit, status CacheStatus) {
+	h.count.passed.Add(1)
+	h.proxyTo(w, &passing{visit: r, status: status})
+}
+
+// passAnswer sends the client what the origin has answered to ask and was not stored. The client's conditions and
+// ranges were not asked: if there were any, it is asked again with them.
+func (h *Handler) passAnswer(w http.ResponseWriter, r *visit, a *ask, status CacheStatus) {
+	if Failure(status.Status) != NoAnswer && !failed(status.Status) {
+		h.dismiss(r.crowd, unstoredTime)
+	}
+	h.count.passed.Add(1)
+	resp := a.take()
+	if resp != nil && !failed(resp.StatusCode) && limited(r.Header) && resp.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+		resp.Body.Close()
+		resp = nil
+	}
+	h.proxyTo(w, &passing{visit: r, status: status, answered: resp})
+}
+
+// limited is whether a request wants less than all, or only under conditions.
+func limited(h http.Header) bool {
+	for _, name := range conditions {
+		if len(h[name]) > 0 {
+			return true
+		}
+	}
+	return len(h["Range"]) > 0
+}
+
+// confirm answers with a response that is being received on behalf of others, and was received before r came, once
+// the origin has said that it still holds. Else it is not waited for, nor replaced: the request is passed on.
+func (h *Handler) confirm(w http.ResponseWriter, r *visit, s *Stored, reader *cache.Reader, status CacheStatus) {
+	a := h.newAsk(r, Verdict{})
+	defer a.leave()
+	if !s.Validators.None() {
+		x, resp, err := a.send(r.Context(), Conditional(r.Header, s))
+		if err == nil {
+			resp.Body.Close()
+			if x.Status == http.StatusNotModified && len(Identify([]*Stored{s}, x)) > 0 {
+				fresh, _ := s.Freshen(x)
+				status.Status = x.Status
+				if h.send(w, r, fresh, reader, status) == nil {
+					h.count.validated.Add(1)
+					return
+				}
+			}
+		}
+	}
+	reader.Close()
+	h.pass(w, r, status)
+}
+
+func (h *Handler) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			to := passingOf(p.In.Context())
+			p.Out.URL, p.Out.Host = to.target, to.target.Host
+			p.Out.Header["Via"] = to.Header["Via"]
+		},
+		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp := passingOf(r.Context()).answered
+			if resp == nil {
+				var err error
+				if resp, err = h.origin.RoundTrip(r); err != nil {
+					return nil, err
+				}
+			}
+			resp.Request = r
+			return resp, nil
+		}),
+		ModifyResponse: func(resp *http.Response) error {
+			p := passingOf(resp.Request.Context())
+			h.changed(p, resp)
+			p.status.Status = resp.StatusCode
+			h.amend(resp.Header, p.target)
+			p.status.AddTo(resp.Header)
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			p := passingOf(r.Context())
+			if r.Context().Err() != nil {
+				panic(http.ErrAbortHandler) // nobody is there to be answered
+			}
+			h.count.failures.Add(1)
+			h.Log.Warn("no answer from the origin", "method", r.Method, "key", p.primary, "err", err)
+			status := http.StatusBadGateway
+			if timedOut(err) {
+				status = http.StatusGatewayTimeout
+			}
+			h.refuse(w, p.status, status, "The origin does not answer.")
+		},
+		ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// changed forgets what an unsafe request may have changed, and learns that a resource's responses may be stored now.
+func (h *Handler) changed(p *passing, resp *http.Response) {
+	for _, key := range Invalidates(p.Method, p.target, resp.StatusCode, resp.Header) {
+		u, err := p.target.Parse(key)
+		if err != nil {
+			continue
+		}
+		if primary := h.slots.primary(u, h.Origin); primary != "" {
+			h.count.invalidated.Add(1)
+			if err := h.slots.invalidate(primary); err != nil && !errors.Is(err, cache.ErrClosed) {
+				h.Log.Error("changed response still in the cache", "key", primary, "err", err)
+			}
+		}
+	}
+	if p.answered == nil && p.Method == http.MethodGet && !p.control.NoStore {
+		x := Exchange{Method: p.Method, Request: p.Header, Status: resp.StatusCode, Header: resp.Header, Received: time.Now()}
+		if resp.StatusCode == http.StatusOK && Storable(x) == "" && len(resp.Trailer) == 0 {
+			h.readmit(p.crowd)
+		}
+	}
+}
+
+func (h *Handler) proxyTo(w http.ResponseWriter, p *passing) {
+	in := p.original.WithContext(context.WithValue(p.original.Context(), passingKey{}, p))
+	if in.Body != nil && in.Body != http.NoBody {
+		in.Body = &patientBody{in.Body, http.NewResponseController(w)}
+	}
+	h.proxy.ServeHTTP(w, in)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// patientBody is a request's body that may take as long as it likes while some of it comes.
+type patientBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(time.Now().Add(bodyPatience)) // a test's recorder has none
+	return b.ReadCloser.Read(p)
+}
+
+// refuse answers for an origin that does not (RFC 9457).
+func (h *Handler) refuse(w http.ResponseWriter, status CacheStatus, code int, detail string) {
+	text, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+	}{http.StatusText(code), code, detail})
+	if err != nil {
+		panic(err) // a struct of plain fields
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/problem+json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Cache-Status", status.String())
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(code)
+	_, _ = w.Write(text) // a client that has gone is not told
+}
