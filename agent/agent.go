@@ -20,6 +20,7 @@ import (
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/gateway"
+	"github.com/pureboot/pureboot/agent/httpcache"
 	"github.com/pureboot/pureboot/agent/node"
 	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
@@ -133,13 +134,36 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	upstreams, err := a.openUpstreams()
+	if err != nil {
+		return err
+	}
 	a.gateway = gateway.New(gateway.Options{
-		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Log: a.log.With("room", "gateway"),
+		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Upstreams: upstreams, Log: a.log.With("room", "gateway"),
 	})
 	a.server, err = tftp.New(tftp.Options{
 		Open: a.openTFTP, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
 	})
 	return err
+}
+
+// openUpstreams makes the handlers of the configured upstreams. They share one pool of connections.
+func (a *Agent) openUpstreams() ([]gateway.Upstream, error) {
+	var upstreams []gateway.Upstream
+	transport := httpcache.NewTransport()
+	for _, u := range a.cfg.Upstreams {
+		origin, err := u.origin()
+		if err != nil {
+			return nil, err
+		}
+		h := httpcache.New(httpcache.Options{
+			Cache: a.cache, Prefix: u.Prefix, Origin: origin, FollowRedirects: u.FollowRedirects, Transport: transport,
+			Log: a.log.With("room", "httpcache", "upstream", u.Prefix),
+		})
+		a.onClose(func() error { h.Close(); return nil })
+		upstreams = append(upstreams, gateway.Upstream{Prefix: u.Prefix, Handler: h})
+	}
+	return upstreams, nil
 }
 
 // listen opens the listeners. A port that is taken is an error that names it.

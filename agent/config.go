@@ -10,9 +10,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/goccy/go-yaml"
+
+	"github.com/pureboot/pureboot/agent/gateway"
 )
 
 // DefaultConfigFile is read when no other file is named; it may be missing.
@@ -24,6 +27,8 @@ type Config struct {
 	CentralURL string `yaml:"central_url" env:"CENTRAL_URL"` // for init, where no --central-url is given
 	Listen     Listen `yaml:"listen" envPrefix:"LISTEN_"`
 	Cache      Cache  `yaml:"cache" envPrefix:"CACHE_"`
+
+	Upstreams []Upstream `yaml:"upstreams"` // in the file alone
 }
 
 // Listen says where the agent is reached. An empty address turns a listener off, port 0 takes a free one.
@@ -38,6 +43,13 @@ type Cache struct {
 	MaxSizeGB int `yaml:"max_size_gb" env:"MAX_SIZE_GB"` // on disk
 	MinFreeGB int `yaml:"min_free_gb" env:"MIN_FREE_GB"` // left free on the disk
 	HotMB     int `yaml:"hot_mb" env:"HOT_MB"`           // of memory, for small files
+}
+
+// Upstream has an origin on the web served below a prefix, through the cache.
+type Upstream struct {
+	Prefix          string `yaml:"prefix"`           // of paths; begins and ends with a slash
+	URL             string `yaml:"url"`              // what takes the prefix's place
+	FollowRedirects bool   `yaml:"follow_redirects"` // else they are passed on
 }
 
 // Default returns the configuration of an agent that nobody configured.
@@ -141,7 +153,56 @@ func (c Config) Validate() error {
 	atLeast("cache.max_size_gb", 1, c.Cache.MaxSizeGB)
 	atLeast("cache.min_free_gb", 0, c.Cache.MinFreeGB)
 	atLeast("cache.hot_mb", 0, c.Cache.HotMB)
+	seen := map[string]int{}
+	for i, u := range c.Upstreams {
+		key := fmt.Sprintf("upstreams[%d]", i)
+		if why := badPrefix(u.Prefix); why != "" {
+			fault(key+".prefix", "%q %s", u.Prefix, why)
+		} else if first, again := seen[u.Prefix]; again {
+			fault(key+".prefix", "%q is that of upstreams[%d] too", u.Prefix, first)
+		} else {
+			seen[u.Prefix] = i
+		}
+		if _, err := u.origin(); err != nil {
+			fault(key+".url", "%v", err)
+		}
+	}
 	return errors.Join(faults...)
+}
+
+// badPrefix says what is wrong with the prefix of an upstream, if anything is.
+func badPrefix(prefix string) string {
+	switch {
+	case !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/"):
+		return "does not begin and end with a slash"
+	case prefix != "/" && !fs.ValidPath(strings.Trim(prefix, "/")) || strings.HasPrefix(prefix, "//"):
+		return "has an empty part or a dot segment"
+	case strings.ContainsFunc(prefix, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-._~/", c)
+	}):
+		return "has more than letters, digits and - . _ ~ in it"
+	case prefix != "/" && gateway.Owns(prefix):
+		return "is among PureBoot's own routes"
+	}
+	return ""
+}
+
+// origin is the upstream's URL, which ends with a slash. What is wrong with it is said without repeating it: somebody
+// may have put a password in it.
+func (u Upstream) origin() (*url.URL, error) {
+	at, err := url.Parse(u.URL)
+	switch {
+	case err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Hostname() == "":
+		return nil, errors.New("want http://HOST[:PORT]/[PATH/] or https")
+	case at.User != nil:
+		return nil, errors.New("a user or password in it would not be used")
+	case at.RawQuery != "" || at.ForceQuery || at.Fragment != "":
+		return nil, errors.New("a query or fragment in it would not be used")
+	}
+	if !strings.HasSuffix(at.Path, "/") {
+		at = at.JoinPath("/")
+	}
+	return at, nil
 }
 
 // maxSocketPath is what a sockaddr_un holds on Linux, in bytes, but for the NUL at its end.

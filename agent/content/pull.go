@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/central/wire"
@@ -129,7 +130,9 @@ func (f *Files) removeGone(p pulled) (removed int) {
 	}
 	if p.full {
 		for e := range f.opt.Cache.All() {
-			remove(e.Key)
+			if category, _ := Split(e.Key); slices.Contains(wire.Categories, category) { // else it is not central's
+				remove(e.Key)
+			}
 		}
 		return removed
 	}

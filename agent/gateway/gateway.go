@@ -24,7 +24,9 @@ type Options struct {
 	Files    *content.Files
 	Key      node.Key
 	Enrolled bool // otherwise the scripts say what is missing
-	Log      *slog.Logger
+
+	Upstreams []Upstream // what is not this gateway's own goes to the one with the longest prefix
+	Log       *slog.Logger
 }
 
 // Gateway is an http.Handler. It is safe for concurrent use.
@@ -111,6 +113,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	path, err := cleanPath(r.URL)
+	if u := g.upstream(path, r.URL); u != nil {
+		u.ServeHTTP(out, r.WithContext(wire.WithRequestID(r.Context(), id)))
+		return
+	}
 	if err != nil {
 		refuse(out, r, http.StatusBadRequest, err.Error())
 		return
