@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/pureboot/pureboot/agent/content"
@@ -34,14 +36,12 @@ func (g *Gateway) statFile(w http.ResponseWriter, r *http.Request, category, nam
 		return
 	}
 	setCacheStatus(w, contentStatus(status, ""))
-	describe(w, info)
 	r.Header.Del("Range") // which only GET has (RFC 9110, section 14.2)
-	http.ServeContent(w, r, "", info.Modified, &sized{size: info.Size})
+	g.represent(r, info).send(w, r, &sized{size: info.Size})
 }
 
 func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, name string) {
-	if g.known(r, category, name) {
-		g.statFile(w, r, category, name) // 304 needs no file
+	if g.sendNothing(w, r, category, name) {
 		return
 	}
 	file, err := g.Files.OpenPart(r.Context(), category, name, func(size int64) (offset, length int64) {
@@ -58,40 +58,99 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 	}
 	defer file.Close()
 	setCacheStatus(w, contentStatus(file.Status, file.Tier()))
-	describe(w, file.Info)
 	var body io.ReadSeeker = file
 	if f, ok := file.File(); ok {
 		body = f // which the kernel can send by itself
 	}
-	http.ServeContent(w, r, "", file.Modified, body)
+	g.represent(r, file.Info).send(w, r, body)
 }
 
-// known says whether the client has the version that it would be sent.
-func (g *Gateway) known(r *http.Request, category, name string) bool {
+// sendNothing answers who has what it would be sent: that needs no file. It reports false for all others.
+func (g *Gateway) sendNothing(w http.ResponseWriter, r *http.Request, category, name string) bool {
 	tags := r.Header.Get("If-None-Match")
 	if tags == "" {
 		return false
 	}
-	info, _, err := g.Files.Stat(r.Context(), category, name)
-	return err == nil && strings.Contains(tags, entityTag(info))
+	info, status, err := g.Files.Stat(r.Context(), category, name)
+	if err != nil {
+		return false
+	}
+	rep := g.represent(r, info)
+	if !strings.Contains(tags, rep.entityTag()) {
+		return false
+	}
+	setCacheStatus(w, contentStatus(status, ""))
+	r.Header.Set("If-None-Match", rep.entityTag()) // whatever else is in it and may not be well-formed
+	rep.send(w, r, &sized{size: info.Size})
+	return true
 }
 
-func entityTag(info content.Info) string { return `"` + info.SHA256.String() + `"` }
+// representation is a form of a file that a request gets: the file's own bytes or, with a coding, variant.
+type representation struct {
+	content.Info
+	coding  content.Coding
+	variant []byte
+}
 
-// describe sets the headers that say which version of a file this is.
-func describe(w http.ResponseWriter, info content.Info) {
-	h := w.Header()
-	h.Set("ETag", entityTag(info))
+// represent chooses the form. A range is one of the file's own bytes: they alone can be resumed and put together.
+func (g *Gateway) represent(r *http.Request, info content.Info) representation {
+	if r.Header.Get("Range") == "" {
+		coding := content.Negotiate(r.Header.Values("Accept-Encoding"))
+		if variant, ok := g.Files.Variant(r.Context(), info, coding); ok {
+			return representation{info, coding, variant}
+		}
+	}
+	return representation{Info: info}
+}
+
+func (p representation) entityTag() string {
+	if p.coding == content.Identity {
+		return `"` + p.SHA256.String() + `"`
+	}
+	return `"` + p.SHA256.String() + "-" + string(p.coding) + `"`
+}
+
+// send answers with the form, or as the request's conditions want; identity is the file's own bytes.
+func (p representation) send(w http.ResponseWriter, r *http.Request, identity io.ReadSeeker) {
+	p.describe(w.Header())
+	if p.coding != content.Identity {
+		w, identity = coded{w, len(p.variant)}, bytes.NewReader(p.variant)
+	}
+	http.ServeContent(w, r, "", p.Modified, identity)
+}
+
+// describe sets the headers that say which version and form of a file this is.
+func (p representation) describe(h http.Header) {
+	h.Set("ETag", p.entityTag())
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
+	if p.Negotiable() {
+		h.Set("Vary", "Accept-Encoding")
+	}
+	if p.coding != content.Identity {
+		h.Set("Content-Encoding", string(p.coding))
+	}
 	kind := "application/octet-stream"
-	switch path.Ext(info.Path) {
-	case ".efi":
+	switch {
+	case path.Ext(p.Path) == ".efi":
 		kind = "application/efi" // UEFI, section 24.7.3: HTTP boot takes it for a boot loader
-	case ".ipxe", ".cfg", ".txt", ".conf", ".yaml", ".yml", ".ks", ".sh":
+	case content.IsText(p.Path):
 		kind = "text/plain; charset=utf-8"
 	}
 	h.Set("Content-Type", kind)
+}
+
+// coded says how long a variant is, which http.ServeContent does not where there is a Content-Encoding.
+type coded struct {
+	http.ResponseWriter
+	size int
+}
+
+func (w coded) WriteHeader(status int) {
+	if status == http.StatusOK {
+		w.Header().Set("Content-Length", strconv.Itoa(w.size))
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 func (g *Gateway) contentError(w http.ResponseWriter, r *http.Request, err error) {

@@ -113,7 +113,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	path, err := cleanPath(r.URL)
-	if u := g.upstream(path, r.URL); u != nil {
+	if u := g.upstream(r, path); u != nil {
 		u.ServeHTTP(out, r.WithContext(wire.WithRequestID(r.Context(), id)))
 		return
 	}

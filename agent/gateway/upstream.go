@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -33,11 +32,11 @@ func Owns(path string) bool {
 // upstream finds who answers for a path that is not the gateway's own; clean is the path as routes see it, or empty if
 // none of them would have it. Prefixes are compared with the path as the client wrote it, so that an encoded slash
 // is part of a name; only slashes before it may be doubled.
-func (g *Gateway) upstream(clean string, u *url.URL) http.Handler {
-	if len(g.Upstreams) == 0 || !strings.HasPrefix(u.Path, "/") || Owns(clean) || Owns(u.Path) {
+func (g *Gateway) upstream(r *http.Request, clean string) http.Handler {
+	if len(g.Upstreams) == 0 || !strings.HasPrefix(r.URL.Path, "/") || r.Method == http.MethodConnect || Owns(clean) || Owns(r.URL.Path) {
 		return nil
 	}
-	path := "/" + strings.TrimLeft(u.EscapedPath(), "/")
+	path := "/" + strings.TrimLeft(r.URL.EscapedPath(), "/")
 	var best *Upstream
 	for i, up := range g.Upstreams {
 		if strings.HasPrefix(path, up.Prefix) && (best == nil || len(up.Prefix) > len(best.Prefix)) {
