@@ -400,6 +400,8 @@ func (a *ask) send(ctx context.Context, header http.Header) (Exchange, *http.Res
 		return a.interim(status, http.Header(h))
 	}})
 	req := &http.Request{Method: a.method, URL: a.target, Host: a.target.Host, Header: maps.Clone(header), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	delete(req.Header, "Connection")
+	AddVia(req.Header, 1, 1, a.h.name)
 	if _, ok := req.Header["User-Agent"]; !ok {
 		req.Header["User-Agent"] = []string{""} // the client's, if any, not ours
 	}

@@ -50,6 +50,7 @@ type Options struct {
 type Handler struct {
 	Options
 	name   string // in Via: no other hop has it
+	via    []string
 	origin http.RoundTripper
 	proxy  *httputil.ReverseProxy
 	slots  *slots
@@ -70,9 +71,10 @@ type Handler struct {
 func New(o Options) *Handler {
 	h := &Handler{
 		Options: o, name: "pureboot-" + strings.ToLower(rand.Text()[:8]),
-		slots: newSlots(o.Cache, storeName(o.Prefix), identity(o)),
+		slots: newSlots(o),
 		busy:  map[cache.Key]bool{}, unstored: map[string]time.Time{},
 	}
+	h.via = []string{"1.1 " + h.name}
 	if h.Transport == nil {
 		h.Transport = NewTransport()
 	}
@@ -110,7 +112,7 @@ func (h *Handler) background(f func()) bool {
 
 // visit is one client's request on its way.
 type visit struct {
-	*http.Request               // as it goes to the origin, its conditions and Range still those of the client
+	*http.Request               // as it goes to the origin, but for Via; the conditions and Range are the client's
 	original      *http.Request // as it came
 	began         time.Time
 	target        *url.URL
@@ -128,19 +130,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, CacheStatus{Cache: cacheName}, http.StatusBadRequest, err.Error())
 		return
 	}
-	in := r.WithContext(r.Context())
-	in.Header = r.Header.Clone()
-	RemoveHopByHop(in.Header)
-	if slices.ContainsFunc(in.Header["Via"], func(via string) bool { return strings.Contains(via, h.name) }) {
+	if slices.ContainsFunc(r.Header["Via"], func(via string) bool { return strings.Contains(via, h.name) }) {
 		h.refuse(w, CacheStatus{Cache: cacheName}, http.StatusLoopDetected, "This request has been here before: the upstream's url leads back to this agent.")
 		return
 	}
-	AddVia(in.Header, r.ProtoMajor, r.ProtoMinor, h.name)
-	req := &visit{
-		Request: in, original: r, began: time.Now(), target: target,
-		primary: h.slots.primary(target, h.Origin), control: ParseRequestControl(in.Header),
-	}
-	if req.crowd = req.primary; len(in.Header["Authorization"]) > 0 {
+	req := &visit{Request: endToEnd(r), original: r, began: time.Now(), target: target, primary: h.slots.primary(target)}
+	req.control = ParseRequestControl(req.Header)
+	if req.crowd = req.primary; len(req.Header["Authorization"]) > 0 {
 		req.crowd += " authorization"
 	}
 	w.Header().Del("Cache-Status")
@@ -151,6 +147,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.serve(w, req)
+}
+
+// endToEnd is r without what is for this connection alone. It is r itself if there is nothing of that but what says
+// nothing.
+func endToEnd(r *http.Request) *http.Request {
+	lines := r.Header["Connection"]
+	plain := len(lines) == 0 || len(lines) == 1 && (strings.EqualFold(lines[0], "keep-alive") || strings.EqualFold(lines[0], "close"))
+	for name := range r.Header {
+		plain = plain && (name == "Connection" || !hopByHop(name))
+	}
+	if plain {
+		return r
+	}
+	clean := r.WithContext(r.Context())
+	clean.Header = r.Header.Clone()
+	RemoveHopByHop(clean.Header)
+	return clean
 }
 
 // serve answers from the store, or asks the origin and starts again if by then the store has changed.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"net/http"
+	"net/http/httputil"
 	"regexp"
 	"strings"
 	"testing"
@@ -183,10 +184,14 @@ func TestHeadersOfThisHop(t *testing.T) {
 }
 
 func TestLoopEnds(t *testing.T) {
-	s := startSite(t, "http://127.0.0.1:1")
-	s.handler.Origin = mustParse(t, s.server.URL+"/up/")
-	if r := s.get("/up/a"); r.StatusCode != http.StatusLoopDetected {
-		t.Errorf("status %d", r.StatusCode)
+	var back *httputil.ReverseProxy
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) { back.ServeHTTP(w, r) })
+	s := startSite(t, o.URL)
+	back = &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(mustParse(t, s.server.URL+"/up/")) }, Transport: s.client.Transport}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if r := s.do(method, "/up/a"); r.StatusCode != http.StatusLoopDetected {
+			t.Errorf("%s: status %d", method, r.StatusCode)
+		}
 	}
 }
 

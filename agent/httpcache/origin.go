@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -42,18 +43,25 @@ func (h *Handler) target(u *url.URL) (*url.URL, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: not below %s", ErrPath, h.Prefix)
 	}
-	for part := range strings.SplitSeq(rest, "/") {
-		plain, err := url.PathUnescape(part)
-		if err != nil || plain == "." || plain == ".." || strings.ContainsFunc(plain, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	plain := rest
+	if strings.Contains(rest, "%") {
+		var err error
+		if plain, err = url.PathUnescape(rest); err != nil {
 			return nil, ErrPath
 		}
 	}
-	target := *h.Origin
-	target.RawPath = strings.TrimSuffix(h.Origin.EscapedPath(), "/") + "/" + rest
-	var err error
-	if target.Path, err = url.PathUnescape(target.RawPath); err != nil {
+	// An encoded slash parts no segments, but somebody behind the origin may think that it does.
+	for part := range strings.SplitSeq(plain, "/") {
+		if part == "." || part == ".." {
+			return nil, ErrPath
+		}
+	}
+	if strings.ContainsFunc(plain, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return nil, ErrPath
 	}
+	target := *h.Origin
+	target.Path = strings.TrimSuffix(h.Origin.Path, "/") + "/" + plain
+	target.RawPath = strings.TrimSuffix(h.Origin.EscapedPath(), "/") + "/" + rest
 	target.RawQuery, target.ForceQuery, target.Fragment = u.RawQuery, u.ForceQuery, ""
 	return &target, nil
 }
@@ -139,7 +147,11 @@ func redirect(resp *http.Response, from *url.URL) (*url.URL, bool) {
 // amend makes of an origin's header, or of a stored one, that of this hop: Via, and redirects that lead to what the
 // origin has lead here.
 func (h *Handler) amend(header http.Header, target *url.URL) {
-	AddVia(header, 1, 1, h.name)
+	if via := header["Via"]; len(via) > 0 {
+		header["Via"] = append(slices.Clip(via), h.via...)
+	} else {
+		header["Via"] = h.via[:1:1]
+	}
 	location, ok := single(header, "Location")
 	if !ok {
 		return

@@ -90,7 +90,7 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			to := passingOf(p.In.Context())
 			p.Out.URL, p.Out.Host = to.target, to.target.Host
-			p.Out.Header["Via"] = to.Header["Via"]
+			AddVia(p.Out.Header, p.In.ProtoMajor, p.In.ProtoMinor, h.name)
 		},
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			resp := passingOf(r.Context()).answered
@@ -135,7 +135,7 @@ func (h *Handler) changed(p *passing, resp *http.Response) {
 		if err != nil {
 			continue
 		}
-		if primary := h.slots.primary(u, h.Origin); primary != "" {
+		if primary := h.slots.primary(u); primary != "" {
 			h.count.invalidated.Add(1)
 			if err := h.slots.invalidate(primary); err != nil && !errors.Is(err, cache.ErrClosed) {
 				h.Log.Error("changed response still in the cache", "key", primary, "err", err)

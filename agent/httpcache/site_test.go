@@ -297,11 +297,19 @@ func (f follower) rest() ([]byte, error) {
 
 var errNot = errors.New("not what was wanted")
 
-func mustParse(t *testing.T, s string) *url.URL {
+func mustParse(t testing.TB, s string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u
+}
+
+// answering is an origin's answer, without the origin.
+func answering(r *http.Request, body []byte, lines ...string) *http.Response {
+	return &http.Response{
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: fields(lines...), Request: r,
+		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+	}
 }

@@ -26,8 +26,8 @@ const (
 	queryMark   = "|"
 	variantLen  = 16
 	longName    = variantMark + "long/"
-	// maxPrimary is the length in bytes above which a resource's key is a hash.
-	maxPrimary = 900
+	// maxPrimary is the length in bytes above which a resource's key is a hash; empty segments are not counted.
+	maxPrimary = 500
 	// maxVariants bounds the responses stored for one resource.
 	maxVariants = 32
 	maxGone     = 10_000
@@ -62,6 +62,7 @@ type slots struct {
 	store  *cache.Store
 	name   string
 	origin string
+	base   string // PrimaryKey of what all resources of the origin are below
 
 	mu    sync.RWMutex
 	by    map[string][]*slot   // by primary key
@@ -89,10 +90,10 @@ type found struct {
 	version string
 }
 
-func newSlots(store *cache.Store, name, origin string) *slots {
-	s := &slots{store: store, name: name, origin: origin, by: map[string][]*slot{}, gone: map[string]time.Time{}}
-	for e := range store.All() {
-		if strings.HasPrefix(string(e.Key), name) {
+func newSlots(o Options) *slots {
+	s := &slots{store: o.Cache, name: storeName(o.Prefix), origin: identity(o), base: PrimaryKey(o.Origin), by: map[string][]*slot{}, gone: map[string]time.Time{}}
+	for e := range o.Cache.All() {
+		if strings.HasPrefix(string(e.Key), s.name) {
 			s.add(primaryOf(e.Key), e.Key)
 		}
 	}
@@ -113,32 +114,34 @@ func isHex(s string) bool {
 
 // primary is the key of a resource of the origin: the path that its clients see, and the query. "" if it is none
 // of the origin's.
-func (s *slots) primary(u, origin *url.URL) string {
-	full, base := PrimaryKey(u), PrimaryKey(origin)
-	rest, ok := strings.CutPrefix(full, base)
+func (s *slots) primary(u *url.URL) string {
+	rest, ok := strings.CutPrefix(PrimaryKey(u), s.base)
 	if !ok {
 		return ""
 	}
 	path, query, asked := strings.Cut(rest, "?")
-	var b strings.Builder
-	b.WriteString(s.name)
-	for i, name := range strings.Split(path, "/") {
-		if i > 0 {
-			b.WriteByte('/')
+	if len(s.name)+len(rest) > maxPrimary {
+		sum := sha256.Sum256([]byte(rest))
+		return s.name + longName + hex.EncodeToString(sum[:])
+	}
+	if strings.Contains(path, "//") || strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || path == "" {
+		path = markEmpty(path, asked)
+	}
+	if !asked {
+		return s.name + path
+	}
+	return s.name + path + "?" + strings.ReplaceAll(query, "/", queryMark)
+}
+
+// markEmpty makes of a path's empty segments what a key may have, but for the last if a query follows it.
+func markEmpty(path string, asked bool) string {
+	names := strings.Split(path, "/")
+	for i, name := range names {
+		if name == "" && !(asked && i == len(names)-1) {
+			names[i] = variantMark
 		}
-		b.WriteString(name)
-		if name == "" && !(asked && i == strings.Count(path, "/")) {
-			b.WriteString(variantMark)
-		}
 	}
-	if asked {
-		b.WriteString("?" + strings.ReplaceAll(query, "/", queryMark))
-	}
-	if key := b.String(); len(key) <= maxPrimary {
-		return key
-	}
-	sum := sha256.Sum256([]byte(rest))
-	return s.name + longName + hex.EncodeToString(sum[:])
+	return strings.Join(names, "/")
 }
 
 // key is where to store the answer to a request with header, whose resource's responses vary by vary if that is
