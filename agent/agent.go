@@ -110,7 +110,10 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		MinFreeBytes: int64(a.cfg.Cache.MinFreeGB) * 1e9,
 		HotBytes:     int64(a.cfg.Cache.HotMB) * 1e6,
 		Rank:         content.Rank,
-		Log:          a.log.With("room", "cache"),
+		Admit:        cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6).Admit,
+		// The scrub begins long after the rooms are open.
+		Repair: func(key cache.Key, obj cache.Object) cache.Source { return a.files.Repair(key, obj) },
+		Log:    a.log.With("room", "cache"),
 	})
 	if err != nil {
 		return fmt.Errorf("open the cache: %w", err)
@@ -228,6 +231,7 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 		group.Go(func() error { return heart.Run(ctx) })
 		group.Go(func() error { return a.nodes.Run(ctx) })
 	}
+	group.Go(func() error { return a.scrub(ctx) })
 	group.Go(func() error { return systemd.Watchdog(ctx, a.log, a.alive) })
 	group.Go(func() error {
 		<-ctx.Done()

@@ -27,6 +27,7 @@ type Config struct {
 	CentralURL string `yaml:"central_url" env:"CENTRAL_URL"` // for init, where no --central-url is given
 	Listen     Listen `yaml:"listen" envPrefix:"LISTEN_"`
 	Cache      Cache  `yaml:"cache" envPrefix:"CACHE_"`
+	Sync       Sync   `yaml:"sync" envPrefix:"SYNC_"`
 
 	Upstreams []Upstream `yaml:"upstreams"` // in the file alone
 }
@@ -43,6 +44,11 @@ type Cache struct {
 	MaxSizeGB int `yaml:"max_size_gb" env:"MAX_SIZE_GB"` // on disk
 	MinFreeGB int `yaml:"min_free_gb" env:"MIN_FREE_GB"` // left free on the disk
 	HotMB     int `yaml:"hot_mb" env:"HOT_MB"`           // of memory, for small files
+}
+
+// Sync bounds what is fetched over the WAN, by whatever way: what a machine waits for goes first, small before large.
+type Sync struct {
+	MaxMBPerS int `yaml:"max_mb_per_s" env:"MAX_MB_PER_S"` // 10^6 bytes per second; 0 means no bound
 }
 
 // Upstream has an origin on the web served below a prefix, through the cache.
@@ -153,6 +159,7 @@ func (c Config) Validate() error {
 	atLeast("cache.max_size_gb", 1, c.Cache.MaxSizeGB)
 	atLeast("cache.min_free_gb", 0, c.Cache.MinFreeGB)
 	atLeast("cache.hot_mb", 0, c.Cache.HotMB)
+	atLeast("sync.max_mb_per_s", 0, c.Sync.MaxMBPerS)
 	seen := map[string]int{}
 	for i, u := range c.Upstreams {
 		key := fmt.Sprintf("upstreams[%d]", i)

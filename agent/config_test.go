@@ -86,6 +86,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	c := Config{
 		CentralURL: "http://u:hunter2@central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108)},
 		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1},
+		Sync:  Sync{MaxMBPerS: -1},
 	}
 	err := c.Validate()
 	if err == nil {
@@ -94,6 +95,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	keys := []string{
 		"data_dir", "central_url", "listen.http", "listen.tftp", "listen.admin", "cache.max_size_gb", "cache.min_free_gb", "cache.hot_mb",
+		"sync.max_mb_per_s",
 	}
 	if len(lines) != len(keys) {
 		t.Fatalf("%d faults, want %d:\n%v", len(lines), len(keys), err)

@@ -72,6 +72,7 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		Online:     a.client != nil && a.link.Online(),
 		Addresses:  a.Addresses(),
 		Heartbeat:  a.Report(ctx),
+		Cache:      a.cache.Stats(),
 	}
 	s.Hello = Hello(a.version)
 	if n, err := a.nodes.Waiting(ctx); err == nil {

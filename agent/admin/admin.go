@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -32,6 +33,8 @@ type Status struct {
 	Addresses  map[string]string `json:"addresses"`
 	Waiting    int               `json:"waiting_reports"` // of machines, for central
 	wire.Heartbeat
+
+	Cache cache.Stats `json:"cache"` // counted since the start
 }
 
 // Listen opens the socket for its user and group. One that an agent left behind when it died is replaced; one that

@@ -4,30 +4,30 @@ import "sync/atomic"
 
 // Stats counts since Open; Bytes, Entries and Filling are of now.
 type Stats struct {
-	Bytes   int64 // of published objects
-	Entries int64
-	Filling int64 // fills that run
+	Bytes   int64 `json:"bytes"` // of published objects
+	Entries int64 `json:"entries"`
+	Filling int64 `json:"filling"` // fills that run
 
-	HotHits     int64
-	DiskHits    int64
-	Misses      int64 // Fetches that started a fill
-	Coalesced   int64 // Fetches that joined a fill
-	PassThrough int64 // readers that went to their source, from the start or from a failing disk
+	HotHits     int64 `json:"hot_hits"`
+	DiskHits    int64 `json:"disk_hits"`
+	Misses      int64 `json:"misses"`       // Fetches that started a fill
+	Coalesced   int64 `json:"coalesced"`    // Fetches that joined a fill
+	PassThrough int64 `json:"pass_through"` // readers that went to their source, from the start or from a failing disk
 
-	Fills       int64 // transfers that came to a good end
-	FillErrors  int64 // those that did not, or whose object could not be stored
-	Ranges      int64 // parts that were fetched ahead of their fill's front
-	Resumes     int64 // cuts that were followed by another try
-	Purged      int64
-	Scrubbed    int64 // bytes that Scrub has checked
-	Repaired    int64 // chunks that it has put right
-	Journals    int64 // written
-	Adopted     int64 // fills that went on with what an earlier one had left
-	Resumed     int64 // bytes of that, verified
-	Evictions   int64
-	Corruptions int64 // wrong chunks received, damaged files found
-	DiskErrors  int64
-	BytesIn     int64 // received from sources
+	Fills       int64 `json:"fills"`       // transfers that came to a good end
+	FillErrors  int64 `json:"fill_errors"` // those that did not, or whose object could not be stored
+	Ranges      int64 `json:"ranges"`      // parts that were fetched ahead of their fill's front
+	Resumes     int64 `json:"resumes"`     // cuts that were followed by another try
+	Purged      int64 `json:"purged"`
+	Scrubbed    int64 `json:"scrubbed"` // bytes that Scrub has checked
+	Repaired    int64 `json:"repaired"` // chunks that it has put right
+	Journals    int64 `json:"journals"` // written
+	Adopted     int64 `json:"adopted"`  // fills that went on with what an earlier one had left
+	Resumed     int64 `json:"resumed"`  // bytes of that, verified
+	Evictions   int64 `json:"evictions"`
+	Corruptions int64 `json:"corruptions"` // wrong chunks received, damaged files found
+	DiskErrors  int64 `json:"disk_errors"`
+	BytesIn     int64 `json:"bytes_in"` // received from sources
 }
 
 type counters struct {
