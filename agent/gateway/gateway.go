@@ -84,10 +84,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(wire.HeaderRequestID, id)
 	w.Header().Set("Server", "PureBoot")
 	setCacheStatus(w, "")
-	log := g.Log.With("request", id, "client", r.RemoteAddr, "method", r.Method, "path", clip(r.URL.Path))
+	level := slog.LevelInfo
 	out := newResponse(w, g.pieceTime)
 	defer func() {
 		p := recover()
+		if p == nil && out.err == nil && out.status < 400 && !g.Log.Enabled(r.Context(), level) {
+			return
+		}
+		log := g.Log.With("request", id, "client", r.RemoteAddr, "method", r.Method, "path", clip(r.URL.Path))
 		if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // it is compared by identity
 			log.Error("handler panicked", "panic", p, "stack", string(debug.Stack()))
 			if out.status == 0 {
@@ -98,7 +102,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if out.err != nil {
 			log = log.With("err", out.err) // the client left, or the file could not be read to its end
 		}
-		log.Info("request", "status", out.status, "bytes", out.bytes, "took", time.Since(began),
+		if p != nil || out.err != nil || out.status >= 400 {
+			level = slog.LevelInfo
+		}
+		log.Log(r.Context(), level, "request", "status", out.status, "bytes", out.bytes, "took", time.Since(began),
 			"cache", w.Header().Get("Cache-Status"))
 		if p != nil || out.err != nil {
 			// The status has left; what remains is to make the body's end no end.
@@ -114,6 +121,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	path, err := cleanPath(r.URL)
 	if u := g.upstream(r, path); u != nil {
+		level = slog.LevelDebug // an installation asks for thousands of packages: what went well is a metric
 		u.ServeHTTP(out, r.WithContext(wire.WithRequestID(r.Context(), id)))
 		return
 	}
