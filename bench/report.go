@@ -24,7 +24,11 @@ func (b *bench) report(w io.Writer, command string, versions map[string]string) 
 	for _, s := range b.skipped {
 		fmt.Fprintf(out, "\nLeft out: %s.\n", s)
 	}
-	fmt.Fprintf(out, "\nMedians of %d repetitions (fewer where one takes long); counts of clients are those of all repetitions. ✗ marks a promise that is not kept.\n", b.reps)
+	reps := "One repetition."
+	if b.reps > 1 {
+		reps = fmt.Sprintf("Medians of %d repetitions (fewer where one takes long); counts of clients are those of all of them.", b.reps)
+	}
+	fmt.Fprintf(out, "\n%s ✗ marks a promise that is not kept.\n", reps)
 	for _, res := range b.results {
 		b.section(out, res)
 	}

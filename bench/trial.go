@@ -69,7 +69,12 @@ func (t *trial) set(label string, u unit, v float64) {
 	t.figures = append(t.figures, figure{label: label, unit: u, value: v})
 }
 
-func (t *trial) took(label string, d time.Duration) { t.set(label, seconds, d.Seconds()) }
+// took notes a time, unless there was nobody to take it of.
+func (t *trial) took(label string, d time.Duration) {
+	if d != 0 {
+		t.set(label, seconds, d.Seconds())
+	}
+}
 
 // overIdeal compares with one undisturbed transfer.
 func (t *trial) overIdeal(label string, d time.Duration) {
