@@ -80,9 +80,10 @@ func (t *trial) runRangeDuringFill(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	inside := t.ask(ctx, request{obj: obj, from: obj.size / 20, to: obj.size/20 + length})
 	end := request{obj: obj, from: obj.size - length, to: obj.size}
-	tail := t.ask(ctx, end)
+	last := t.begin(ctx, end) // at the same time: some make the one inside wait for the end of the fill
+	inside := t.ask(ctx, request{obj: obj, from: obj.size / 20, to: obj.size/20 + length})
+	tail := <-last
 	again := t.ask(ctx, end)
 	whole := <-full
 	err := t.settle(ctx, obj)
