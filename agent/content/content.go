@@ -43,6 +43,7 @@ type Files struct {
 	opt       Options
 	manifest  *manifest
 	described *descriptions
+	variants  *variants
 	flight    singleflight.Group // questions to central, by key, and pulls
 	unknown   *rate.Limiter      // of questions about names that the manifest does not have
 	maxFiles  int                // of a manifest
@@ -52,7 +53,7 @@ type Files struct {
 	stop context.CancelFunc
 
 	mu   sync.Mutex     // makes work.Add exclude Close
-	work sync.WaitGroup // what is asked of central
+	work sync.WaitGroup // what is asked of central, and what is derived
 }
 
 var (
@@ -80,7 +81,7 @@ func Open(opt Options) (*Files, error) {
 	if opt.Patience == 0 {
 		opt.Patience = 10 * time.Second
 	}
-	f := &Files{opt: opt, described: newDescriptions(), maxFiles: maxFiles}
+	f := &Files{opt: opt, described: newDescriptions(), variants: newVariants(), maxFiles: maxFiles}
 	f.unknown = rate.NewLimiter(unknownPerSecond, unknownAtOnce)
 	var err error
 	if f.manifest, err = loadManifest(opt.Dir); err != nil {
@@ -91,7 +92,7 @@ func Open(opt Options) (*Files, error) {
 	return f, nil
 }
 
-// Close ends the questions to central and waits for them.
+// Close ends the questions to central, and waits for them and for the variants that are being derived.
 func (f *Files) Close() {
 	f.mu.Lock()
 	f.stop()

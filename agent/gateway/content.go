@@ -140,7 +140,8 @@ func (p representation) describe(h http.Header) {
 	h.Set("Content-Type", kind)
 }
 
-// coded says how long a variant is, which http.ServeContent does not where there is a Content-Encoding.
+// coded says how long a variant is, which http.ServeContent does not where there is a Content-Encoding, and takes the
+// coding from what is no variant.
 type coded struct {
 	http.ResponseWriter
 	size int
@@ -149,6 +150,8 @@ type coded struct {
 func (w coded) WriteHeader(status int) {
 	if status == http.StatusOK {
 		w.Header().Set("Content-Length", strconv.Itoa(w.size))
+	} else {
+		w.Header().Del("Content-Encoding")
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
