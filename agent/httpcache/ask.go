@@ -162,7 +162,7 @@ func (a *ask) begins(ctx context.Context, offset, length int64) (*cache.Arrival,
 	header := a.header
 	switch {
 	case a.stored != nil && a.stored.Method == http.MethodGet && !a.stored.Validators.None():
-		header = Conditional(a.header, a.stored)
+		header, offset = Conditional(a.header, a.stored), 0
 	case offset > 0:
 		header = a.ranged(offset, length)
 	}
@@ -227,7 +227,7 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 		return nil, &answer{x.Status, refusal}
 	}
 	a.h.readmit(a.crowd)
-	m := Keep(x)
+	asked, m := offset, Keep(x)
 	if x.Status != http.StatusPartialContent {
 		offset = 0
 		m.Size = resp.ContentLength
@@ -241,6 +241,9 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 		Meta: a.h.slots.encode(m), Offset: offset, Body: resp.Body,
 	}
 	arrival.Version, arrival.Strong = versionOf(s)
+	if asked > 0 && offset == 0 {
+		arrival.Strong = false // there are no ranges to be had
+	}
 	a.begun(s, arrival.Version)
 	return arrival, nil
 }

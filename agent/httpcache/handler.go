@@ -268,7 +268,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *visit, v Verdict, status Cache
 	answered, ok := errors.AsType[*answer](err)
 	if ok {
 		failure, status.Status, status.Detail = Failure(answered.status), answered.status, string(answered.refusal)
-	} else {
+	} else if !errors.Is(err, errSlow) {
 		h.Log.Warn("no answer from the origin", "key", r.key, "err", err)
 	}
 	if ServeOnFailure(r.Request, v.Stored, failure, time.Now()) {
