@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"path"
 	"strconv"
@@ -57,6 +58,9 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 		return
 	}
 	defer file.Close()
+	if out, ok := w.(*response); ok && file.Status == content.Hit {
+		out.level = slog.LevelDebug // a hit is a metric
+	}
 	setCacheStatus(w, contentStatus(file.Status, file.Tier()))
 	var body io.ReadSeeker = file
 	if f, ok := file.File(); ok {

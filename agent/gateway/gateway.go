@@ -84,11 +84,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(wire.HeaderRequestID, id)
 	w.Header().Set("Server", "PureBoot")
 	setCacheStatus(w, "")
-	level := slog.LevelInfo
 	out := newResponse(w, g.pieceTime)
 	defer func() {
 		p := recover()
-		if p == nil && out.err == nil && out.status < 400 && !g.Log.Enabled(r.Context(), level) {
+		if p == nil && out.err == nil && out.status < 400 && !g.Log.Enabled(r.Context(), out.level) {
 			return
 		}
 		log := g.Log.With("request", id, "client", r.RemoteAddr, "method", r.Method, "path", clip(r.URL.Path))
@@ -103,9 +102,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			log = log.With("err", out.err) // the client left, or the file could not be read to its end
 		}
 		if p != nil || out.err != nil || out.status >= 400 {
-			level = slog.LevelInfo
+			out.level = slog.LevelInfo
 		}
-		log.Log(r.Context(), level, "request", "status", out.status, "bytes", out.bytes, "took", time.Since(began),
+		log.Log(r.Context(), out.level, "request", "status", out.status, "bytes", out.bytes, "took", time.Since(began),
 			"cache", w.Header().Get("Cache-Status"))
 		if p != nil || out.err != nil {
 			// The status has left; what remains is to make the body's end no end.
@@ -121,7 +120,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	path, err := cleanPath(r.URL)
 	if u := g.upstream(r, path); u != nil {
-		level = slog.LevelDebug // an installation asks for thousands of packages: what went well is a metric
+		out.level = slog.LevelDebug // an installation asks for thousands of packages: what went well is a metric
 		u.ServeHTTP(out, r.WithContext(wire.WithRequestID(r.Context(), id)))
 		return
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -22,6 +23,7 @@ type response struct {
 	control  *http.ResponseController
 	patience time.Duration // for each piece
 
+	level  slog.Level // of the line that the request gets in the log if nothing is wrong
 	status int
 	bytes  int64
 	err    error // the first that sending, or reading what is to be sent, met
