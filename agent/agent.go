@@ -46,6 +46,8 @@ type Agent struct {
 	nodes    *node.Store
 	gateway  *gateway.Gateway
 
+	upstreams map[string]*httpcache.Handler // by prefix
+
 	http   net.Listener
 	tftp   *net.UDPConn
 	admin  net.Listener
@@ -153,6 +155,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 // openUpstreams makes the handlers of the configured upstreams. They share one pool of connections.
 func (a *Agent) openUpstreams() ([]gateway.Upstream, error) {
 	var upstreams []gateway.Upstream
+	a.upstreams = map[string]*httpcache.Handler{}
 	transport := httpcache.NewTransport()
 	for _, u := range a.cfg.Upstreams {
 		origin, err := u.origin()
@@ -164,6 +167,7 @@ func (a *Agent) openUpstreams() ([]gateway.Upstream, error) {
 			Log: a.log.With("room", "httpcache", "upstream", u.Prefix),
 		})
 		a.onClose(func() error { h.Close(); return nil })
+		a.upstreams[u.Prefix] = h
 		upstreams = append(upstreams, gateway.Upstream{Prefix: u.Prefix, Handler: h})
 	}
 	return upstreams, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pureboot/pureboot/agent/admin"
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/httpcache"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -73,6 +74,10 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		Addresses:  a.Addresses(),
 		Heartbeat:  a.Report(ctx),
 		Cache:      a.cache.Stats(),
+		Upstreams:  map[string]httpcache.Stats{},
+	}
+	for prefix, h := range a.upstreams {
+		s.Upstreams[prefix] = h.Stats()
 	}
 	s.Hello = Hello(a.version)
 	if n, err := a.nodes.Waiting(ctx); err == nil {

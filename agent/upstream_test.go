@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/pureboot/pureboot/agent/admin"
 	"github.com/pureboot/pureboot/agent/gateway"
 )
 
@@ -41,6 +42,10 @@ func TestUpstreamsWithoutCentral(t *testing.T) {
 	}
 	if n := asked.Load(); n != 2 {
 		t.Errorf("the origin was asked %d times", n)
+	}
+	status, err := admin.ReadStatus(t.Context(), a.at["admin"])
+	if up := status.Upstreams["/"]; err != nil || len(status.Upstreams) != 2 || up.Requests != 2 || up.Hits != 1 || up.OriginRequests != 1 || up.OriginBytes != int64(len(body)) {
+		t.Errorf("status %+v, %v", status.Upstreams, err)
 	}
 	if _, script, err := a.get("/boot/" + mac); err != nil || !strings.HasPrefix(string(script), "#!ipxe\n") {
 		t.Errorf("our own route: %v: %s", err, script)
@@ -95,7 +100,7 @@ func TestUpstreamsInTheFile(t *testing.T) {
 func TestFaultsOfUpstreams(t *testing.T) {
 	c := Default()
 	const good = "http://x/"
-	for _, u := range []Upstream{
+	c.Upstreams = []Upstream{
 		{"up/", good, false},
 		{"/up", good, false},
 		{"", good, false},
@@ -118,8 +123,6 @@ func TestFaultsOfUpstreams(t *testing.T) {
 		{"/b6/", "http://x/#f", false},
 		{"/b7/", "", false},
 		{"/b8/", "http://[::1/", false},
-	} {
-		c.Upstreams = append(c.Upstreams, u)
 	}
 	err := c.Validate()
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/httpcache"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -34,7 +35,8 @@ type Status struct {
 	Waiting    int               `json:"waiting_reports"` // of machines, for central
 	wire.Heartbeat
 
-	Cache cache.Stats `json:"cache"` // counted since the start
+	Cache     cache.Stats                `json:"cache"`               // counted since the start
+	Upstreams map[string]httpcache.Stats `json:"upstreams,omitempty"` // by prefix, likewise
 }
 
 // Listen opens the socket for its user and group. One that an agent left behind when it died is replaced; one that

@@ -4,20 +4,20 @@ import "sync/atomic"
 
 // Stats counts what a Handler has done since it was made.
 type Stats struct {
-	Requests    int64 // of clients
-	Hits        int64 // served from the store without asking
-	Validated   int64 // served from the store after the origin confirmed it
-	Stale       int64 // served from the store because the origin failed
-	Misses      int64 // answered with what the origin was asked for
-	Collapsed   int64 // answered with what it was asked for on behalf of others
-	Passed      int64 // sent to the origin, or its answer, as they are
-	Failures    int64 // answered by 502 or 504
-	Invalidated int64 // resources forgotten because somebody changed them
-	BytesSent   int64 // of bodies from the store
+	Requests    int64 `json:"requests"`    // of clients
+	Hits        int64 `json:"hits"`        // served from the store without asking
+	Validated   int64 `json:"validated"`   // served from the store after the origin confirmed it
+	Stale       int64 `json:"stale"`       // served from the store because the origin failed
+	Misses      int64 `json:"misses"`      // answered with what the origin was asked for
+	Collapsed   int64 `json:"collapsed"`   // answered with what it was asked for on behalf of others
+	Passed      int64 `json:"passed"`      // sent to the origin, or its answer, as they are
+	Failures    int64 `json:"failures"`    // answered by 502 or 504
+	Invalidated int64 `json:"invalidated"` // resources forgotten because somebody changed them
+	BytesSent   int64 `json:"bytes_sent"`  // of bodies from the store
 
-	OriginRequests int64 // sent, redirects that were followed included
-	OriginFailures int64 // of these, that no answer came to
-	OriginBytes    int64 // of bodies received
+	OriginRequests int64 `json:"origin_requests"` // sent, redirects that were followed included
+	OriginFailures int64 `json:"origin_failures"` // of these, that no answer came to
+	OriginBytes    int64 `json:"origin_bytes"`    // of bodies received
 }
 
 type counters struct {
