@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -139,5 +142,54 @@ func TestFaultsOfUpstreams(t *testing.T) {
 	}
 	if !gateway.Owns("/images/") {
 		t.Error("/images/ is not ours")
+	}
+}
+
+func TestUpgradesPassThroughTheAgent(t *testing.T) {
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+r.Header.Get("Upgrade")+"\r\n\r\n")
+		line, _ := buf.ReadString('\n')
+		_, _ = io.WriteString(c, "echo "+line)
+	}))
+	t.Cleanup(o.Close)
+	cfg := config(t, nil)
+	cfg.Upstreams = []Upstream{{Prefix: "/up/", URL: o.URL}}
+	a := start(t, cfg)
+	c, err := net.Dial("tcp", a.at["http"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET /up/a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	buf := bufio.NewReader(c)
+	if res, err := http.ReadResponse(buf, nil); err != nil || res.StatusCode != 101 || res.Header.Get("Upgrade") != "websocket" {
+		t.Fatalf("%v, %v", res, err)
+	}
+	_, _ = io.WriteString(c, "hello\n")
+	if line, err := buf.ReadString('\n'); line != "echo hello\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+}
+
+// TestACutThroughTheAgent: what the agent cannot finish does not look finished.
+func TestACutThroughTheAgent(t *testing.T) {
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = w.Write(make([]byte, 100_000))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(o.Close)
+	cfg := config(t, nil)
+	cfg.Upstreams = []Upstream{{Prefix: "/up/", URL: o.URL}}
+	a := start(t, cfg)
+	if res, got, err := a.get("/up/a"); err == nil && res.StatusCode == 200 {
+		t.Errorf("%d bytes that look whole", len(got))
 	}
 }
