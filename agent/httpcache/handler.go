@@ -338,13 +338,17 @@ func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *
 	return true, nil
 }
 
-// usable is whether s, which somebody else asked for earlier, answers r without asking.
+// usable is whether s, which is being received because somebody else asked for it a little earlier, answers r without
+// asking. Where the origin does not say for how long s is fresh, it is fresh at least until it is here (RFC 9111 section
+// 4.2.2): a herd does not arrive at once.
 func usable(r *http.Request, s *Stored) bool {
-	switch Evaluate(r, []*Stored{s}, time.Now()).Action {
-	case Serve, ServeAndValidate:
+	switch v := Evaluate(r, []*Stored{s}, time.Now()); {
+	case v.Action == Serve, v.Action == ServeAndValidate:
 		return true
+	default:
+		told := s.Control.MaxAge.Given || s.Control.SMaxAge.Given || len(s.Header["Expires"]) > 0
+		return !told && (v.Reason == Stale || v.Reason == MustRevalidate)
 	}
-	return false
 }
 
 // serveStored answers with a version that is published. It is false if that is not there any more: nothing has

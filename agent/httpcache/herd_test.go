@@ -54,6 +54,49 @@ func TestHerdCostsOneRequest(t *testing.T) {
 	s.says(r, "hit")
 }
 
+// TestHerdThatTricklesIn comes while the object is being received, some of it later than the origin's answer.
+func TestHerdThatTricklesIn(t *testing.T) {
+	for _, tt := range []struct {
+		control string
+		asked   int // of the origin, by one who began it and ten who came later
+	}{
+		{"Cache-Control: max-age=60", 1},
+		{"X: the origin does not say", 1},
+		{"Cache-Control: max-age=0", 11},
+		{"Cache-Control: no-cache", 11},
+	} {
+		data := random(300_000)
+		g := make(gate)
+		first := gatedFile(data, 1000, g, `Etag: "v1"`, tt.control)
+		o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("If-None-Match") == `"v1"` {
+				w.Header().Set("Etag", `"v1"`)
+				w.WriteHeader(304)
+				return
+			}
+			first(w, r)
+		})
+		s := startSite(t, o.URL)
+		var herd []follower
+		for range 11 {
+			f, err := s.follow(t.Context(), "/up/a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			herd = append(herd, f)
+		}
+		g.open()
+		for _, f := range herd {
+			if got, err := f.rest(); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%s: %d bytes, %v", tt.control, len(got), err)
+			}
+		}
+		if got := o.requests(); len(got) != tt.asked || o.bytes() != int64(len(data)) {
+			t.Errorf("%s: origin was asked %q and sent %d bytes", tt.control, got, o.bytes())
+		}
+	}
+}
+
 func TestFirstClientLeaves(t *testing.T) {
 	data := random(1 << 20)
 	g := make(gate)

@@ -69,16 +69,23 @@ func (h *Handler) confirm(w http.ResponseWriter, r *visit, s *Stored, reader *ca
 	defer a.leave()
 	if !s.Validators.None() {
 		x, resp, err := a.send(r.Context(), Conditional(r.Header, s))
-		if err == nil {
+		switch {
+		case err != nil:
+		case x.Status == http.StatusNotModified && len(Identify([]*Stored{s}, x)) > 0:
 			resp.Body.Close()
-			if x.Status == http.StatusNotModified && len(Identify([]*Stored{s}, x)) > 0 {
-				fresh, _ := s.Freshen(x)
-				status.Status = x.Status
-				if h.send(w, r, fresh, reader, status) == nil {
-					h.count.validated.Add(1)
-					return
-				}
+			fresh, _ := s.Freshen(x)
+			status.Status = x.Status
+			if h.send(w, r, fresh, reader, status) == nil {
+				h.count.validated.Add(1)
+				return
 			}
+		case x.Status == http.StatusOK && !limited(r.Header):
+			reader.Close()
+			h.count.passed.Add(1)
+			h.proxyTo(w, &passing{visit: r, status: status, answered: resp})
+			return
+		default:
+			resp.Body.Close()
 		}
 	}
 	reader.Close()
