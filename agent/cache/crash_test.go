@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 const (
@@ -64,15 +65,38 @@ func crashChild(dir string) {
 	work(1)
 }
 
-// crashLarge fetches one large object.
+// crashLarge fetches one large object, whose source falls silent before its end, and says when the first
+// journal of it is on the disk.
 func crashLarge(s *Store) {
 	o := newOrigin(1, 64*mib)
-	r, err := s.Fetch(context.Background(), "large", o.obj, talkingSource(o.open))
-	if err == nil {
-		err = r.Stored()
+	r, err := s.Fetch(context.Background(), "large", o.obj, talkingSource(func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		body, err := o.open(ctx, offset, length)
+		return silentAfter{body, io.LimitReader(body, 48*mib-offset)}, err
+	}))
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
 	}
-	fmt.Println("done", err)
+	go r.Stored()
+	for s.Stats().Journals == 0 {
+		<-time.After(time.Millisecond)
+	}
+	fmt.Println("journaled")
 	select {}
+}
+
+// silentAfter is a body that sends no more once its limit is reached.
+type silentAfter struct {
+	io.Closer
+	limited io.Reader
+}
+
+func (s silentAfter) Read(p []byte) (int, error) {
+	n, err := s.limited.Read(p)
+	if n == 0 && err != nil {
+		select {}
+	}
+	return n, err
 }
 
 // TestKilledFillIsResumed kills a process in the middle of a fill. The next goes on where the last journal
@@ -88,7 +112,7 @@ func TestKilledFillIsResumed(t *testing.T) {
 		s := openStore(t, Options{Dir: dir})
 		had := s.partBytes
 		if had == 0 {
-			t.Error("nothing is left of 10 MiB and more")
+			t.Error("nothing is left of what the journal named")
 		}
 		again := &origin{data: o.data, obj: o.obj}
 		wantBytes(t, fetch(t, s, "large", again), o.data)
@@ -102,7 +126,7 @@ func TestKilledFillIsResumed(t *testing.T) {
 	}
 }
 
-// killChild runs crashChild until it has said left lines.
+// killChild runs crashChild until it has said left lines and, of a large object, that a journal was written.
 func killChild(t *testing.T, dir string, round, left int) {
 	t.Helper()
 	self, err := os.Executable()
@@ -119,8 +143,9 @@ func killChild(t *testing.T, dir string, round, left int) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if left--; left <= 0 || bytes.HasPrefix(lines.Bytes(), []byte("done")) {
+	for journaled := false; lines.Scan(); {
+		journaled = journaled || lines.Text() == "journaled"
+		if left--; left <= 0 && journaled {
 			break
 		}
 	}
