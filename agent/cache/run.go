@@ -87,7 +87,9 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 			s.diskError("remove part file", f.id.key, err)
 		}
 	}
-	delete(s.fills, f.id)
+	if s.fills[f.id] == f { // published, it is not there any more, and perhaps another one is
+		delete(s.fills, f.id)
+	}
 	s.release(f.id.key)
 	switch {
 	case err == nil:

@@ -104,8 +104,11 @@ func (f *fill) start(st *stream) {
 		defer f.mu.Unlock()
 		delete(f.running, st)
 		switch {
-		case errors.Is(err, errNoRanges) && !st.front:
-			f.ranges = false // the front brings it
+		case errors.Is(err, errNoRanges) && f.ranges:
+			f.ranges = false // the front brings it, all of it
+			if st.front && !f.settled {
+				f.start(&stream{front: true, pos: st.pos})
+			}
 		case err != nil:
 			f.settleLocked(err)
 		}
@@ -203,7 +206,7 @@ func (f *fill) next(st *stream, in *transfer) (through, ok bool, err error) {
 func (f *fill) frontUntil(cov segments, pos int64) int64 {
 	for {
 		begin := cov.next(pos)
-		if begin == math.MaxInt64 {
+		if begin == math.MaxInt64 || !f.ranges {
 			return 0
 		}
 		if pos = cov.from(begin); pos-begin >= jump || f.obj.Size >= 0 && pos >= f.obj.Size {

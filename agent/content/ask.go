@@ -20,10 +20,8 @@ var errReplaced = errors.New("replaced at central meanwhile")
 // identify returns what the manifest's version of the file is made of. If that is not known here, central is asked,
 // once for all who ask at the same time, and its answer is the newer truth.
 func (f *Files) identify(ctx context.Context, key cache.Key) (cache.Object, error) {
-	if known, ok := f.manifest.get(key); ok {
-		if obj, ok := f.described.get(key, known.SHA256); ok {
-			return obj, nil
-		}
+	if obj, ok := f.describe(key); ok {
+		return obj, nil
 	}
 	if f.opt.Central == nil {
 		return cache.Object{}, errNotEnrolled
@@ -33,6 +31,10 @@ func (f *Files) identify(ctx context.Context, key cache.Key) (cache.Object, erro
 			return nil, errClosed
 		}
 		defer f.work.Done()
+		// An answer may have come after the look above and before this flight: whoever came late asks no more.
+		if obj, ok := f.describe(key); ok {
+			return obj, nil
+		}
 		return f.ask(wire.WithRequestID(f.ctx, wire.RequestID(ctx)), key)
 	})
 	select {
@@ -42,6 +44,15 @@ func (f *Files) identify(ctx context.Context, key cache.Key) (cache.Object, erro
 		obj, _ := r.Val.(cache.Object)
 		return obj, r.Err
 	}
+}
+
+// describe returns what the manifest's version of the file is made of, if that is known here.
+func (f *Files) describe(key cache.Key) (cache.Object, bool) {
+	known, ok := f.manifest.get(key)
+	if !ok {
+		return cache.Object{}, false
+	}
+	return f.described.get(key, known.SHA256)
 }
 
 // ask puts the question. ctx is the files' own: whoever waits for the answer may have gone, and others not.
