@@ -169,6 +169,7 @@ func Describe(r io.Reader) (Object, error) {
 //
 // An error, or a body that ends early, is a cut: Source is called again with the offset reached,
 // after a pause that grows. An error wrapped by backoff.Permanent ends the fill at once. Bytes beyond
-// the object's size are never read. A Source that finds another version at its origin must fail
+// the object's size are never read. A body with a method Received() int64 is decoded as it is read: what it
+// says it has received is what the transfer counts and pays for. A Source that finds another version at its origin must fail
 // permanently rather than send it, although the digests would catch it.
 type Source func(ctx context.Context, offset, length int64) (io.ReadCloser, error)

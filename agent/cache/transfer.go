@@ -107,16 +107,16 @@ func (t *transfer) chunk(ctx context.Context, i int64) ([]byte, error) {
 // of a chunk may come from several calls: if they do not fit together, its digest tells.
 func (t *transfer) read(ctx context.Context, p []byte, offset int64, least int) (have int, err error) {
 	for {
-		n, err := t.readStream(ctx, p[have:], offset+int64(have))
-		t.count.bytesIn.Add(int64(n))
+		n, cost, err := t.readStream(ctx, p[have:], offset+int64(have))
+		t.count.bytesIn.Add(int64(cost))
 		have += n
 		if n > 0 {
 			t.failed = 0
 			t.pause.Reset()
-			if t.admit != nil {
-				if err := t.admit(ctx, n); err != nil {
-					return have, err
-				}
+		}
+		if cost > 0 && t.admit != nil {
+			if err := t.admit(ctx, cost); err != nil {
+				return have, err
 			}
 		}
 		switch {
@@ -144,11 +144,11 @@ func (t *transfer) read(ctx context.Context, p []byte, offset int64, least int) 
 	}
 }
 
-// readStream reads into p what has arrived, opening the stream if it is not at offset.
-func (t *transfer) readStream(ctx context.Context, p []byte, offset int64) (int, error) {
+// readStream reads into p what has arrived, opening the stream if it is not at offset. cost is in bytes of the wire.
+func (t *transfer) readStream(ctx context.Context, p []byte, offset int64) (n, cost int, err error) {
 	if !t.at(offset) {
 		if err := t.open(ctx, offset); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	if t.last > 0 {
@@ -157,12 +157,12 @@ func (t *transfer) readStream(ctx context.Context, p []byte, offset int64) (int,
 	if t.admit != nil {
 		p = p[:min(len(p), paidAtOnce)]
 	}
-	n, err := t.body.Read(p)
+	n, err = t.body.Read(p)
 	t.next += int64(n)
 	if t.obj.Size >= 0 && errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return n, err
+	return n, t.body.cost(n), err
 }
 
 func (t *transfer) open(ctx context.Context, offset int64) error {

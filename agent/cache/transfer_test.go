@@ -2,9 +2,11 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,5 +205,47 @@ func TestExcessBytesAreIgnored(t *testing.T) {
 	wantGet(t, s, "k", o, TierDisk)
 	if st := s.Stats(); st.BytesIn != o.obj.Size {
 		t.Errorf("stats %+v", st)
+	}
+}
+
+// halved is a body that takes one byte over the wire for two that it brings.
+type halved struct {
+	io.ReadCloser
+	brought int64
+}
+
+func (h *halved) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	h.brought += int64(n)
+	return n, err
+}
+
+func (h *halved) Received() int64 { return h.brought / 2 }
+
+func TestWhatWentOverTheWireIsCountedAndPaid(t *testing.T) {
+	o := newOrigin(30, 5*ChunkSize)
+	o.cuts = []int64{2 * ChunkSize}
+	var paid atomic.Int64
+	s := openStore(t, Options{Admit: func(_ context.Context, n int, _ Load) error {
+		paid.Add(int64(n))
+		return nil
+	}})
+	r, err := s.Fetch(t.Context(), "a", o.obj, func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		body, err := o.open(ctx, offset, length)
+		if offset > 0 || err != nil {
+			return body, err // the rest comes as it is
+		}
+		return &halved{ReadCloser: body}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, o.data) {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	const want = 4 * ChunkSize // the first two at half the price
+	if in := s.Stats().BytesIn; in != want || paid.Load() != want {
+		t.Errorf("counted %d bytes and paid for %d, want %d", in, paid.Load(), want)
 	}
 }

@@ -19,6 +19,12 @@ type watchedBody struct {
 	also   context.CancelFunc // of what ends with the body besides; may be nil
 	timer  *time.Timer
 	stall  time.Duration
+	paid   int64 // bytes received that cost has told of
+}
+
+// encoded is a Source's body that is decoded as it is read: what it brings is not what went over the wire.
+type encoded interface {
+	Received() int64 // bytes over the wire so far
 }
 
 func watch(ctx context.Context, stall time.Duration, open func(context.Context) (io.ReadCloser, error)) (*watchedBody, error) {
@@ -41,6 +47,17 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	w.timer.Stop()
 	return n, w.explain(err)
+}
+
+// cost returns the bytes that went over the wire for the n that the last Read brought.
+func (w *watchedBody) cost(n int) int {
+	body, ok := w.ReadCloser.(encoded)
+	if !ok {
+		return n
+	}
+	received := body.Received()
+	n, w.paid = int(received-w.paid), received
+	return n
 }
 
 func (w *watchedBody) explain(err error) error {
