@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mode": mode, "takeport": takePort, "sqlite": sqlite,
+			"mode": mode, "takeport": takePort, "sqlite": sqlite, "serve": startCentral,
 		},
 	})
 }
