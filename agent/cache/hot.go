@@ -80,6 +80,19 @@ func (h *hotTier) drop(key Key) {
 	}
 }
 
+// bytes returns how much memory the objects take.
+func (h *hotTier) bytes() int64 {
+	if h == nil {
+		return 0
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.closed {
+		return 0
+	}
+	return h.cache.MaxCost() - h.cache.RemainingCost()
+}
+
 func (h *hotTier) close() {
 	if h == nil {
 		return

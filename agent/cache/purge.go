@@ -2,10 +2,12 @@ package cache
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -14,36 +16,110 @@ const (
 	staleFile   = metaDir + "/stale" // the records of what is marked stale
 )
 
-// Purge forgets the published objects that match accepts, durably and at once; their files are deleted
-// afterwards. Open readers finish, running fills still publish. match may look at all of an Entry: a prefix or
-// category of its Key, a tag in its Meta; it must be quick and may not call the store. It returns how many went.
-func (s *Store) Purge(match func(Entry) bool) (int, error) {
+// Gone is what was taken out of a store.
+type Gone struct {
+	Objects int   `json:"objects"` // unfinished ones included
+	Bytes   int64 `json:"bytes"`
+}
+
+// Purge forgets the objects that match accepts, durably and at once; their files are deleted afterwards. Open readers
+// finish, running fills still publish. match may look at all of an Entry: a prefix or category of its Key, a tag in its
+// Meta; it must be quick and may not call the store. What ended fills have left unfinished goes too.
+func (s *Store) Purge(match func(Entry) bool) (Gone, error) {
+	n, err := s.dropParts(match)
+	if err != nil {
+		return n, err
+	}
+	defer func() { s.count.purged.Add(int64(n.Objects)) }()
 	gone, err := s.matching(match)
 	if err != nil || len(gone) == 0 {
-		return 0, err
+		return n, err
 	}
 	intent := path.Join(partDir, fmt.Sprintf("%s%d", purgePrefix, s.folder.parts.Add(1)))
 	if err := s.folder.write(intent, recordNames(gone)); err != nil {
 		s.diskError("write purge", "", err)
-		return 0, err
+		return n, err
 	}
-	n := 0
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
-		return 0, ErrClosed
+		return n, ErrClosed
 	}
-	for i, e := range gone {
-		if e.gone.Load() {
-			gone[i] = nil
+	n.add(s.forgetAll(gone, 0))
+	s.running.Go(func() {
+		s.deleteForgotten(gone)
+		if err := s.folder.remove(intent); err != nil {
+			s.diskError("remove purge", "", err)
+		}
+	})
+	return n, nil
+}
+
+func (g *Gone) add(n Gone) {
+	g.Objects += n.Objects
+	g.Bytes += n.Bytes
+}
+
+// Evict forgets the objects that match accepts (see Purge) but for those that are Pinned, the least needed first, until
+// most bytes are gone; 0: all of them. Unlike Purge it promises nothing: after a crash some may be back.
+func (s *Store) Evict(most int64, match func(Entry) bool) (Gone, error) {
+	unpinned := func(e Entry) bool { return s.rank(e.Key) != Pinned && match(e) }
+	n, err := s.dropParts(unpinned)
+	if err != nil {
+		return n, err
+	}
+	defer func() { s.count.evictedByHand.Add(int64(n.Objects)) }()
+	if most > 0 {
+		if most -= n.Bytes; most <= 0 {
+			return n, nil
+		}
+	}
+	gone, err := s.matching(unpinned)
+	if err != nil {
+		return n, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return n, ErrClosed
+	}
+	slices.SortFunc(gone, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.used.Load(), b.used.Load()))
+	})
+	n.add(s.forgetAll(gone, most))
+	s.running.Go(func() { s.deleteForgotten(gone) })
+	return n, nil
+}
+
+// forgetAll forgets entries until most bytes are gone, 0 meaning all, and clears the places of those that it leaves.
+// mu is held.
+func (s *Store) forgetAll(all []*entry, most int64) (n Gone) {
+	for i, e := range all {
+		if e.gone.Load() || most > 0 && n.Bytes >= most {
+			all[i] = nil
 			continue
 		}
 		s.forget(e)
-		n++
+		n.add(Gone{1, e.obj.Size})
 	}
-	s.running.Go(func() { s.deletePurged(gone, intent) })
-	s.mu.Unlock()
-	s.count.purged.Add(int64(n))
+	return n
+}
+
+// dropParts deletes what ended fills have left of the objects that match accepts.
+func (s *Store) dropParts(match func(Entry) bool) (n Gone, err error) {
+	var freed closers
+	defer freed.close() // after mu
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return n, ErrClosed
+	}
+	for _, j := range s.parts {
+		if e := j.describe(); match(e) {
+			n.add(Gone{1, e.Have})
+			s.dropPart(j, &freed)
+		}
+	}
 	return n, nil
 }
 
@@ -70,9 +146,9 @@ func recordNames(entries []*entry) []byte {
 	return names.Bytes()
 }
 
-// deletePurged deletes the files of entries that are out of the index but still hold their names. If the key was
+// deleteForgotten deletes the files of entries that are out of the index but still hold their names. If the key was
 // published again meanwhile, the data is that version's.
-func (s *Store) deletePurged(gone []*entry, intent string) {
+func (s *Store) deleteForgotten(gone []*entry) {
 	for _, e := range gone {
 		if e == nil {
 			continue
@@ -90,9 +166,6 @@ func (s *Store) deletePurged(gone []*entry, intent string) {
 		s.release(e.key)
 		s.mu.Unlock()
 		freed.close()
-	}
-	if err := s.folder.remove(intent); err != nil {
-		s.diskError("remove purge", "", err)
 	}
 }
 

@@ -17,7 +17,7 @@ func TestPurge(t *testing.T) {
 	store(t, s, "images/b", b)
 	store(t, s, "scripts/c", c)
 	open := fetch(t, s, "images/a", a)
-	if n, err := s.Purge(underImages); n != 2 || err != nil {
+	if n, err := s.Purge(underImages); n.Objects != 2 || err != nil {
 		t.Errorf("purged %d, %v", n, err)
 	}
 	wantMiss(t, s, "images/a", a)
@@ -33,7 +33,7 @@ func TestPurge(t *testing.T) {
 		t.Fatal(err)
 	}
 	tagged := func(e Entry) bool { return bytes.Contains(e.Meta, []byte("headers")) }
-	if n, err := s.Purge(tagged); n != 1 || err != nil {
+	if n, err := s.Purge(tagged); n.Objects != 1 || err != nil {
 		t.Errorf("purged %d by tag, %v", n, err)
 	}
 }
@@ -113,7 +113,7 @@ func BenchmarkPurge(b *testing.B) {
 		}
 		s.mu.Unlock()
 		b.StartTimer()
-		if n, err := s.Purge(underImages); n != 100_000 || err != nil {
+		if n, err := s.Purge(underImages); n.Objects != 100_000 || err != nil {
 			b.Fatal(n, err)
 		}
 		b.StopTimer()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 )
 
 // ErrNotStored says that an object could not be kept: it does not fit, or the disk fails. It ends a
@@ -44,7 +45,7 @@ func (s *Store) promise(f *fill, size int64, freed *closers) error {
 	if can := s.bytes - s.pinned + s.partBytes; short > can {
 		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-can)
 	}
-	s.evict(short, freed)
+	s.evict(short, s.reason(over, low), freed)
 	f.reserved += size
 	return nil
 }
@@ -70,13 +71,13 @@ func (s *Store) shortage(size int64) (over, low int64, err error) {
 
 // evict unpublishes the least needed until n bytes are gone, or nothing evictable is left. Their open
 // readers keep them readable, and the filesystem keeps their blocks for as long. mu is held.
-func (s *Store) evict(n int64, freed *closers) {
+func (s *Store) evict(n int64, count *atomic.Int64, freed *closers) {
 	for _, j := range s.parts { // which nobody reads
 		if n <= 0 {
 			return
 		}
 		n -= j.Have.bytes()
-		s.count.evictions.Add(1)
+		count.Add(1)
 		s.dropPart(j, freed)
 	}
 	for n > 0 {
@@ -85,7 +86,7 @@ func (s *Store) evict(n int64, freed *closers) {
 			return
 		}
 		n -= e.obj.Size
-		s.count.evictions.Add(1)
+		count.Add(1)
 		s.unpublish(e, freed)
 	}
 }
@@ -109,6 +110,7 @@ func (s *Store) forget(e *entry) {
 	delete(s.entries, e.key)
 	s.lru.drop(e)
 	s.bytes -= e.obj.Size
+	s.tally(e, -1)
 	if e.rank == Pinned {
 		s.pinned -= e.obj.Size
 	}
@@ -119,6 +121,7 @@ func (s *Store) remember(e *entry) {
 	s.entries[e.key] = e
 	s.order(e)
 	s.bytes += e.obj.Size
+	s.tally(e, 1)
 }
 
 // release gives up one hold on key's name, and the directories that only it needed. mu is held, so
@@ -154,7 +157,15 @@ func (s *Store) fitLimits(freed *closers) {
 		s.log.Warn("too little free space, and the cache cannot make it", "bytes", low)
 		low = 0
 	}
-	s.evict(max(over, low), freed)
+	s.evict(max(over, low), s.reason(over, low), freed)
+}
+
+// reason returns the counter of evictions for the larger of two shortages.
+func (s *Store) reason(over, low int64) *atomic.Int64 {
+	if low > over {
+		return &s.count.evictedFree
+	}
+	return &s.count.evictedSize
 }
 
 // closers are files to be closed once a lock is released.

@@ -75,6 +75,7 @@ type Store struct {
 	parts     map[Key]*journal // what ended fills have left to later ones
 	partBytes int64            // of parts
 	pinned    int64            // of entries that are never evicted
+	usage     map[string]Usage // of entries, by the first part of their keys
 }
 
 // Open recovers the store in opts.Dir. What a crash left unfinished is deleted, what was published
@@ -96,7 +97,7 @@ func Open(opts Options) (*Store, error) {
 		opts: opts, log: opts.Log, rank: opts.Rank, folder: f,
 		createPart: func(name string, keep bool) (part, error) { return f.openPart(name, keep) },
 		buffers:    sync.Pool{New: func() any { return new([ChunkSize]byte) }},
-		entries:    map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{},
+		entries:    map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{}, usage: map[string]Usage{},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.recover(); err != nil {
@@ -150,7 +151,9 @@ func (s *Store) Lookup(key Key) (Entry, bool) {
 }
 
 func (e *entry) describe() Entry {
-	return Entry{Key: e.key, Object: e.obj, Meta: *e.meta.Load(), Stale: e.stale.Load(), LastUsed: time.Unix(0, e.used.Load())}
+	return Entry{
+		Key: e.key, Object: e.obj, Meta: *e.meta.Load(), Stale: e.stale.Load(), Have: e.obj.Size, LastUsed: time.Unix(0, e.used.Load()),
+	}
 }
 
 // Remove forgets key's published version, durably. Its open readers finish; a running fill of key
@@ -174,12 +177,15 @@ func (s *Store) Remove(key Key) error {
 	return s.folder.sync(".")
 }
 
-// Entry describes a published object to a person or a policy.
+// Entry describes an object to a person or a policy.
 type Entry struct {
 	Key      Key
 	Object   Object
 	Meta     []byte    // what the caller has kept with it
 	Stale    bool      // see MarkStale
+	Have     int64     // bytes that are here: all of a published object
+	Partial  bool      // not published, see Unfinished
+	Filling  bool      // of what is not published, it is being fetched
 	LastUsed time.Time // exact but for a crash, after which it may be an hour early
 }
 
