@@ -23,6 +23,8 @@ type AdminToken struct {
 	Role admintoken.Role `json:"role,omitempty"`
 	// SHA-256, hexadecimal
 	SecretHash string `json:"-"`
+	// CreatedBy holds the value of the "created_by" field.
+	CreatedBy string `json:"created_by,omitempty"`
 	// CreatedAt holds the value of the "created_at" field.
 	CreatedAt time.Time `json:"created_at,omitempty"`
 	// ExpiresAt holds the value of the "expires_at" field.
@@ -39,7 +41,7 @@ func (*AdminToken) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case admintoken.FieldID, admintoken.FieldName, admintoken.FieldRole, admintoken.FieldSecretHash:
+		case admintoken.FieldID, admintoken.FieldName, admintoken.FieldRole, admintoken.FieldSecretHash, admintoken.FieldCreatedBy:
 			values[i] = new(sql.NullString)
 		case admintoken.FieldCreatedAt, admintoken.FieldExpiresAt, admintoken.FieldRevokedAt, admintoken.FieldLastUsedAt:
 			values[i] = new(sql.NullTime)
@@ -81,6 +83,12 @@ func (_m *AdminToken) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field secret_hash", values[i])
 			} else if value.Valid {
 				_m.SecretHash = value.String
+			}
+		case admintoken.FieldCreatedBy:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field created_by", values[i])
+			} else if value.Valid {
+				_m.CreatedBy = value.String
 			}
 		case admintoken.FieldCreatedAt:
 			if value, ok := values[i].(*sql.NullTime); !ok {
@@ -152,6 +160,9 @@ func (_m *AdminToken) String() string {
 	builder.WriteString(fmt.Sprintf("%v", _m.Role))
 	builder.WriteString(", ")
 	builder.WriteString("secret_hash=<sensitive>")
+	builder.WriteString(", ")
+	builder.WriteString("created_by=")
+	builder.WriteString(_m.CreatedBy)
 	builder.WriteString(", ")
 	builder.WriteString("created_at=")
 	builder.WriteString(_m.CreatedAt.Format(time.ANSIC))

@@ -41,6 +41,20 @@ func (_c *AdminTokenCreate) SetSecretHash(v string) *AdminTokenCreate {
 	return _c
 }
 
+// SetCreatedBy sets the "created_by" field.
+func (_c *AdminTokenCreate) SetCreatedBy(v string) *AdminTokenCreate {
+	_c.mutation.SetCreatedBy(v)
+	return _c
+}
+
+// SetNillableCreatedBy sets the "created_by" field if the given value is not nil.
+func (_c *AdminTokenCreate) SetNillableCreatedBy(v *string) *AdminTokenCreate {
+	if v != nil {
+		_c.SetCreatedBy(*v)
+	}
+	return _c
+}
+
 // SetCreatedAt sets the "created_at" field.
 func (_c *AdminTokenCreate) SetCreatedAt(v time.Time) *AdminTokenCreate {
 	_c.mutation.SetCreatedAt(v)
@@ -138,6 +152,10 @@ func (_c *AdminTokenCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *AdminTokenCreate) defaults() {
+	if _, ok := _c.mutation.CreatedBy(); !ok {
+		v := admintoken.DefaultCreatedBy
+		_c.mutation.SetCreatedBy(v)
+	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		v := admintoken.DefaultCreatedAt()
 		_c.mutation.SetCreatedAt(v)
@@ -168,6 +186,14 @@ func (_c *AdminTokenCreate) check() error {
 	if v, ok := _c.mutation.SecretHash(); ok {
 		if err := admintoken.SecretHashValidator(v); err != nil {
 			return &ValidationError{Name: "secret_hash", err: fmt.Errorf(`ent: validator failed for field "AdminToken.secret_hash": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.CreatedBy(); !ok {
+		return &ValidationError{Name: "created_by", err: errors.New(`ent: missing required field "AdminToken.created_by"`)}
+	}
+	if v, ok := _c.mutation.CreatedBy(); ok {
+		if err := admintoken.CreatedByValidator(v); err != nil {
+			return &ValidationError{Name: "created_by", err: fmt.Errorf(`ent: validator failed for field "AdminToken.created_by": %w`, err)}
 		}
 	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
@@ -225,6 +251,10 @@ func (_c *AdminTokenCreate) createSpec() (*AdminToken, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.SecretHash(); ok {
 		_spec.SetField(admintoken.FieldSecretHash, field.TypeString, value)
 		_node.SecretHash = value
+	}
+	if value, ok := _c.mutation.CreatedBy(); ok {
+		_spec.SetField(admintoken.FieldCreatedBy, field.TypeString, value)
+		_node.CreatedBy = value
 	}
 	if value, ok := _c.mutation.CreatedAt(); ok {
 		_spec.SetField(admintoken.FieldCreatedAt, field.TypeTime, value)
@@ -391,6 +421,9 @@ func (u *AdminTokenUpsertOne) UpdateNewValues() *AdminTokenUpsertOne {
 		}
 		if _, exists := u.create.mutation.SecretHash(); exists {
 			s.SetIgnore(admintoken.FieldSecretHash)
+		}
+		if _, exists := u.create.mutation.CreatedBy(); exists {
+			s.SetIgnore(admintoken.FieldCreatedBy)
 		}
 		if _, exists := u.create.mutation.CreatedAt(); exists {
 			s.SetIgnore(admintoken.FieldCreatedAt)
@@ -702,6 +735,9 @@ func (u *AdminTokenUpsertBulk) UpdateNewValues() *AdminTokenUpsertBulk {
 			}
 			if _, exists := b.mutation.SecretHash(); exists {
 				s.SetIgnore(admintoken.FieldSecretHash)
+			}
+			if _, exists := b.mutation.CreatedBy(); exists {
+				s.SetIgnore(admintoken.FieldCreatedBy)
 			}
 			if _, exists := b.mutation.CreatedAt(); exists {
 				s.SetIgnore(admintoken.FieldCreatedAt)

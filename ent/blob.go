@@ -26,6 +26,8 @@ type Blob struct {
 	Chunks []byte `json:"chunks,omitempty"`
 	// CreatedAt holds the value of the "created_at" field.
 	CreatedAt time.Time `json:"created_at,omitempty"`
+	// When an upload last asked for these bytes: garbage collection leaves alone what may be named next
+	UsedAt time.Time `json:"used_at,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the BlobQuery when eager-loading is set.
 	Edges        BlobEdges `json:"edges"`
@@ -72,7 +74,7 @@ func (*Blob) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullInt64)
 		case blob.FieldSha256:
 			values[i] = new(sql.NullString)
-		case blob.FieldCreatedAt:
+		case blob.FieldCreatedAt, blob.FieldUsedAt:
 			values[i] = new(sql.NullTime)
 		case blob.FieldID:
 			values[i] = new(uuid.UUID)
@@ -120,6 +122,12 @@ func (_m *Blob) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field created_at", values[i])
 			} else if value.Valid {
 				_m.CreatedAt = value.Time
+			}
+		case blob.FieldUsedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field used_at", values[i])
+			} else if value.Valid {
+				_m.UsedAt = value.Time
 			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
@@ -178,6 +186,9 @@ func (_m *Blob) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("created_at=")
 	builder.WriteString(_m.CreatedAt.Format(time.ANSIC))
+	builder.WriteString(", ")
+	builder.WriteString("used_at=")
+	builder.WriteString(_m.UsedAt.Format(time.ANSIC))
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -57,6 +57,20 @@ func (_c *BlobCreate) SetNillableCreatedAt(v *time.Time) *BlobCreate {
 	return _c
 }
 
+// SetUsedAt sets the "used_at" field.
+func (_c *BlobCreate) SetUsedAt(v time.Time) *BlobCreate {
+	_c.mutation.SetUsedAt(v)
+	return _c
+}
+
+// SetNillableUsedAt sets the "used_at" field if the given value is not nil.
+func (_c *BlobCreate) SetNillableUsedAt(v *time.Time) *BlobCreate {
+	if v != nil {
+		_c.SetUsedAt(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *BlobCreate) SetID(v uuid.UUID) *BlobCreate {
 	_c.mutation.SetID(v)
@@ -140,6 +154,10 @@ func (_c *BlobCreate) defaults() {
 		v := blob.DefaultCreatedAt()
 		_c.mutation.SetCreatedAt(v)
 	}
+	if _, ok := _c.mutation.UsedAt(); !ok {
+		v := blob.DefaultUsedAt()
+		_c.mutation.SetUsedAt(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		v := blob.DefaultID()
 		_c.mutation.SetID(v)
@@ -169,6 +187,9 @@ func (_c *BlobCreate) check() error {
 	}
 	if _, ok := _c.mutation.CreatedAt(); !ok {
 		return &ValidationError{Name: "created_at", err: errors.New(`ent: missing required field "Blob.created_at"`)}
+	}
+	if _, ok := _c.mutation.UsedAt(); !ok {
+		return &ValidationError{Name: "used_at", err: errors.New(`ent: missing required field "Blob.used_at"`)}
 	}
 	return nil
 }
@@ -221,6 +242,10 @@ func (_c *BlobCreate) createSpec() (*Blob, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.CreatedAt(); ok {
 		_spec.SetField(blob.FieldCreatedAt, field.TypeTime, value)
 		_node.CreatedAt = value
+	}
+	if value, ok := _c.mutation.UsedAt(); ok {
+		_spec.SetField(blob.FieldUsedAt, field.TypeTime, value)
+		_node.UsedAt = value
 	}
 	if nodes := _c.mutation.CurrentIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -306,6 +331,18 @@ type (
 	}
 )
 
+// SetUsedAt sets the "used_at" field.
+func (u *BlobUpsert) SetUsedAt(v time.Time) *BlobUpsert {
+	u.Set(blob.FieldUsedAt, v)
+	return u
+}
+
+// UpdateUsedAt sets the "used_at" field to the value that was provided on create.
+func (u *BlobUpsert) UpdateUsedAt() *BlobUpsert {
+	u.SetExcluded(blob.FieldUsedAt)
+	return u
+}
+
 // UpdateNewValues updates the mutable fields using the new values that were set on create except the ID field.
 // Using this option is equivalent to using:
 //
@@ -364,6 +401,20 @@ func (u *BlobUpsertOne) Update(set func(*BlobUpsert)) *BlobUpsertOne {
 		set(&BlobUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetUsedAt sets the "used_at" field.
+func (u *BlobUpsertOne) SetUsedAt(v time.Time) *BlobUpsertOne {
+	return u.Update(func(s *BlobUpsert) {
+		s.SetUsedAt(v)
+	})
+}
+
+// UpdateUsedAt sets the "used_at" field to the value that was provided on create.
+func (u *BlobUpsertOne) UpdateUsedAt() *BlobUpsertOne {
+	return u.Update(func(s *BlobUpsert) {
+		s.UpdateUsedAt()
+	})
 }
 
 // Exec executes the query.
@@ -591,6 +642,20 @@ func (u *BlobUpsertBulk) Update(set func(*BlobUpsert)) *BlobUpsertBulk {
 		set(&BlobUpsert{UpdateSet: update})
 	}))
 	return u
+}
+
+// SetUsedAt sets the "used_at" field.
+func (u *BlobUpsertBulk) SetUsedAt(v time.Time) *BlobUpsertBulk {
+	return u.Update(func(s *BlobUpsert) {
+		s.SetUsedAt(v)
+	})
+}
+
+// UpdateUsedAt sets the "used_at" field to the value that was provided on create.
+func (u *BlobUpsertBulk) UpdateUsedAt() *BlobUpsertBulk {
+	return u.Update(func(s *BlobUpsert) {
+		s.UpdateUsedAt()
+	})
 }
 
 // Exec executes the query.

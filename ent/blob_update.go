@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
@@ -27,6 +28,20 @@ type BlobUpdate struct {
 // Where appends a list predicates to the BlobUpdate builder.
 func (_u *BlobUpdate) Where(ps ...predicate.Blob) *BlobUpdate {
 	_u.mutation.Where(ps...)
+	return _u
+}
+
+// SetUsedAt sets the "used_at" field.
+func (_u *BlobUpdate) SetUsedAt(v time.Time) *BlobUpdate {
+	_u.mutation.SetUsedAt(v)
+	return _u
+}
+
+// SetNillableUsedAt sets the "used_at" field if the given value is not nil.
+func (_u *BlobUpdate) SetNillableUsedAt(v *time.Time) *BlobUpdate {
+	if v != nil {
+		_u.SetUsedAt(*v)
+	}
 	return _u
 }
 
@@ -149,6 +164,9 @@ func (_u *BlobUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			}
 		}
 	}
+	if value, ok := _u.mutation.UsedAt(); ok {
+		_spec.SetField(blob.FieldUsedAt, field.TypeTime, value)
+	}
 	if _u.mutation.CurrentCleared() {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -259,6 +277,20 @@ type BlobUpdateOne struct {
 	hooks     []Hook
 	mutation  *BlobMutation
 	modifiers []func(*sql.UpdateBuilder)
+}
+
+// SetUsedAt sets the "used_at" field.
+func (_u *BlobUpdateOne) SetUsedAt(v time.Time) *BlobUpdateOne {
+	_u.mutation.SetUsedAt(v)
+	return _u
+}
+
+// SetNillableUsedAt sets the "used_at" field if the given value is not nil.
+func (_u *BlobUpdateOne) SetNillableUsedAt(v *time.Time) *BlobUpdateOne {
+	if v != nil {
+		_u.SetUsedAt(*v)
+	}
+	return _u
 }
 
 // AddCurrentIDs adds the "current" edge to the Content entity by IDs.
@@ -409,6 +441,9 @@ func (_u *BlobUpdateOne) sqlSave(ctx context.Context) (_node *Blob, err error) {
 				ps[i](selector)
 			}
 		}
+	}
+	if value, ok := _u.mutation.UsedAt(); ok {
+		_spec.SetField(blob.FieldUsedAt, field.TypeTime, value)
 	}
 	if _u.mutation.CurrentCleared() {
 		edge := &sqlgraph.EdgeSpec{

@@ -18,16 +18,25 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/idempotencykey"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
+	"github.com/pureboot/pureboot/ent/syncconflict"
+	"github.com/pureboot/pureboot/ent/syncstate"
+	"github.com/pureboot/pureboot/ent/uploadsession"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 
 	stdsql "database/sql"
 )
@@ -41,6 +50,10 @@ type Client struct {
 	AdminToken *AdminTokenClient
 	// Agent is the client for interacting with the Agent builders.
 	Agent *AgentClient
+	// AgentCommand is the client for interacting with the AgentCommand builders.
+	AgentCommand *AgentCommandClient
+	// Approval is the client for interacting with the Approval builders.
+	Approval *ApprovalClient
 	// AuditEntry is the client for interacting with the AuditEntry builders.
 	AuditEntry *AuditEntryClient
 	// Blob is the client for interacting with the Blob builders.
@@ -51,6 +64,10 @@ type Client struct {
 	Counter *CounterClient
 	// DeviceGroup is the client for interacting with the DeviceGroup builders.
 	DeviceGroup *DeviceGroupClient
+	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
+	IdempotencyKey *IdempotencyKeyClient
+	// MigrationClaim is the client for interacting with the MigrationClaim builders.
+	MigrationClaim *MigrationClaimClient
 	// Node is the client for interacting with the Node builders.
 	Node *NodeClient
 	// NodeEvent is the client for interacting with the NodeEvent builders.
@@ -59,8 +76,18 @@ type Client struct {
 	NodeInterface *NodeInterfaceClient
 	// NodeStateLog is the client for interacting with the NodeStateLog builders.
 	NodeStateLog *NodeStateLogClient
+	// NodeTag is the client for interacting with the NodeTag builders.
+	NodeTag *NodeTagClient
+	// SyncConflict is the client for interacting with the SyncConflict builders.
+	SyncConflict *SyncConflictClient
+	// SyncState is the client for interacting with the SyncState builders.
+	SyncState *SyncStateClient
+	// UploadSession is the client for interacting with the UploadSession builders.
+	UploadSession *UploadSessionClient
 	// Workflow is the client for interacting with the Workflow builders.
 	Workflow *WorkflowClient
+	// WorkflowRevision is the client for interacting with the WorkflowRevision builders.
+	WorkflowRevision *WorkflowRevisionClient
 }
 
 // NewClient creates a new client configured with the given options.
@@ -74,16 +101,25 @@ func (c *Client) init() {
 	c.Schema = migrate.NewSchema(c.driver)
 	c.AdminToken = NewAdminTokenClient(c.config)
 	c.Agent = NewAgentClient(c.config)
+	c.AgentCommand = NewAgentCommandClient(c.config)
+	c.Approval = NewApprovalClient(c.config)
 	c.AuditEntry = NewAuditEntryClient(c.config)
 	c.Blob = NewBlobClient(c.config)
 	c.Content = NewContentClient(c.config)
 	c.Counter = NewCounterClient(c.config)
 	c.DeviceGroup = NewDeviceGroupClient(c.config)
+	c.IdempotencyKey = NewIdempotencyKeyClient(c.config)
+	c.MigrationClaim = NewMigrationClaimClient(c.config)
 	c.Node = NewNodeClient(c.config)
 	c.NodeEvent = NewNodeEventClient(c.config)
 	c.NodeInterface = NewNodeInterfaceClient(c.config)
 	c.NodeStateLog = NewNodeStateLogClient(c.config)
+	c.NodeTag = NewNodeTagClient(c.config)
+	c.SyncConflict = NewSyncConflictClient(c.config)
+	c.SyncState = NewSyncStateClient(c.config)
+	c.UploadSession = NewUploadSessionClient(c.config)
 	c.Workflow = NewWorkflowClient(c.config)
+	c.WorkflowRevision = NewWorkflowRevisionClient(c.config)
 }
 
 type (
@@ -174,20 +210,29 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	cfg := c.config
 	cfg.driver = tx
 	return &Tx{
-		ctx:           ctx,
-		config:        cfg,
-		AdminToken:    NewAdminTokenClient(cfg),
-		Agent:         NewAgentClient(cfg),
-		AuditEntry:    NewAuditEntryClient(cfg),
-		Blob:          NewBlobClient(cfg),
-		Content:       NewContentClient(cfg),
-		Counter:       NewCounterClient(cfg),
-		DeviceGroup:   NewDeviceGroupClient(cfg),
-		Node:          NewNodeClient(cfg),
-		NodeEvent:     NewNodeEventClient(cfg),
-		NodeInterface: NewNodeInterfaceClient(cfg),
-		NodeStateLog:  NewNodeStateLogClient(cfg),
-		Workflow:      NewWorkflowClient(cfg),
+		ctx:              ctx,
+		config:           cfg,
+		AdminToken:       NewAdminTokenClient(cfg),
+		Agent:            NewAgentClient(cfg),
+		AgentCommand:     NewAgentCommandClient(cfg),
+		Approval:         NewApprovalClient(cfg),
+		AuditEntry:       NewAuditEntryClient(cfg),
+		Blob:             NewBlobClient(cfg),
+		Content:          NewContentClient(cfg),
+		Counter:          NewCounterClient(cfg),
+		DeviceGroup:      NewDeviceGroupClient(cfg),
+		IdempotencyKey:   NewIdempotencyKeyClient(cfg),
+		MigrationClaim:   NewMigrationClaimClient(cfg),
+		Node:             NewNodeClient(cfg),
+		NodeEvent:        NewNodeEventClient(cfg),
+		NodeInterface:    NewNodeInterfaceClient(cfg),
+		NodeStateLog:     NewNodeStateLogClient(cfg),
+		NodeTag:          NewNodeTagClient(cfg),
+		SyncConflict:     NewSyncConflictClient(cfg),
+		SyncState:        NewSyncStateClient(cfg),
+		UploadSession:    NewUploadSessionClient(cfg),
+		Workflow:         NewWorkflowClient(cfg),
+		WorkflowRevision: NewWorkflowRevisionClient(cfg),
 	}, nil
 }
 
@@ -205,20 +250,29 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	cfg := c.config
 	cfg.driver = &txDriver{tx: tx, drv: c.driver}
 	return &Tx{
-		ctx:           ctx,
-		config:        cfg,
-		AdminToken:    NewAdminTokenClient(cfg),
-		Agent:         NewAgentClient(cfg),
-		AuditEntry:    NewAuditEntryClient(cfg),
-		Blob:          NewBlobClient(cfg),
-		Content:       NewContentClient(cfg),
-		Counter:       NewCounterClient(cfg),
-		DeviceGroup:   NewDeviceGroupClient(cfg),
-		Node:          NewNodeClient(cfg),
-		NodeEvent:     NewNodeEventClient(cfg),
-		NodeInterface: NewNodeInterfaceClient(cfg),
-		NodeStateLog:  NewNodeStateLogClient(cfg),
-		Workflow:      NewWorkflowClient(cfg),
+		ctx:              ctx,
+		config:           cfg,
+		AdminToken:       NewAdminTokenClient(cfg),
+		Agent:            NewAgentClient(cfg),
+		AgentCommand:     NewAgentCommandClient(cfg),
+		Approval:         NewApprovalClient(cfg),
+		AuditEntry:       NewAuditEntryClient(cfg),
+		Blob:             NewBlobClient(cfg),
+		Content:          NewContentClient(cfg),
+		Counter:          NewCounterClient(cfg),
+		DeviceGroup:      NewDeviceGroupClient(cfg),
+		IdempotencyKey:   NewIdempotencyKeyClient(cfg),
+		MigrationClaim:   NewMigrationClaimClient(cfg),
+		Node:             NewNodeClient(cfg),
+		NodeEvent:        NewNodeEventClient(cfg),
+		NodeInterface:    NewNodeInterfaceClient(cfg),
+		NodeStateLog:     NewNodeStateLogClient(cfg),
+		NodeTag:          NewNodeTagClient(cfg),
+		SyncConflict:     NewSyncConflictClient(cfg),
+		SyncState:        NewSyncStateClient(cfg),
+		UploadSession:    NewUploadSessionClient(cfg),
+		Workflow:         NewWorkflowClient(cfg),
+		WorkflowRevision: NewWorkflowRevisionClient(cfg),
 	}, nil
 }
 
@@ -248,9 +302,10 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.AdminToken, c.Agent, c.AuditEntry, c.Blob, c.Content, c.Counter,
-		c.DeviceGroup, c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog,
-		c.Workflow,
+		c.AdminToken, c.Agent, c.AgentCommand, c.Approval, c.AuditEntry, c.Blob,
+		c.Content, c.Counter, c.DeviceGroup, c.IdempotencyKey, c.MigrationClaim,
+		c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog, c.NodeTag,
+		c.SyncConflict, c.SyncState, c.UploadSession, c.Workflow, c.WorkflowRevision,
 	} {
 		n.Use(hooks...)
 	}
@@ -260,9 +315,10 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.AdminToken, c.Agent, c.AuditEntry, c.Blob, c.Content, c.Counter,
-		c.DeviceGroup, c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog,
-		c.Workflow,
+		c.AdminToken, c.Agent, c.AgentCommand, c.Approval, c.AuditEntry, c.Blob,
+		c.Content, c.Counter, c.DeviceGroup, c.IdempotencyKey, c.MigrationClaim,
+		c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog, c.NodeTag,
+		c.SyncConflict, c.SyncState, c.UploadSession, c.Workflow, c.WorkflowRevision,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -275,6 +331,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.AdminToken.mutate(ctx, m)
 	case *AgentMutation:
 		return c.Agent.mutate(ctx, m)
+	case *AgentCommandMutation:
+		return c.AgentCommand.mutate(ctx, m)
+	case *ApprovalMutation:
+		return c.Approval.mutate(ctx, m)
 	case *AuditEntryMutation:
 		return c.AuditEntry.mutate(ctx, m)
 	case *BlobMutation:
@@ -285,6 +345,10 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Counter.mutate(ctx, m)
 	case *DeviceGroupMutation:
 		return c.DeviceGroup.mutate(ctx, m)
+	case *IdempotencyKeyMutation:
+		return c.IdempotencyKey.mutate(ctx, m)
+	case *MigrationClaimMutation:
+		return c.MigrationClaim.mutate(ctx, m)
 	case *NodeMutation:
 		return c.Node.mutate(ctx, m)
 	case *NodeEventMutation:
@@ -293,8 +357,18 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.NodeInterface.mutate(ctx, m)
 	case *NodeStateLogMutation:
 		return c.NodeStateLog.mutate(ctx, m)
+	case *NodeTagMutation:
+		return c.NodeTag.mutate(ctx, m)
+	case *SyncConflictMutation:
+		return c.SyncConflict.mutate(ctx, m)
+	case *SyncStateMutation:
+		return c.SyncState.mutate(ctx, m)
+	case *UploadSessionMutation:
+		return c.UploadSession.mutate(ctx, m)
 	case *WorkflowMutation:
 		return c.Workflow.mutate(ctx, m)
+	case *WorkflowRevisionMutation:
+		return c.WorkflowRevision.mutate(ctx, m)
 	default:
 		return nil, fmt.Errorf("ent: unknown mutation type %T", m)
 	}
@@ -579,6 +653,304 @@ func (c *AgentClient) mutate(ctx context.Context, m *AgentMutation) (Value, erro
 		return (&AgentDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown Agent mutation op: %q", m.Op())
+	}
+}
+
+// AgentCommandClient is a client for the AgentCommand schema.
+type AgentCommandClient struct {
+	config
+}
+
+// NewAgentCommandClient returns a client for the AgentCommand from the given config.
+func NewAgentCommandClient(c config) *AgentCommandClient {
+	return &AgentCommandClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `agentcommand.Hooks(f(g(h())))`.
+func (c *AgentCommandClient) Use(hooks ...Hook) {
+	c.hooks.AgentCommand = append(c.hooks.AgentCommand, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `agentcommand.Intercept(f(g(h())))`.
+func (c *AgentCommandClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AgentCommand = append(c.inters.AgentCommand, interceptors...)
+}
+
+// Create returns a builder for creating a AgentCommand entity.
+func (c *AgentCommandClient) Create() *AgentCommandCreate {
+	mutation := newAgentCommandMutation(c.config, OpCreate)
+	return &AgentCommandCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AgentCommand entities.
+func (c *AgentCommandClient) CreateBulk(builders ...*AgentCommandCreate) *AgentCommandCreateBulk {
+	return &AgentCommandCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AgentCommandClient) MapCreateBulk(slice any, setFunc func(*AgentCommandCreate, int)) *AgentCommandCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AgentCommandCreateBulk{err: fmt.Errorf("calling to AgentCommandClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AgentCommandCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AgentCommandCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AgentCommand.
+func (c *AgentCommandClient) Update() *AgentCommandUpdate {
+	mutation := newAgentCommandMutation(c.config, OpUpdate)
+	return &AgentCommandUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AgentCommandClient) UpdateOne(_m *AgentCommand) *AgentCommandUpdateOne {
+	mutation := newAgentCommandMutation(c.config, OpUpdateOne, withAgentCommand(_m))
+	return &AgentCommandUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AgentCommandClient) UpdateOneID(id uuid.UUID) *AgentCommandUpdateOne {
+	mutation := newAgentCommandMutation(c.config, OpUpdateOne, withAgentCommandID(id))
+	return &AgentCommandUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AgentCommand.
+func (c *AgentCommandClient) Delete() *AgentCommandDelete {
+	mutation := newAgentCommandMutation(c.config, OpDelete)
+	return &AgentCommandDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AgentCommandClient) DeleteOne(_m *AgentCommand) *AgentCommandDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AgentCommandClient) DeleteOneID(id uuid.UUID) *AgentCommandDeleteOne {
+	builder := c.Delete().Where(agentcommand.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AgentCommandDeleteOne{builder}
+}
+
+// Query returns a query builder for AgentCommand.
+func (c *AgentCommandClient) Query() *AgentCommandQuery {
+	return &AgentCommandQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAgentCommand},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AgentCommand entity by its id.
+func (c *AgentCommandClient) Get(ctx context.Context, id uuid.UUID) (*AgentCommand, error) {
+	return c.Query().Where(agentcommand.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AgentCommandClient) GetX(ctx context.Context, id uuid.UUID) *AgentCommand {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QuerySite queries the site edge of a AgentCommand.
+func (c *AgentCommandClient) QuerySite(_m *AgentCommand) *DeviceGroupQuery {
+	query := (&DeviceGroupClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentcommand.Table, agentcommand.FieldID, id),
+			sqlgraph.To(devicegroup.Table, devicegroup.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, agentcommand.SiteTable, agentcommand.SiteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *AgentCommandClient) Hooks() []Hook {
+	return c.hooks.AgentCommand
+}
+
+// Interceptors returns the client interceptors.
+func (c *AgentCommandClient) Interceptors() []Interceptor {
+	return c.inters.AgentCommand
+}
+
+func (c *AgentCommandClient) mutate(ctx context.Context, m *AgentCommandMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AgentCommandCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AgentCommandUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AgentCommandUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AgentCommandDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AgentCommand mutation op: %q", m.Op())
+	}
+}
+
+// ApprovalClient is a client for the Approval schema.
+type ApprovalClient struct {
+	config
+}
+
+// NewApprovalClient returns a client for the Approval from the given config.
+func NewApprovalClient(c config) *ApprovalClient {
+	return &ApprovalClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `approval.Hooks(f(g(h())))`.
+func (c *ApprovalClient) Use(hooks ...Hook) {
+	c.hooks.Approval = append(c.hooks.Approval, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `approval.Intercept(f(g(h())))`.
+func (c *ApprovalClient) Intercept(interceptors ...Interceptor) {
+	c.inters.Approval = append(c.inters.Approval, interceptors...)
+}
+
+// Create returns a builder for creating a Approval entity.
+func (c *ApprovalClient) Create() *ApprovalCreate {
+	mutation := newApprovalMutation(c.config, OpCreate)
+	return &ApprovalCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of Approval entities.
+func (c *ApprovalClient) CreateBulk(builders ...*ApprovalCreate) *ApprovalCreateBulk {
+	return &ApprovalCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *ApprovalClient) MapCreateBulk(slice any, setFunc func(*ApprovalCreate, int)) *ApprovalCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &ApprovalCreateBulk{err: fmt.Errorf("calling to ApprovalClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*ApprovalCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &ApprovalCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for Approval.
+func (c *ApprovalClient) Update() *ApprovalUpdate {
+	mutation := newApprovalMutation(c.config, OpUpdate)
+	return &ApprovalUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *ApprovalClient) UpdateOne(_m *Approval) *ApprovalUpdateOne {
+	mutation := newApprovalMutation(c.config, OpUpdateOne, withApproval(_m))
+	return &ApprovalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *ApprovalClient) UpdateOneID(id uuid.UUID) *ApprovalUpdateOne {
+	mutation := newApprovalMutation(c.config, OpUpdateOne, withApprovalID(id))
+	return &ApprovalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for Approval.
+func (c *ApprovalClient) Delete() *ApprovalDelete {
+	mutation := newApprovalMutation(c.config, OpDelete)
+	return &ApprovalDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *ApprovalClient) DeleteOne(_m *Approval) *ApprovalDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *ApprovalClient) DeleteOneID(id uuid.UUID) *ApprovalDeleteOne {
+	builder := c.Delete().Where(approval.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &ApprovalDeleteOne{builder}
+}
+
+// Query returns a query builder for Approval.
+func (c *ApprovalClient) Query() *ApprovalQuery {
+	return &ApprovalQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeApproval},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a Approval entity by its id.
+func (c *ApprovalClient) Get(ctx context.Context, id uuid.UUID) (*Approval, error) {
+	return c.Query().Where(approval.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *ApprovalClient) GetX(ctx context.Context, id uuid.UUID) *Approval {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryClaim queries the claim edge of a Approval.
+func (c *ApprovalClient) QueryClaim(_m *Approval) *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(approval.Table, approval.FieldID, id),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, approval.ClaimTable, approval.ClaimColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *ApprovalClient) Hooks() []Hook {
+	return c.hooks.Approval
+}
+
+// Interceptors returns the client interceptors.
+func (c *ApprovalClient) Interceptors() []Interceptor {
+	return c.inters.Approval
+}
+
+func (c *ApprovalClient) mutate(ctx context.Context, m *ApprovalMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&ApprovalCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&ApprovalUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&ApprovalUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&ApprovalDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown Approval mutation op: %q", m.Op())
 	}
 }
 
@@ -1414,6 +1786,70 @@ func (c *DeviceGroupClient) QueryAssignedContent(_m *DeviceGroup) *ContentQuery 
 	return query
 }
 
+// QueryCommands queries the commands edge of a DeviceGroup.
+func (c *DeviceGroupClient) QueryCommands(_m *DeviceGroup) *AgentCommandQuery {
+	query := (&AgentCommandClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, id),
+			sqlgraph.To(agentcommand.Table, agentcommand.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.CommandsTable, devicegroup.CommandsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryConflicts queries the conflicts edge of a DeviceGroup.
+func (c *DeviceGroupClient) QueryConflicts(_m *DeviceGroup) *SyncConflictQuery {
+	query := (&SyncConflictClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, id),
+			sqlgraph.To(syncconflict.Table, syncconflict.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.ConflictsTable, devicegroup.ConflictsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryClaimsTo queries the claims_to edge of a DeviceGroup.
+func (c *DeviceGroupClient) QueryClaimsTo(_m *DeviceGroup) *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, id),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.ClaimsToTable, devicegroup.ClaimsToColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryClaimsFrom queries the claims_from edge of a DeviceGroup.
+func (c *DeviceGroupClient) QueryClaimsFrom(_m *DeviceGroup) *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, id),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.ClaimsFromTable, devicegroup.ClaimsFromColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *DeviceGroupClient) Hooks() []Hook {
 	return c.hooks.DeviceGroup
@@ -1436,6 +1872,336 @@ func (c *DeviceGroupClient) mutate(ctx context.Context, m *DeviceGroupMutation) 
 		return (&DeviceGroupDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown DeviceGroup mutation op: %q", m.Op())
+	}
+}
+
+// IdempotencyKeyClient is a client for the IdempotencyKey schema.
+type IdempotencyKeyClient struct {
+	config
+}
+
+// NewIdempotencyKeyClient returns a client for the IdempotencyKey from the given config.
+func NewIdempotencyKeyClient(c config) *IdempotencyKeyClient {
+	return &IdempotencyKeyClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `idempotencykey.Hooks(f(g(h())))`.
+func (c *IdempotencyKeyClient) Use(hooks ...Hook) {
+	c.hooks.IdempotencyKey = append(c.hooks.IdempotencyKey, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `idempotencykey.Intercept(f(g(h())))`.
+func (c *IdempotencyKeyClient) Intercept(interceptors ...Interceptor) {
+	c.inters.IdempotencyKey = append(c.inters.IdempotencyKey, interceptors...)
+}
+
+// Create returns a builder for creating a IdempotencyKey entity.
+func (c *IdempotencyKeyClient) Create() *IdempotencyKeyCreate {
+	mutation := newIdempotencyKeyMutation(c.config, OpCreate)
+	return &IdempotencyKeyCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of IdempotencyKey entities.
+func (c *IdempotencyKeyClient) CreateBulk(builders ...*IdempotencyKeyCreate) *IdempotencyKeyCreateBulk {
+	return &IdempotencyKeyCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *IdempotencyKeyClient) MapCreateBulk(slice any, setFunc func(*IdempotencyKeyCreate, int)) *IdempotencyKeyCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &IdempotencyKeyCreateBulk{err: fmt.Errorf("calling to IdempotencyKeyClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*IdempotencyKeyCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &IdempotencyKeyCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for IdempotencyKey.
+func (c *IdempotencyKeyClient) Update() *IdempotencyKeyUpdate {
+	mutation := newIdempotencyKeyMutation(c.config, OpUpdate)
+	return &IdempotencyKeyUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *IdempotencyKeyClient) UpdateOne(_m *IdempotencyKey) *IdempotencyKeyUpdateOne {
+	mutation := newIdempotencyKeyMutation(c.config, OpUpdateOne, withIdempotencyKey(_m))
+	return &IdempotencyKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *IdempotencyKeyClient) UpdateOneID(id int64) *IdempotencyKeyUpdateOne {
+	mutation := newIdempotencyKeyMutation(c.config, OpUpdateOne, withIdempotencyKeyID(id))
+	return &IdempotencyKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for IdempotencyKey.
+func (c *IdempotencyKeyClient) Delete() *IdempotencyKeyDelete {
+	mutation := newIdempotencyKeyMutation(c.config, OpDelete)
+	return &IdempotencyKeyDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *IdempotencyKeyClient) DeleteOne(_m *IdempotencyKey) *IdempotencyKeyDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *IdempotencyKeyClient) DeleteOneID(id int64) *IdempotencyKeyDeleteOne {
+	builder := c.Delete().Where(idempotencykey.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &IdempotencyKeyDeleteOne{builder}
+}
+
+// Query returns a query builder for IdempotencyKey.
+func (c *IdempotencyKeyClient) Query() *IdempotencyKeyQuery {
+	return &IdempotencyKeyQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeIdempotencyKey},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a IdempotencyKey entity by its id.
+func (c *IdempotencyKeyClient) Get(ctx context.Context, id int64) (*IdempotencyKey, error) {
+	return c.Query().Where(idempotencykey.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *IdempotencyKeyClient) GetX(ctx context.Context, id int64) *IdempotencyKey {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *IdempotencyKeyClient) Hooks() []Hook {
+	return c.hooks.IdempotencyKey
+}
+
+// Interceptors returns the client interceptors.
+func (c *IdempotencyKeyClient) Interceptors() []Interceptor {
+	return c.inters.IdempotencyKey
+}
+
+func (c *IdempotencyKeyClient) mutate(ctx context.Context, m *IdempotencyKeyMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&IdempotencyKeyCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&IdempotencyKeyUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&IdempotencyKeyUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&IdempotencyKeyDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown IdempotencyKey mutation op: %q", m.Op())
+	}
+}
+
+// MigrationClaimClient is a client for the MigrationClaim schema.
+type MigrationClaimClient struct {
+	config
+}
+
+// NewMigrationClaimClient returns a client for the MigrationClaim from the given config.
+func NewMigrationClaimClient(c config) *MigrationClaimClient {
+	return &MigrationClaimClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `migrationclaim.Hooks(f(g(h())))`.
+func (c *MigrationClaimClient) Use(hooks ...Hook) {
+	c.hooks.MigrationClaim = append(c.hooks.MigrationClaim, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `migrationclaim.Intercept(f(g(h())))`.
+func (c *MigrationClaimClient) Intercept(interceptors ...Interceptor) {
+	c.inters.MigrationClaim = append(c.inters.MigrationClaim, interceptors...)
+}
+
+// Create returns a builder for creating a MigrationClaim entity.
+func (c *MigrationClaimClient) Create() *MigrationClaimCreate {
+	mutation := newMigrationClaimMutation(c.config, OpCreate)
+	return &MigrationClaimCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of MigrationClaim entities.
+func (c *MigrationClaimClient) CreateBulk(builders ...*MigrationClaimCreate) *MigrationClaimCreateBulk {
+	return &MigrationClaimCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *MigrationClaimClient) MapCreateBulk(slice any, setFunc func(*MigrationClaimCreate, int)) *MigrationClaimCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &MigrationClaimCreateBulk{err: fmt.Errorf("calling to MigrationClaimClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*MigrationClaimCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &MigrationClaimCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for MigrationClaim.
+func (c *MigrationClaimClient) Update() *MigrationClaimUpdate {
+	mutation := newMigrationClaimMutation(c.config, OpUpdate)
+	return &MigrationClaimUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *MigrationClaimClient) UpdateOne(_m *MigrationClaim) *MigrationClaimUpdateOne {
+	mutation := newMigrationClaimMutation(c.config, OpUpdateOne, withMigrationClaim(_m))
+	return &MigrationClaimUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *MigrationClaimClient) UpdateOneID(id uuid.UUID) *MigrationClaimUpdateOne {
+	mutation := newMigrationClaimMutation(c.config, OpUpdateOne, withMigrationClaimID(id))
+	return &MigrationClaimUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for MigrationClaim.
+func (c *MigrationClaimClient) Delete() *MigrationClaimDelete {
+	mutation := newMigrationClaimMutation(c.config, OpDelete)
+	return &MigrationClaimDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *MigrationClaimClient) DeleteOne(_m *MigrationClaim) *MigrationClaimDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *MigrationClaimClient) DeleteOneID(id uuid.UUID) *MigrationClaimDeleteOne {
+	builder := c.Delete().Where(migrationclaim.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &MigrationClaimDeleteOne{builder}
+}
+
+// Query returns a query builder for MigrationClaim.
+func (c *MigrationClaimClient) Query() *MigrationClaimQuery {
+	return &MigrationClaimQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeMigrationClaim},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a MigrationClaim entity by its id.
+func (c *MigrationClaimClient) Get(ctx context.Context, id uuid.UUID) (*MigrationClaim, error) {
+	return c.Query().Where(migrationclaim.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *MigrationClaimClient) GetX(ctx context.Context, id uuid.UUID) *MigrationClaim {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryNode queries the node edge of a MigrationClaim.
+func (c *MigrationClaimClient) QueryNode(_m *MigrationClaim) *NodeQuery {
+	query := (&NodeClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(migrationclaim.Table, migrationclaim.FieldID, id),
+			sqlgraph.To(node.Table, node.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, migrationclaim.NodeTable, migrationclaim.NodeColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QuerySourceSite queries the source_site edge of a MigrationClaim.
+func (c *MigrationClaimClient) QuerySourceSite(_m *MigrationClaim) *DeviceGroupQuery {
+	query := (&DeviceGroupClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(migrationclaim.Table, migrationclaim.FieldID, id),
+			sqlgraph.To(devicegroup.Table, devicegroup.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, migrationclaim.SourceSiteTable, migrationclaim.SourceSiteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryTargetSite queries the target_site edge of a MigrationClaim.
+func (c *MigrationClaimClient) QueryTargetSite(_m *MigrationClaim) *DeviceGroupQuery {
+	query := (&DeviceGroupClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(migrationclaim.Table, migrationclaim.FieldID, id),
+			sqlgraph.To(devicegroup.Table, devicegroup.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, migrationclaim.TargetSiteTable, migrationclaim.TargetSiteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryApproval queries the approval edge of a MigrationClaim.
+func (c *MigrationClaimClient) QueryApproval(_m *MigrationClaim) *ApprovalQuery {
+	query := (&ApprovalClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(migrationclaim.Table, migrationclaim.FieldID, id),
+			sqlgraph.To(approval.Table, approval.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, migrationclaim.ApprovalTable, migrationclaim.ApprovalColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *MigrationClaimClient) Hooks() []Hook {
+	return c.hooks.MigrationClaim
+}
+
+// Interceptors returns the client interceptors.
+func (c *MigrationClaimClient) Interceptors() []Interceptor {
+	return c.inters.MigrationClaim
+}
+
+func (c *MigrationClaimClient) mutate(ctx context.Context, m *MigrationClaimMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&MigrationClaimCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&MigrationClaimUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&MigrationClaimUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&MigrationClaimDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown MigrationClaim mutation op: %q", m.Op())
 	}
 }
 
@@ -1563,6 +2329,22 @@ func (c *NodeClient) QueryInterfaces(_m *Node) *NodeInterfaceQuery {
 	return query
 }
 
+// QueryTagRows queries the tag_rows edge of a Node.
+func (c *NodeClient) QueryTagRows(_m *Node) *NodeTagQuery {
+	query := (&NodeTagClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(node.Table, node.FieldID, id),
+			sqlgraph.To(nodetag.Table, nodetag.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, node.TagRowsTable, node.TagRowsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // QueryEvents queries the events edge of a Node.
 func (c *NodeClient) QueryEvents(_m *Node) *NodeEventQuery {
 	query := (&NodeEventClient{config: c.config}).Query()
@@ -1588,6 +2370,22 @@ func (c *NodeClient) QueryStateLog(_m *Node) *NodeStateLogQuery {
 			sqlgraph.From(node.Table, node.FieldID, id),
 			sqlgraph.To(nodestatelog.Table, nodestatelog.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, node.StateLogTable, node.StateLogColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryClaims queries the claims edge of a Node.
+func (c *NodeClient) QueryClaims(_m *Node) *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(node.Table, node.FieldID, id),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, node.ClaimsTable, node.ClaimsColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -2115,6 +2913,570 @@ func (c *NodeStateLogClient) mutate(ctx context.Context, m *NodeStateLogMutation
 	}
 }
 
+// NodeTagClient is a client for the NodeTag schema.
+type NodeTagClient struct {
+	config
+}
+
+// NewNodeTagClient returns a client for the NodeTag from the given config.
+func NewNodeTagClient(c config) *NodeTagClient {
+	return &NodeTagClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `nodetag.Hooks(f(g(h())))`.
+func (c *NodeTagClient) Use(hooks ...Hook) {
+	c.hooks.NodeTag = append(c.hooks.NodeTag, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `nodetag.Intercept(f(g(h())))`.
+func (c *NodeTagClient) Intercept(interceptors ...Interceptor) {
+	c.inters.NodeTag = append(c.inters.NodeTag, interceptors...)
+}
+
+// Create returns a builder for creating a NodeTag entity.
+func (c *NodeTagClient) Create() *NodeTagCreate {
+	mutation := newNodeTagMutation(c.config, OpCreate)
+	return &NodeTagCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of NodeTag entities.
+func (c *NodeTagClient) CreateBulk(builders ...*NodeTagCreate) *NodeTagCreateBulk {
+	return &NodeTagCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *NodeTagClient) MapCreateBulk(slice any, setFunc func(*NodeTagCreate, int)) *NodeTagCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &NodeTagCreateBulk{err: fmt.Errorf("calling to NodeTagClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*NodeTagCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &NodeTagCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for NodeTag.
+func (c *NodeTagClient) Update() *NodeTagUpdate {
+	mutation := newNodeTagMutation(c.config, OpUpdate)
+	return &NodeTagUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *NodeTagClient) UpdateOne(_m *NodeTag) *NodeTagUpdateOne {
+	mutation := newNodeTagMutation(c.config, OpUpdateOne, withNodeTag(_m))
+	return &NodeTagUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *NodeTagClient) UpdateOneID(id int64) *NodeTagUpdateOne {
+	mutation := newNodeTagMutation(c.config, OpUpdateOne, withNodeTagID(id))
+	return &NodeTagUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for NodeTag.
+func (c *NodeTagClient) Delete() *NodeTagDelete {
+	mutation := newNodeTagMutation(c.config, OpDelete)
+	return &NodeTagDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *NodeTagClient) DeleteOne(_m *NodeTag) *NodeTagDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *NodeTagClient) DeleteOneID(id int64) *NodeTagDeleteOne {
+	builder := c.Delete().Where(nodetag.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &NodeTagDeleteOne{builder}
+}
+
+// Query returns a query builder for NodeTag.
+func (c *NodeTagClient) Query() *NodeTagQuery {
+	return &NodeTagQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeNodeTag},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a NodeTag entity by its id.
+func (c *NodeTagClient) Get(ctx context.Context, id int64) (*NodeTag, error) {
+	return c.Query().Where(nodetag.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *NodeTagClient) GetX(ctx context.Context, id int64) *NodeTag {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryNode queries the node edge of a NodeTag.
+func (c *NodeTagClient) QueryNode(_m *NodeTag) *NodeQuery {
+	query := (&NodeClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(nodetag.Table, nodetag.FieldID, id),
+			sqlgraph.To(node.Table, node.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, nodetag.NodeTable, nodetag.NodeColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *NodeTagClient) Hooks() []Hook {
+	return c.hooks.NodeTag
+}
+
+// Interceptors returns the client interceptors.
+func (c *NodeTagClient) Interceptors() []Interceptor {
+	return c.inters.NodeTag
+}
+
+func (c *NodeTagClient) mutate(ctx context.Context, m *NodeTagMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&NodeTagCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&NodeTagUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&NodeTagUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&NodeTagDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown NodeTag mutation op: %q", m.Op())
+	}
+}
+
+// SyncConflictClient is a client for the SyncConflict schema.
+type SyncConflictClient struct {
+	config
+}
+
+// NewSyncConflictClient returns a client for the SyncConflict from the given config.
+func NewSyncConflictClient(c config) *SyncConflictClient {
+	return &SyncConflictClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `syncconflict.Hooks(f(g(h())))`.
+func (c *SyncConflictClient) Use(hooks ...Hook) {
+	c.hooks.SyncConflict = append(c.hooks.SyncConflict, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `syncconflict.Intercept(f(g(h())))`.
+func (c *SyncConflictClient) Intercept(interceptors ...Interceptor) {
+	c.inters.SyncConflict = append(c.inters.SyncConflict, interceptors...)
+}
+
+// Create returns a builder for creating a SyncConflict entity.
+func (c *SyncConflictClient) Create() *SyncConflictCreate {
+	mutation := newSyncConflictMutation(c.config, OpCreate)
+	return &SyncConflictCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of SyncConflict entities.
+func (c *SyncConflictClient) CreateBulk(builders ...*SyncConflictCreate) *SyncConflictCreateBulk {
+	return &SyncConflictCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *SyncConflictClient) MapCreateBulk(slice any, setFunc func(*SyncConflictCreate, int)) *SyncConflictCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &SyncConflictCreateBulk{err: fmt.Errorf("calling to SyncConflictClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*SyncConflictCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &SyncConflictCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for SyncConflict.
+func (c *SyncConflictClient) Update() *SyncConflictUpdate {
+	mutation := newSyncConflictMutation(c.config, OpUpdate)
+	return &SyncConflictUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *SyncConflictClient) UpdateOne(_m *SyncConflict) *SyncConflictUpdateOne {
+	mutation := newSyncConflictMutation(c.config, OpUpdateOne, withSyncConflict(_m))
+	return &SyncConflictUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *SyncConflictClient) UpdateOneID(id uuid.UUID) *SyncConflictUpdateOne {
+	mutation := newSyncConflictMutation(c.config, OpUpdateOne, withSyncConflictID(id))
+	return &SyncConflictUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for SyncConflict.
+func (c *SyncConflictClient) Delete() *SyncConflictDelete {
+	mutation := newSyncConflictMutation(c.config, OpDelete)
+	return &SyncConflictDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *SyncConflictClient) DeleteOne(_m *SyncConflict) *SyncConflictDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *SyncConflictClient) DeleteOneID(id uuid.UUID) *SyncConflictDeleteOne {
+	builder := c.Delete().Where(syncconflict.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &SyncConflictDeleteOne{builder}
+}
+
+// Query returns a query builder for SyncConflict.
+func (c *SyncConflictClient) Query() *SyncConflictQuery {
+	return &SyncConflictQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeSyncConflict},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a SyncConflict entity by its id.
+func (c *SyncConflictClient) Get(ctx context.Context, id uuid.UUID) (*SyncConflict, error) {
+	return c.Query().Where(syncconflict.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *SyncConflictClient) GetX(ctx context.Context, id uuid.UUID) *SyncConflict {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QuerySite queries the site edge of a SyncConflict.
+func (c *SyncConflictClient) QuerySite(_m *SyncConflict) *DeviceGroupQuery {
+	query := (&DeviceGroupClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(syncconflict.Table, syncconflict.FieldID, id),
+			sqlgraph.To(devicegroup.Table, devicegroup.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, syncconflict.SiteTable, syncconflict.SiteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *SyncConflictClient) Hooks() []Hook {
+	return c.hooks.SyncConflict
+}
+
+// Interceptors returns the client interceptors.
+func (c *SyncConflictClient) Interceptors() []Interceptor {
+	return c.inters.SyncConflict
+}
+
+func (c *SyncConflictClient) mutate(ctx context.Context, m *SyncConflictMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&SyncConflictCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&SyncConflictUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&SyncConflictUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&SyncConflictDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown SyncConflict mutation op: %q", m.Op())
+	}
+}
+
+// SyncStateClient is a client for the SyncState schema.
+type SyncStateClient struct {
+	config
+}
+
+// NewSyncStateClient returns a client for the SyncState from the given config.
+func NewSyncStateClient(c config) *SyncStateClient {
+	return &SyncStateClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `syncstate.Hooks(f(g(h())))`.
+func (c *SyncStateClient) Use(hooks ...Hook) {
+	c.hooks.SyncState = append(c.hooks.SyncState, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `syncstate.Intercept(f(g(h())))`.
+func (c *SyncStateClient) Intercept(interceptors ...Interceptor) {
+	c.inters.SyncState = append(c.inters.SyncState, interceptors...)
+}
+
+// Create returns a builder for creating a SyncState entity.
+func (c *SyncStateClient) Create() *SyncStateCreate {
+	mutation := newSyncStateMutation(c.config, OpCreate)
+	return &SyncStateCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of SyncState entities.
+func (c *SyncStateClient) CreateBulk(builders ...*SyncStateCreate) *SyncStateCreateBulk {
+	return &SyncStateCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *SyncStateClient) MapCreateBulk(slice any, setFunc func(*SyncStateCreate, int)) *SyncStateCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &SyncStateCreateBulk{err: fmt.Errorf("calling to SyncStateClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*SyncStateCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &SyncStateCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for SyncState.
+func (c *SyncStateClient) Update() *SyncStateUpdate {
+	mutation := newSyncStateMutation(c.config, OpUpdate)
+	return &SyncStateUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *SyncStateClient) UpdateOne(_m *SyncState) *SyncStateUpdateOne {
+	mutation := newSyncStateMutation(c.config, OpUpdateOne, withSyncState(_m))
+	return &SyncStateUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *SyncStateClient) UpdateOneID(id int64) *SyncStateUpdateOne {
+	mutation := newSyncStateMutation(c.config, OpUpdateOne, withSyncStateID(id))
+	return &SyncStateUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for SyncState.
+func (c *SyncStateClient) Delete() *SyncStateDelete {
+	mutation := newSyncStateMutation(c.config, OpDelete)
+	return &SyncStateDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *SyncStateClient) DeleteOne(_m *SyncState) *SyncStateDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *SyncStateClient) DeleteOneID(id int64) *SyncStateDeleteOne {
+	builder := c.Delete().Where(syncstate.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &SyncStateDeleteOne{builder}
+}
+
+// Query returns a query builder for SyncState.
+func (c *SyncStateClient) Query() *SyncStateQuery {
+	return &SyncStateQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeSyncState},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a SyncState entity by its id.
+func (c *SyncStateClient) Get(ctx context.Context, id int64) (*SyncState, error) {
+	return c.Query().Where(syncstate.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *SyncStateClient) GetX(ctx context.Context, id int64) *SyncState {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *SyncStateClient) Hooks() []Hook {
+	return c.hooks.SyncState
+}
+
+// Interceptors returns the client interceptors.
+func (c *SyncStateClient) Interceptors() []Interceptor {
+	return c.inters.SyncState
+}
+
+func (c *SyncStateClient) mutate(ctx context.Context, m *SyncStateMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&SyncStateCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&SyncStateUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&SyncStateUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&SyncStateDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown SyncState mutation op: %q", m.Op())
+	}
+}
+
+// UploadSessionClient is a client for the UploadSession schema.
+type UploadSessionClient struct {
+	config
+}
+
+// NewUploadSessionClient returns a client for the UploadSession from the given config.
+func NewUploadSessionClient(c config) *UploadSessionClient {
+	return &UploadSessionClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `uploadsession.Hooks(f(g(h())))`.
+func (c *UploadSessionClient) Use(hooks ...Hook) {
+	c.hooks.UploadSession = append(c.hooks.UploadSession, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `uploadsession.Intercept(f(g(h())))`.
+func (c *UploadSessionClient) Intercept(interceptors ...Interceptor) {
+	c.inters.UploadSession = append(c.inters.UploadSession, interceptors...)
+}
+
+// Create returns a builder for creating a UploadSession entity.
+func (c *UploadSessionClient) Create() *UploadSessionCreate {
+	mutation := newUploadSessionMutation(c.config, OpCreate)
+	return &UploadSessionCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of UploadSession entities.
+func (c *UploadSessionClient) CreateBulk(builders ...*UploadSessionCreate) *UploadSessionCreateBulk {
+	return &UploadSessionCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *UploadSessionClient) MapCreateBulk(slice any, setFunc func(*UploadSessionCreate, int)) *UploadSessionCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &UploadSessionCreateBulk{err: fmt.Errorf("calling to UploadSessionClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*UploadSessionCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &UploadSessionCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for UploadSession.
+func (c *UploadSessionClient) Update() *UploadSessionUpdate {
+	mutation := newUploadSessionMutation(c.config, OpUpdate)
+	return &UploadSessionUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *UploadSessionClient) UpdateOne(_m *UploadSession) *UploadSessionUpdateOne {
+	mutation := newUploadSessionMutation(c.config, OpUpdateOne, withUploadSession(_m))
+	return &UploadSessionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *UploadSessionClient) UpdateOneID(id uuid.UUID) *UploadSessionUpdateOne {
+	mutation := newUploadSessionMutation(c.config, OpUpdateOne, withUploadSessionID(id))
+	return &UploadSessionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for UploadSession.
+func (c *UploadSessionClient) Delete() *UploadSessionDelete {
+	mutation := newUploadSessionMutation(c.config, OpDelete)
+	return &UploadSessionDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *UploadSessionClient) DeleteOne(_m *UploadSession) *UploadSessionDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *UploadSessionClient) DeleteOneID(id uuid.UUID) *UploadSessionDeleteOne {
+	builder := c.Delete().Where(uploadsession.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &UploadSessionDeleteOne{builder}
+}
+
+// Query returns a query builder for UploadSession.
+func (c *UploadSessionClient) Query() *UploadSessionQuery {
+	return &UploadSessionQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeUploadSession},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a UploadSession entity by its id.
+func (c *UploadSessionClient) Get(ctx context.Context, id uuid.UUID) (*UploadSession, error) {
+	return c.Query().Where(uploadsession.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *UploadSessionClient) GetX(ctx context.Context, id uuid.UUID) *UploadSession {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *UploadSessionClient) Hooks() []Hook {
+	return c.hooks.UploadSession
+}
+
+// Interceptors returns the client interceptors.
+func (c *UploadSessionClient) Interceptors() []Interceptor {
+	return c.inters.UploadSession
+}
+
+func (c *UploadSessionClient) mutate(ctx context.Context, m *UploadSessionMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&UploadSessionCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&UploadSessionUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&UploadSessionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&UploadSessionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown UploadSession mutation op: %q", m.Op())
+	}
+}
+
 // WorkflowClient is a client for the Workflow schema.
 type WorkflowClient struct {
 	config
@@ -2255,6 +3617,22 @@ func (c *WorkflowClient) QueryDefaultOf(_m *Workflow) *DeviceGroupQuery {
 	return query
 }
 
+// QueryRevisions queries the revisions edge of a Workflow.
+func (c *WorkflowClient) QueryRevisions(_m *Workflow) *WorkflowRevisionQuery {
+	query := (&WorkflowRevisionClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(workflow.Table, workflow.FieldID, id),
+			sqlgraph.To(workflowrevision.Table, workflowrevision.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, workflow.RevisionsTable, workflow.RevisionsColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
 // Hooks returns the client hooks.
 func (c *WorkflowClient) Hooks() []Hook {
 	return c.hooks.Workflow
@@ -2280,15 +3658,168 @@ func (c *WorkflowClient) mutate(ctx context.Context, m *WorkflowMutation) (Value
 	}
 }
 
+// WorkflowRevisionClient is a client for the WorkflowRevision schema.
+type WorkflowRevisionClient struct {
+	config
+}
+
+// NewWorkflowRevisionClient returns a client for the WorkflowRevision from the given config.
+func NewWorkflowRevisionClient(c config) *WorkflowRevisionClient {
+	return &WorkflowRevisionClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `workflowrevision.Hooks(f(g(h())))`.
+func (c *WorkflowRevisionClient) Use(hooks ...Hook) {
+	c.hooks.WorkflowRevision = append(c.hooks.WorkflowRevision, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `workflowrevision.Intercept(f(g(h())))`.
+func (c *WorkflowRevisionClient) Intercept(interceptors ...Interceptor) {
+	c.inters.WorkflowRevision = append(c.inters.WorkflowRevision, interceptors...)
+}
+
+// Create returns a builder for creating a WorkflowRevision entity.
+func (c *WorkflowRevisionClient) Create() *WorkflowRevisionCreate {
+	mutation := newWorkflowRevisionMutation(c.config, OpCreate)
+	return &WorkflowRevisionCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of WorkflowRevision entities.
+func (c *WorkflowRevisionClient) CreateBulk(builders ...*WorkflowRevisionCreate) *WorkflowRevisionCreateBulk {
+	return &WorkflowRevisionCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *WorkflowRevisionClient) MapCreateBulk(slice any, setFunc func(*WorkflowRevisionCreate, int)) *WorkflowRevisionCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &WorkflowRevisionCreateBulk{err: fmt.Errorf("calling to WorkflowRevisionClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*WorkflowRevisionCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &WorkflowRevisionCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for WorkflowRevision.
+func (c *WorkflowRevisionClient) Update() *WorkflowRevisionUpdate {
+	mutation := newWorkflowRevisionMutation(c.config, OpUpdate)
+	return &WorkflowRevisionUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *WorkflowRevisionClient) UpdateOne(_m *WorkflowRevision) *WorkflowRevisionUpdateOne {
+	mutation := newWorkflowRevisionMutation(c.config, OpUpdateOne, withWorkflowRevision(_m))
+	return &WorkflowRevisionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *WorkflowRevisionClient) UpdateOneID(id int64) *WorkflowRevisionUpdateOne {
+	mutation := newWorkflowRevisionMutation(c.config, OpUpdateOne, withWorkflowRevisionID(id))
+	return &WorkflowRevisionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for WorkflowRevision.
+func (c *WorkflowRevisionClient) Delete() *WorkflowRevisionDelete {
+	mutation := newWorkflowRevisionMutation(c.config, OpDelete)
+	return &WorkflowRevisionDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *WorkflowRevisionClient) DeleteOne(_m *WorkflowRevision) *WorkflowRevisionDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *WorkflowRevisionClient) DeleteOneID(id int64) *WorkflowRevisionDeleteOne {
+	builder := c.Delete().Where(workflowrevision.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &WorkflowRevisionDeleteOne{builder}
+}
+
+// Query returns a query builder for WorkflowRevision.
+func (c *WorkflowRevisionClient) Query() *WorkflowRevisionQuery {
+	return &WorkflowRevisionQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeWorkflowRevision},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a WorkflowRevision entity by its id.
+func (c *WorkflowRevisionClient) Get(ctx context.Context, id int64) (*WorkflowRevision, error) {
+	return c.Query().Where(workflowrevision.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *WorkflowRevisionClient) GetX(ctx context.Context, id int64) *WorkflowRevision {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QueryWorkflow queries the workflow edge of a WorkflowRevision.
+func (c *WorkflowRevisionClient) QueryWorkflow(_m *WorkflowRevision) *WorkflowQuery {
+	query := (&WorkflowClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(workflowrevision.Table, workflowrevision.FieldID, id),
+			sqlgraph.To(workflow.Table, workflow.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, workflowrevision.WorkflowTable, workflowrevision.WorkflowColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *WorkflowRevisionClient) Hooks() []Hook {
+	return c.hooks.WorkflowRevision
+}
+
+// Interceptors returns the client interceptors.
+func (c *WorkflowRevisionClient) Interceptors() []Interceptor {
+	return c.inters.WorkflowRevision
+}
+
+func (c *WorkflowRevisionClient) mutate(ctx context.Context, m *WorkflowRevisionMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&WorkflowRevisionCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&WorkflowRevisionUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&WorkflowRevisionUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&WorkflowRevisionDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown WorkflowRevision mutation op: %q", m.Op())
+	}
+}
+
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		AdminToken, Agent, AuditEntry, Blob, Content, Counter, DeviceGroup, Node,
-		NodeEvent, NodeInterface, NodeStateLog, Workflow []ent.Hook
+		AdminToken, Agent, AgentCommand, Approval, AuditEntry, Blob, Content, Counter,
+		DeviceGroup, IdempotencyKey, MigrationClaim, Node, NodeEvent, NodeInterface,
+		NodeStateLog, NodeTag, SyncConflict, SyncState, UploadSession, Workflow,
+		WorkflowRevision []ent.Hook
 	}
 	inters struct {
-		AdminToken, Agent, AuditEntry, Blob, Content, Counter, DeviceGroup, Node,
-		NodeEvent, NodeInterface, NodeStateLog, Workflow []ent.Interceptor
+		AdminToken, Agent, AgentCommand, Approval, AuditEntry, Blob, Content, Counter,
+		DeviceGroup, IdempotencyKey, MigrationClaim, Node, NodeEvent, NodeInterface,
+		NodeStateLog, NodeTag, SyncConflict, SyncState, UploadSession, Workflow,
+		WorkflowRevision []ent.Interceptor
 	}
 )
 

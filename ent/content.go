@@ -33,6 +33,8 @@ type Content struct {
 	PreviousBlobID *uuid.UUID `json:"previous_blob_id,omitempty"`
 	// When blob_id last changed
 	Modified time.Time `json:"modified,omitempty"`
+	// When previous_blob_id had become blob_id
+	PreviousModified *time.Time `json:"previous_modified,omitempty"`
 	// Content counter at the last change
 	Epoch int64 `json:"epoch,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
@@ -96,7 +98,7 @@ func (*Content) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullInt64)
 		case content.FieldCategory, content.FieldPath:
 			values[i] = new(sql.NullString)
-		case content.FieldCreatedAt, content.FieldUpdatedAt, content.FieldModified:
+		case content.FieldCreatedAt, content.FieldUpdatedAt, content.FieldModified, content.FieldPreviousModified:
 			values[i] = new(sql.NullTime)
 		case content.FieldID:
 			values[i] = new(uuid.UUID)
@@ -164,6 +166,13 @@ func (_m *Content) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field modified", values[i])
 			} else if value.Valid {
 				_m.Modified = value.Time
+			}
+		case content.FieldPreviousModified:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field previous_modified", values[i])
+			} else if value.Valid {
+				_m.PreviousModified = new(time.Time)
+				*_m.PreviousModified = value.Time
 			}
 		case content.FieldEpoch:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -246,6 +255,11 @@ func (_m *Content) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("modified=")
 	builder.WriteString(_m.Modified.Format(time.ANSIC))
+	builder.WriteString(", ")
+	if v := _m.PreviousModified; v != nil {
+		builder.WriteString("previous_modified=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
 	builder.WriteString(", ")
 	builder.WriteString("epoch=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Epoch))

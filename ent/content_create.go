@@ -108,6 +108,20 @@ func (_c *ContentCreate) SetNillableModified(v *time.Time) *ContentCreate {
 	return _c
 }
 
+// SetPreviousModified sets the "previous_modified" field.
+func (_c *ContentCreate) SetPreviousModified(v time.Time) *ContentCreate {
+	_c.mutation.SetPreviousModified(v)
+	return _c
+}
+
+// SetNillablePreviousModified sets the "previous_modified" field if the given value is not nil.
+func (_c *ContentCreate) SetNillablePreviousModified(v *time.Time) *ContentCreate {
+	if v != nil {
+		_c.SetPreviousModified(*v)
+	}
+	return _c
+}
+
 // SetEpoch sets the "epoch" field.
 func (_c *ContentCreate) SetEpoch(v int64) *ContentCreate {
 	_c.mutation.SetEpoch(v)
@@ -292,6 +306,10 @@ func (_c *ContentCreate) createSpec() (*Content, *sqlgraph.CreateSpec) {
 		_spec.SetField(content.FieldModified, field.TypeTime, value)
 		_node.Modified = value
 	}
+	if value, ok := _c.mutation.PreviousModified(); ok {
+		_spec.SetField(content.FieldPreviousModified, field.TypeTime, value)
+		_node.PreviousModified = &value
+	}
 	if value, ok := _c.mutation.Epoch(); ok {
 		_spec.SetField(content.FieldEpoch, field.TypeInt64, value)
 		_node.Epoch = value
@@ -458,6 +476,24 @@ func (u *ContentUpsert) UpdateModified() *ContentUpsert {
 	return u
 }
 
+// SetPreviousModified sets the "previous_modified" field.
+func (u *ContentUpsert) SetPreviousModified(v time.Time) *ContentUpsert {
+	u.Set(content.FieldPreviousModified, v)
+	return u
+}
+
+// UpdatePreviousModified sets the "previous_modified" field to the value that was provided on create.
+func (u *ContentUpsert) UpdatePreviousModified() *ContentUpsert {
+	u.SetExcluded(content.FieldPreviousModified)
+	return u
+}
+
+// ClearPreviousModified clears the value of the "previous_modified" field.
+func (u *ContentUpsert) ClearPreviousModified() *ContentUpsert {
+	u.SetNull(content.FieldPreviousModified)
+	return u
+}
+
 // SetEpoch sets the "epoch" field.
 func (u *ContentUpsert) SetEpoch(v int64) *ContentUpsert {
 	u.Set(content.FieldEpoch, v)
@@ -600,6 +636,27 @@ func (u *ContentUpsertOne) SetModified(v time.Time) *ContentUpsertOne {
 func (u *ContentUpsertOne) UpdateModified() *ContentUpsertOne {
 	return u.Update(func(s *ContentUpsert) {
 		s.UpdateModified()
+	})
+}
+
+// SetPreviousModified sets the "previous_modified" field.
+func (u *ContentUpsertOne) SetPreviousModified(v time.Time) *ContentUpsertOne {
+	return u.Update(func(s *ContentUpsert) {
+		s.SetPreviousModified(v)
+	})
+}
+
+// UpdatePreviousModified sets the "previous_modified" field to the value that was provided on create.
+func (u *ContentUpsertOne) UpdatePreviousModified() *ContentUpsertOne {
+	return u.Update(func(s *ContentUpsert) {
+		s.UpdatePreviousModified()
+	})
+}
+
+// ClearPreviousModified clears the value of the "previous_modified" field.
+func (u *ContentUpsertOne) ClearPreviousModified() *ContentUpsertOne {
+	return u.Update(func(s *ContentUpsert) {
+		s.ClearPreviousModified()
 	})
 }
 
@@ -915,6 +972,27 @@ func (u *ContentUpsertBulk) SetModified(v time.Time) *ContentUpsertBulk {
 func (u *ContentUpsertBulk) UpdateModified() *ContentUpsertBulk {
 	return u.Update(func(s *ContentUpsert) {
 		s.UpdateModified()
+	})
+}
+
+// SetPreviousModified sets the "previous_modified" field.
+func (u *ContentUpsertBulk) SetPreviousModified(v time.Time) *ContentUpsertBulk {
+	return u.Update(func(s *ContentUpsert) {
+		s.SetPreviousModified(v)
+	})
+}
+
+// UpdatePreviousModified sets the "previous_modified" field to the value that was provided on create.
+func (u *ContentUpsertBulk) UpdatePreviousModified() *ContentUpsertBulk {
+	return u.Update(func(s *ContentUpsert) {
+		s.UpdatePreviousModified()
+	})
+}
+
+// ClearPreviousModified clears the value of the "previous_modified" field.
+func (u *ContentUpsertBulk) ClearPreviousModified() *ContentUpsertBulk {
+	return u.Update(func(s *ContentUpsert) {
+		s.ClearPreviousModified()
 	})
 }
 

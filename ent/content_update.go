@@ -92,6 +92,26 @@ func (_u *ContentUpdate) SetNillableModified(v *time.Time) *ContentUpdate {
 	return _u
 }
 
+// SetPreviousModified sets the "previous_modified" field.
+func (_u *ContentUpdate) SetPreviousModified(v time.Time) *ContentUpdate {
+	_u.mutation.SetPreviousModified(v)
+	return _u
+}
+
+// SetNillablePreviousModified sets the "previous_modified" field if the given value is not nil.
+func (_u *ContentUpdate) SetNillablePreviousModified(v *time.Time) *ContentUpdate {
+	if v != nil {
+		_u.SetPreviousModified(*v)
+	}
+	return _u
+}
+
+// ClearPreviousModified clears the value of the "previous_modified" field.
+func (_u *ContentUpdate) ClearPreviousModified() *ContentUpdate {
+	_u.mutation.ClearPreviousModified()
+	return _u
+}
+
 // SetEpoch sets the "epoch" field.
 func (_u *ContentUpdate) SetEpoch(v int64) *ContentUpdate {
 	_u.mutation.ResetEpoch()
@@ -232,6 +252,12 @@ func (_u *ContentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Modified(); ok {
 		_spec.SetField(content.FieldModified, field.TypeTime, value)
+	}
+	if value, ok := _u.mutation.PreviousModified(); ok {
+		_spec.SetField(content.FieldPreviousModified, field.TypeTime, value)
+	}
+	if _u.mutation.PreviousModifiedCleared() {
+		_spec.ClearField(content.FieldPreviousModified, field.TypeTime)
 	}
 	if value, ok := _u.mutation.Epoch(); ok {
 		_spec.SetField(content.FieldEpoch, field.TypeInt64, value)
@@ -424,6 +450,26 @@ func (_u *ContentUpdateOne) SetNillableModified(v *time.Time) *ContentUpdateOne 
 	return _u
 }
 
+// SetPreviousModified sets the "previous_modified" field.
+func (_u *ContentUpdateOne) SetPreviousModified(v time.Time) *ContentUpdateOne {
+	_u.mutation.SetPreviousModified(v)
+	return _u
+}
+
+// SetNillablePreviousModified sets the "previous_modified" field if the given value is not nil.
+func (_u *ContentUpdateOne) SetNillablePreviousModified(v *time.Time) *ContentUpdateOne {
+	if v != nil {
+		_u.SetPreviousModified(*v)
+	}
+	return _u
+}
+
+// ClearPreviousModified clears the value of the "previous_modified" field.
+func (_u *ContentUpdateOne) ClearPreviousModified() *ContentUpdateOne {
+	_u.mutation.ClearPreviousModified()
+	return _u
+}
+
 // SetEpoch sets the "epoch" field.
 func (_u *ContentUpdateOne) SetEpoch(v int64) *ContentUpdateOne {
 	_u.mutation.ResetEpoch()
@@ -594,6 +640,12 @@ func (_u *ContentUpdateOne) sqlSave(ctx context.Context) (_node *Content, err er
 	}
 	if value, ok := _u.mutation.Modified(); ok {
 		_spec.SetField(content.FieldModified, field.TypeTime, value)
+	}
+	if value, ok := _u.mutation.PreviousModified(); ok {
+		_spec.SetField(content.FieldPreviousModified, field.TypeTime, value)
+	}
+	if _u.mutation.PreviousModifiedCleared() {
+		_spec.ClearField(content.FieldPreviousModified, field.TypeTime)
 	}
 	if value, ok := _u.mutation.Epoch(); ok {
 		_spec.SetField(content.FieldEpoch, field.TypeInt64, value)

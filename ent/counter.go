@@ -15,10 +15,12 @@ import (
 type Counter struct {
 	config `json:"-"`
 	// ID of the ent.
-	// content, nodes, commands
+	// content, nodes, commands/SITE
 	ID string `json:"id,omitempty"`
 	// Changes when the database is restored from a backup
 	Stream string `json:"stream,omitempty"`
+	// The database that the stream belongs to, as it names itself: in any other it was restored
+	Origin string `json:"origin,omitempty"`
 	// Value holds the value of the "value" field.
 	Value        int64 `json:"value,omitempty"`
 	selectValues sql.SelectValues
@@ -31,7 +33,7 @@ func (*Counter) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case counter.FieldValue:
 			values[i] = new(sql.NullInt64)
-		case counter.FieldID, counter.FieldStream:
+		case counter.FieldID, counter.FieldStream, counter.FieldOrigin:
 			values[i] = new(sql.NullString)
 		default:
 			values[i] = new(sql.UnknownType)
@@ -59,6 +61,12 @@ func (_m *Counter) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field stream", values[i])
 			} else if value.Valid {
 				_m.Stream = value.String
+			}
+		case counter.FieldOrigin:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field origin", values[i])
+			} else if value.Valid {
+				_m.Origin = value.String
 			}
 		case counter.FieldValue:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -104,6 +112,9 @@ func (_m *Counter) String() string {
 	builder.WriteString(fmt.Sprintf("id=%v, ", _m.ID))
 	builder.WriteString("stream=")
 	builder.WriteString(_m.Stream)
+	builder.WriteString(", ")
+	builder.WriteString("origin=")
+	builder.WriteString(_m.Origin)
 	builder.WriteString(", ")
 	builder.WriteString("value=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Value))

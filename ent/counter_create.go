@@ -28,6 +28,20 @@ func (_c *CounterCreate) SetStream(v string) *CounterCreate {
 	return _c
 }
 
+// SetOrigin sets the "origin" field.
+func (_c *CounterCreate) SetOrigin(v string) *CounterCreate {
+	_c.mutation.SetOrigin(v)
+	return _c
+}
+
+// SetNillableOrigin sets the "origin" field if the given value is not nil.
+func (_c *CounterCreate) SetNillableOrigin(v *string) *CounterCreate {
+	if v != nil {
+		_c.SetOrigin(*v)
+	}
+	return _c
+}
+
 // SetValue sets the "value" field.
 func (_c *CounterCreate) SetValue(v int64) *CounterCreate {
 	_c.mutation.SetValue(v)
@@ -83,6 +97,10 @@ func (_c *CounterCreate) ExecX(ctx context.Context) {
 
 // defaults sets the default values of the builder before save.
 func (_c *CounterCreate) defaults() {
+	if _, ok := _c.mutation.Origin(); !ok {
+		v := counter.DefaultOrigin
+		_c.mutation.SetOrigin(v)
+	}
 	if _, ok := _c.mutation.Value(); !ok {
 		v := counter.DefaultValue
 		_c.mutation.SetValue(v)
@@ -97,6 +115,14 @@ func (_c *CounterCreate) check() error {
 	if v, ok := _c.mutation.Stream(); ok {
 		if err := counter.StreamValidator(v); err != nil {
 			return &ValidationError{Name: "stream", err: fmt.Errorf(`ent: validator failed for field "Counter.stream": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.Origin(); !ok {
+		return &ValidationError{Name: "origin", err: errors.New(`ent: missing required field "Counter.origin"`)}
+	}
+	if v, ok := _c.mutation.Origin(); ok {
+		if err := counter.OriginValidator(v); err != nil {
+			return &ValidationError{Name: "origin", err: fmt.Errorf(`ent: validator failed for field "Counter.origin": %w`, err)}
 		}
 	}
 	if _, ok := _c.mutation.Value(); !ok {
@@ -146,6 +172,10 @@ func (_c *CounterCreate) createSpec() (*Counter, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Stream(); ok {
 		_spec.SetField(counter.FieldStream, field.TypeString, value)
 		_node.Stream = value
+	}
+	if value, ok := _c.mutation.Origin(); ok {
+		_spec.SetField(counter.FieldOrigin, field.TypeString, value)
+		_node.Origin = value
 	}
 	if value, ok := _c.mutation.Value(); ok {
 		_spec.SetField(counter.FieldValue, field.TypeInt64, value)
@@ -212,6 +242,18 @@ func (u *CounterUpsert) SetStream(v string) *CounterUpsert {
 // UpdateStream sets the "stream" field to the value that was provided on create.
 func (u *CounterUpsert) UpdateStream() *CounterUpsert {
 	u.SetExcluded(counter.FieldStream)
+	return u
+}
+
+// SetOrigin sets the "origin" field.
+func (u *CounterUpsert) SetOrigin(v string) *CounterUpsert {
+	u.Set(counter.FieldOrigin, v)
+	return u
+}
+
+// UpdateOrigin sets the "origin" field to the value that was provided on create.
+func (u *CounterUpsert) UpdateOrigin() *CounterUpsert {
+	u.SetExcluded(counter.FieldOrigin)
 	return u
 }
 
@@ -292,6 +334,20 @@ func (u *CounterUpsertOne) SetStream(v string) *CounterUpsertOne {
 func (u *CounterUpsertOne) UpdateStream() *CounterUpsertOne {
 	return u.Update(func(s *CounterUpsert) {
 		s.UpdateStream()
+	})
+}
+
+// SetOrigin sets the "origin" field.
+func (u *CounterUpsertOne) SetOrigin(v string) *CounterUpsertOne {
+	return u.Update(func(s *CounterUpsert) {
+		s.SetOrigin(v)
+	})
+}
+
+// UpdateOrigin sets the "origin" field to the value that was provided on create.
+func (u *CounterUpsertOne) UpdateOrigin() *CounterUpsertOne {
+	return u.Update(func(s *CounterUpsert) {
+		s.UpdateOrigin()
 	})
 }
 
@@ -542,6 +598,20 @@ func (u *CounterUpsertBulk) SetStream(v string) *CounterUpsertBulk {
 func (u *CounterUpsertBulk) UpdateStream() *CounterUpsertBulk {
 	return u.Update(func(s *CounterUpsert) {
 		s.UpdateStream()
+	})
+}
+
+// SetOrigin sets the "origin" field.
+func (u *CounterUpsertBulk) SetOrigin(v string) *CounterUpsertBulk {
+	return u.Update(func(s *CounterUpsert) {
+		s.SetOrigin(v)
+	})
+}
+
+// UpdateOrigin sets the "origin" field to the value that was provided on create.
+func (u *CounterUpsertBulk) UpdateOrigin() *CounterUpsertBulk {
+	return u.Update(func(s *CounterUpsert) {
+		s.UpdateOrigin()
 	})
 }
 

@@ -42,6 +42,20 @@ func (_u *CounterUpdate) SetNillableStream(v *string) *CounterUpdate {
 	return _u
 }
 
+// SetOrigin sets the "origin" field.
+func (_u *CounterUpdate) SetOrigin(v string) *CounterUpdate {
+	_u.mutation.SetOrigin(v)
+	return _u
+}
+
+// SetNillableOrigin sets the "origin" field if the given value is not nil.
+func (_u *CounterUpdate) SetNillableOrigin(v *string) *CounterUpdate {
+	if v != nil {
+		_u.SetOrigin(*v)
+	}
+	return _u
+}
+
 // SetValue sets the "value" field.
 func (_u *CounterUpdate) SetValue(v int64) *CounterUpdate {
 	_u.mutation.ResetValue()
@@ -102,6 +116,11 @@ func (_u *CounterUpdate) check() error {
 			return &ValidationError{Name: "stream", err: fmt.Errorf(`ent: validator failed for field "Counter.stream": %w`, err)}
 		}
 	}
+	if v, ok := _u.mutation.Origin(); ok {
+		if err := counter.OriginValidator(v); err != nil {
+			return &ValidationError{Name: "origin", err: fmt.Errorf(`ent: validator failed for field "Counter.origin": %w`, err)}
+		}
+	}
 	return nil
 }
 
@@ -125,6 +144,9 @@ func (_u *CounterUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Stream(); ok {
 		_spec.SetField(counter.FieldStream, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Origin(); ok {
+		_spec.SetField(counter.FieldOrigin, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Value(); ok {
 		_spec.SetField(counter.FieldValue, field.TypeInt64, value)
@@ -164,6 +186,20 @@ func (_u *CounterUpdateOne) SetStream(v string) *CounterUpdateOne {
 func (_u *CounterUpdateOne) SetNillableStream(v *string) *CounterUpdateOne {
 	if v != nil {
 		_u.SetStream(*v)
+	}
+	return _u
+}
+
+// SetOrigin sets the "origin" field.
+func (_u *CounterUpdateOne) SetOrigin(v string) *CounterUpdateOne {
+	_u.mutation.SetOrigin(v)
+	return _u
+}
+
+// SetNillableOrigin sets the "origin" field if the given value is not nil.
+func (_u *CounterUpdateOne) SetNillableOrigin(v *string) *CounterUpdateOne {
+	if v != nil {
+		_u.SetOrigin(*v)
 	}
 	return _u
 }
@@ -241,6 +277,11 @@ func (_u *CounterUpdateOne) check() error {
 			return &ValidationError{Name: "stream", err: fmt.Errorf(`ent: validator failed for field "Counter.stream": %w`, err)}
 		}
 	}
+	if v, ok := _u.mutation.Origin(); ok {
+		if err := counter.OriginValidator(v); err != nil {
+			return &ValidationError{Name: "origin", err: fmt.Errorf(`ent: validator failed for field "Counter.origin": %w`, err)}
+		}
+	}
 	return nil
 }
 
@@ -281,6 +322,9 @@ func (_u *CounterUpdateOne) sqlSave(ctx context.Context) (_node *Counter, err er
 	}
 	if value, ok := _u.mutation.Stream(); ok {
 		_spec.SetField(counter.FieldStream, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Origin(); ok {
+		_spec.SetField(counter.FieldOrigin, field.TypeString, value)
 	}
 	if value, ok := _u.mutation.Value(); ok {
 		_spec.SetField(counter.FieldValue, field.TypeInt64, value)

@@ -53,10 +53,6 @@ type DeviceGroup struct {
 	AgentTokenHash *string `json:"-"`
 	// AgentTokenExpiresAt holds the value of the "agent_token_expires_at" field.
 	AgentTokenExpiresAt *time.Time `json:"agent_token_expires_at,omitempty"`
-	// Null until enrolled
-	AgentStatus *devicegroup.AgentStatus `json:"agent_status,omitempty"`
-	// AgentLastSeen holds the value of the "agent_last_seen" field.
-	AgentLastSeen *time.Time `json:"agent_last_seen,omitempty"`
 	// Node counter when a node was last deleted here or moved away: no row is left to say so
 	NodesLeftEpoch int64 `json:"nodes_left_epoch,omitempty"`
 	// AutonomyLevel holds the value of the "autonomy_level" field.
@@ -105,9 +101,17 @@ type DeviceGroupEdges struct {
 	Agent *Agent `json:"agent,omitempty"`
 	// AssignedContent holds the value of the assigned_content edge.
 	AssignedContent []*Content `json:"assigned_content,omitempty"`
+	// Commands holds the value of the commands edge.
+	Commands []*AgentCommand `json:"commands,omitempty"`
+	// Conflicts holds the value of the conflicts edge.
+	Conflicts []*SyncConflict `json:"conflicts,omitempty"`
+	// ClaimsTo holds the value of the claims_to edge.
+	ClaimsTo []*MigrationClaim `json:"claims_to,omitempty"`
+	// ClaimsFrom holds the value of the claims_from edge.
+	ClaimsFrom []*MigrationClaim `json:"claims_from,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [7]bool
+	loadedTypes [11]bool
 }
 
 // ParentOrErr returns the Parent value or an error if the edge
@@ -179,6 +183,42 @@ func (e DeviceGroupEdges) AssignedContentOrErr() ([]*Content, error) {
 	return nil, &NotLoadedError{edge: "assigned_content"}
 }
 
+// CommandsOrErr returns the Commands value or an error if the edge
+// was not loaded in eager-loading.
+func (e DeviceGroupEdges) CommandsOrErr() ([]*AgentCommand, error) {
+	if e.loadedTypes[7] {
+		return e.Commands, nil
+	}
+	return nil, &NotLoadedError{edge: "commands"}
+}
+
+// ConflictsOrErr returns the Conflicts value or an error if the edge
+// was not loaded in eager-loading.
+func (e DeviceGroupEdges) ConflictsOrErr() ([]*SyncConflict, error) {
+	if e.loadedTypes[8] {
+		return e.Conflicts, nil
+	}
+	return nil, &NotLoadedError{edge: "conflicts"}
+}
+
+// ClaimsToOrErr returns the ClaimsTo value or an error if the edge
+// was not loaded in eager-loading.
+func (e DeviceGroupEdges) ClaimsToOrErr() ([]*MigrationClaim, error) {
+	if e.loadedTypes[9] {
+		return e.ClaimsTo, nil
+	}
+	return nil, &NotLoadedError{edge: "claims_to"}
+}
+
+// ClaimsFromOrErr returns the ClaimsFrom value or an error if the edge
+// was not loaded in eager-loading.
+func (e DeviceGroupEdges) ClaimsFromOrErr() ([]*MigrationClaim, error) {
+	if e.loadedTypes[10] {
+		return e.ClaimsFrom, nil
+	}
+	return nil, &NotLoadedError{edge: "claims_from"}
+}
+
 // scanValues returns the types for scanning values from sql.Rows.
 func (*DeviceGroup) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
@@ -192,9 +232,9 @@ func (*DeviceGroup) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case devicegroup.FieldDepth, devicegroup.FieldVersion, devicegroup.FieldNodesLeftEpoch, devicegroup.FieldCacheMaxSizeGB, devicegroup.FieldCacheRetentionDays, devicegroup.FieldSyncMaxMBPerS, devicegroup.FieldHeartbeatSeconds:
 			values[i] = new(sql.NullInt64)
-		case devicegroup.FieldName, devicegroup.FieldDescription, devicegroup.FieldPath, devicegroup.FieldAgentURL, devicegroup.FieldAgentTokenID, devicegroup.FieldAgentTokenHash, devicegroup.FieldAgentStatus, devicegroup.FieldAutonomyLevel, devicegroup.FieldConflictResolution, devicegroup.FieldCachePolicy, devicegroup.FieldDiscoveryMethod, devicegroup.FieldMigrationPolicy, devicegroup.FieldSyncSchedule:
+		case devicegroup.FieldName, devicegroup.FieldDescription, devicegroup.FieldPath, devicegroup.FieldAgentURL, devicegroup.FieldAgentTokenID, devicegroup.FieldAgentTokenHash, devicegroup.FieldAutonomyLevel, devicegroup.FieldConflictResolution, devicegroup.FieldCachePolicy, devicegroup.FieldDiscoveryMethod, devicegroup.FieldMigrationPolicy, devicegroup.FieldSyncSchedule:
 			values[i] = new(sql.NullString)
-		case devicegroup.FieldCreatedAt, devicegroup.FieldUpdatedAt, devicegroup.FieldAgentTokenExpiresAt, devicegroup.FieldAgentLastSeen:
+		case devicegroup.FieldCreatedAt, devicegroup.FieldUpdatedAt, devicegroup.FieldAgentTokenExpiresAt:
 			values[i] = new(sql.NullTime)
 		case devicegroup.FieldID:
 			values[i] = new(uuid.UUID)
@@ -323,20 +363,6 @@ func (_m *DeviceGroup) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.AgentTokenExpiresAt = new(time.Time)
 				*_m.AgentTokenExpiresAt = value.Time
-			}
-		case devicegroup.FieldAgentStatus:
-			if value, ok := values[i].(*sql.NullString); !ok {
-				return fmt.Errorf("unexpected type %T for field agent_status", values[i])
-			} else if value.Valid {
-				_m.AgentStatus = new(devicegroup.AgentStatus)
-				*_m.AgentStatus = devicegroup.AgentStatus(value.String)
-			}
-		case devicegroup.FieldAgentLastSeen:
-			if value, ok := values[i].(*sql.NullTime); !ok {
-				return fmt.Errorf("unexpected type %T for field agent_last_seen", values[i])
-			} else if value.Valid {
-				_m.AgentLastSeen = new(time.Time)
-				*_m.AgentLastSeen = value.Time
 			}
 		case devicegroup.FieldNodesLeftEpoch:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
@@ -478,6 +504,26 @@ func (_m *DeviceGroup) QueryAssignedContent() *ContentQuery {
 	return NewDeviceGroupClient(_m.config).QueryAssignedContent(_m)
 }
 
+// QueryCommands queries the "commands" edge of the DeviceGroup entity.
+func (_m *DeviceGroup) QueryCommands() *AgentCommandQuery {
+	return NewDeviceGroupClient(_m.config).QueryCommands(_m)
+}
+
+// QueryConflicts queries the "conflicts" edge of the DeviceGroup entity.
+func (_m *DeviceGroup) QueryConflicts() *SyncConflictQuery {
+	return NewDeviceGroupClient(_m.config).QueryConflicts(_m)
+}
+
+// QueryClaimsTo queries the "claims_to" edge of the DeviceGroup entity.
+func (_m *DeviceGroup) QueryClaimsTo() *MigrationClaimQuery {
+	return NewDeviceGroupClient(_m.config).QueryClaimsTo(_m)
+}
+
+// QueryClaimsFrom queries the "claims_from" edge of the DeviceGroup entity.
+func (_m *DeviceGroup) QueryClaimsFrom() *MigrationClaimQuery {
+	return NewDeviceGroupClient(_m.config).QueryClaimsFrom(_m)
+}
+
 // Update returns a builder for updating this DeviceGroup.
 // Note that you need to call DeviceGroup.Unwrap() before calling this method if this DeviceGroup
 // was returned from a transaction, and the transaction was committed or rolled back.
@@ -557,16 +603,6 @@ func (_m *DeviceGroup) String() string {
 	builder.WriteString(", ")
 	if v := _m.AgentTokenExpiresAt; v != nil {
 		builder.WriteString("agent_token_expires_at=")
-		builder.WriteString(v.Format(time.ANSIC))
-	}
-	builder.WriteString(", ")
-	if v := _m.AgentStatus; v != nil {
-		builder.WriteString("agent_status=")
-		builder.WriteString(fmt.Sprintf("%v", *v))
-	}
-	builder.WriteString(", ")
-	if v := _m.AgentLastSeen; v != nil {
-		builder.WriteString("agent_last_seen=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
 	builder.WriteString(", ")

@@ -14,9 +14,12 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
+	"github.com/pureboot/pureboot/ent/syncconflict"
 	"github.com/pureboot/pureboot/ent/workflow"
 )
 
@@ -224,34 +227,6 @@ func (_c *DeviceGroupCreate) SetAgentTokenExpiresAt(v time.Time) *DeviceGroupCre
 func (_c *DeviceGroupCreate) SetNillableAgentTokenExpiresAt(v *time.Time) *DeviceGroupCreate {
 	if v != nil {
 		_c.SetAgentTokenExpiresAt(*v)
-	}
-	return _c
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (_c *DeviceGroupCreate) SetAgentStatus(v devicegroup.AgentStatus) *DeviceGroupCreate {
-	_c.mutation.SetAgentStatus(v)
-	return _c
-}
-
-// SetNillableAgentStatus sets the "agent_status" field if the given value is not nil.
-func (_c *DeviceGroupCreate) SetNillableAgentStatus(v *devicegroup.AgentStatus) *DeviceGroupCreate {
-	if v != nil {
-		_c.SetAgentStatus(*v)
-	}
-	return _c
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (_c *DeviceGroupCreate) SetAgentLastSeen(v time.Time) *DeviceGroupCreate {
-	_c.mutation.SetAgentLastSeen(v)
-	return _c
-}
-
-// SetNillableAgentLastSeen sets the "agent_last_seen" field if the given value is not nil.
-func (_c *DeviceGroupCreate) SetNillableAgentLastSeen(v *time.Time) *DeviceGroupCreate {
-	if v != nil {
-		_c.SetAgentLastSeen(*v)
 	}
 	return _c
 }
@@ -525,6 +500,66 @@ func (_c *DeviceGroupCreate) AddAssignedContent(v ...*Content) *DeviceGroupCreat
 	return _c.AddAssignedContentIDs(ids...)
 }
 
+// AddCommandIDs adds the "commands" edge to the AgentCommand entity by IDs.
+func (_c *DeviceGroupCreate) AddCommandIDs(ids ...uuid.UUID) *DeviceGroupCreate {
+	_c.mutation.AddCommandIDs(ids...)
+	return _c
+}
+
+// AddCommands adds the "commands" edges to the AgentCommand entity.
+func (_c *DeviceGroupCreate) AddCommands(v ...*AgentCommand) *DeviceGroupCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddCommandIDs(ids...)
+}
+
+// AddConflictIDs adds the "conflicts" edge to the SyncConflict entity by IDs.
+func (_c *DeviceGroupCreate) AddConflictIDs(ids ...uuid.UUID) *DeviceGroupCreate {
+	_c.mutation.AddConflictIDs(ids...)
+	return _c
+}
+
+// AddConflicts adds the "conflicts" edges to the SyncConflict entity.
+func (_c *DeviceGroupCreate) AddConflicts(v ...*SyncConflict) *DeviceGroupCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddConflictIDs(ids...)
+}
+
+// AddClaimsToIDs adds the "claims_to" edge to the MigrationClaim entity by IDs.
+func (_c *DeviceGroupCreate) AddClaimsToIDs(ids ...uuid.UUID) *DeviceGroupCreate {
+	_c.mutation.AddClaimsToIDs(ids...)
+	return _c
+}
+
+// AddClaimsTo adds the "claims_to" edges to the MigrationClaim entity.
+func (_c *DeviceGroupCreate) AddClaimsTo(v ...*MigrationClaim) *DeviceGroupCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddClaimsToIDs(ids...)
+}
+
+// AddClaimsFromIDs adds the "claims_from" edge to the MigrationClaim entity by IDs.
+func (_c *DeviceGroupCreate) AddClaimsFromIDs(ids ...uuid.UUID) *DeviceGroupCreate {
+	_c.mutation.AddClaimsFromIDs(ids...)
+	return _c
+}
+
+// AddClaimsFrom adds the "claims_from" edges to the MigrationClaim entity.
+func (_c *DeviceGroupCreate) AddClaimsFrom(v ...*MigrationClaim) *DeviceGroupCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddClaimsFromIDs(ids...)
+}
+
 // Mutation returns the DeviceGroupMutation object of the builder.
 func (_c *DeviceGroupCreate) Mutation() *DeviceGroupMutation {
 	return _c.mutation
@@ -655,11 +690,6 @@ func (_c *DeviceGroupCreate) check() error {
 	if v, ok := _c.mutation.AgentTokenHash(); ok {
 		if err := devicegroup.AgentTokenHashValidator(v); err != nil {
 			return &ValidationError{Name: "agent_token_hash", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_token_hash": %w`, err)}
-		}
-	}
-	if v, ok := _c.mutation.AgentStatus(); ok {
-		if err := devicegroup.AgentStatusValidator(v); err != nil {
-			return &ValidationError{Name: "agent_status", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_status": %w`, err)}
 		}
 	}
 	if _, ok := _c.mutation.NodesLeftEpoch(); !ok {
@@ -806,14 +836,6 @@ func (_c *DeviceGroupCreate) createSpec() (*DeviceGroup, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.AgentTokenExpiresAt(); ok {
 		_spec.SetField(devicegroup.FieldAgentTokenExpiresAt, field.TypeTime, value)
 		_node.AgentTokenExpiresAt = &value
-	}
-	if value, ok := _c.mutation.AgentStatus(); ok {
-		_spec.SetField(devicegroup.FieldAgentStatus, field.TypeEnum, value)
-		_node.AgentStatus = &value
-	}
-	if value, ok := _c.mutation.AgentLastSeen(); ok {
-		_spec.SetField(devicegroup.FieldAgentLastSeen, field.TypeTime, value)
-		_node.AgentLastSeen = &value
 	}
 	if value, ok := _c.mutation.NodesLeftEpoch(); ok {
 		_spec.SetField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
@@ -974,6 +996,70 @@ func (_c *DeviceGroupCreate) createSpec() (*DeviceGroup, *sqlgraph.CreateSpec) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(content.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.CommandsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ConflictsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ClaimsToIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ClaimsFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1252,42 +1338,6 @@ func (u *DeviceGroupUpsert) UpdateAgentTokenExpiresAt() *DeviceGroupUpsert {
 // ClearAgentTokenExpiresAt clears the value of the "agent_token_expires_at" field.
 func (u *DeviceGroupUpsert) ClearAgentTokenExpiresAt() *DeviceGroupUpsert {
 	u.SetNull(devicegroup.FieldAgentTokenExpiresAt)
-	return u
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (u *DeviceGroupUpsert) SetAgentStatus(v devicegroup.AgentStatus) *DeviceGroupUpsert {
-	u.Set(devicegroup.FieldAgentStatus, v)
-	return u
-}
-
-// UpdateAgentStatus sets the "agent_status" field to the value that was provided on create.
-func (u *DeviceGroupUpsert) UpdateAgentStatus() *DeviceGroupUpsert {
-	u.SetExcluded(devicegroup.FieldAgentStatus)
-	return u
-}
-
-// ClearAgentStatus clears the value of the "agent_status" field.
-func (u *DeviceGroupUpsert) ClearAgentStatus() *DeviceGroupUpsert {
-	u.SetNull(devicegroup.FieldAgentStatus)
-	return u
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (u *DeviceGroupUpsert) SetAgentLastSeen(v time.Time) *DeviceGroupUpsert {
-	u.Set(devicegroup.FieldAgentLastSeen, v)
-	return u
-}
-
-// UpdateAgentLastSeen sets the "agent_last_seen" field to the value that was provided on create.
-func (u *DeviceGroupUpsert) UpdateAgentLastSeen() *DeviceGroupUpsert {
-	u.SetExcluded(devicegroup.FieldAgentLastSeen)
-	return u
-}
-
-// ClearAgentLastSeen clears the value of the "agent_last_seen" field.
-func (u *DeviceGroupUpsert) ClearAgentLastSeen() *DeviceGroupUpsert {
-	u.SetNull(devicegroup.FieldAgentLastSeen)
 	return u
 }
 
@@ -1859,48 +1909,6 @@ func (u *DeviceGroupUpsertOne) UpdateAgentTokenExpiresAt() *DeviceGroupUpsertOne
 func (u *DeviceGroupUpsertOne) ClearAgentTokenExpiresAt() *DeviceGroupUpsertOne {
 	return u.Update(func(s *DeviceGroupUpsert) {
 		s.ClearAgentTokenExpiresAt()
-	})
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (u *DeviceGroupUpsertOne) SetAgentStatus(v devicegroup.AgentStatus) *DeviceGroupUpsertOne {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.SetAgentStatus(v)
-	})
-}
-
-// UpdateAgentStatus sets the "agent_status" field to the value that was provided on create.
-func (u *DeviceGroupUpsertOne) UpdateAgentStatus() *DeviceGroupUpsertOne {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.UpdateAgentStatus()
-	})
-}
-
-// ClearAgentStatus clears the value of the "agent_status" field.
-func (u *DeviceGroupUpsertOne) ClearAgentStatus() *DeviceGroupUpsertOne {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.ClearAgentStatus()
-	})
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (u *DeviceGroupUpsertOne) SetAgentLastSeen(v time.Time) *DeviceGroupUpsertOne {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.SetAgentLastSeen(v)
-	})
-}
-
-// UpdateAgentLastSeen sets the "agent_last_seen" field to the value that was provided on create.
-func (u *DeviceGroupUpsertOne) UpdateAgentLastSeen() *DeviceGroupUpsertOne {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.UpdateAgentLastSeen()
-	})
-}
-
-// ClearAgentLastSeen clears the value of the "agent_last_seen" field.
-func (u *DeviceGroupUpsertOne) ClearAgentLastSeen() *DeviceGroupUpsertOne {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.ClearAgentLastSeen()
 	})
 }
 
@@ -2682,48 +2690,6 @@ func (u *DeviceGroupUpsertBulk) UpdateAgentTokenExpiresAt() *DeviceGroupUpsertBu
 func (u *DeviceGroupUpsertBulk) ClearAgentTokenExpiresAt() *DeviceGroupUpsertBulk {
 	return u.Update(func(s *DeviceGroupUpsert) {
 		s.ClearAgentTokenExpiresAt()
-	})
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (u *DeviceGroupUpsertBulk) SetAgentStatus(v devicegroup.AgentStatus) *DeviceGroupUpsertBulk {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.SetAgentStatus(v)
-	})
-}
-
-// UpdateAgentStatus sets the "agent_status" field to the value that was provided on create.
-func (u *DeviceGroupUpsertBulk) UpdateAgentStatus() *DeviceGroupUpsertBulk {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.UpdateAgentStatus()
-	})
-}
-
-// ClearAgentStatus clears the value of the "agent_status" field.
-func (u *DeviceGroupUpsertBulk) ClearAgentStatus() *DeviceGroupUpsertBulk {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.ClearAgentStatus()
-	})
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (u *DeviceGroupUpsertBulk) SetAgentLastSeen(v time.Time) *DeviceGroupUpsertBulk {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.SetAgentLastSeen(v)
-	})
-}
-
-// UpdateAgentLastSeen sets the "agent_last_seen" field to the value that was provided on create.
-func (u *DeviceGroupUpsertBulk) UpdateAgentLastSeen() *DeviceGroupUpsertBulk {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.UpdateAgentLastSeen()
-	})
-}
-
-// ClearAgentLastSeen clears the value of the "agent_last_seen" field.
-func (u *DeviceGroupUpsertBulk) ClearAgentLastSeen() *DeviceGroupUpsertBulk {
-	return u.Update(func(s *DeviceGroupUpsert) {
-		s.ClearAgentLastSeen()
 	})
 }
 

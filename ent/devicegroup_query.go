@@ -15,10 +15,13 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
+	"github.com/pureboot/pureboot/ent/syncconflict"
 	"github.com/pureboot/pureboot/ent/workflow"
 )
 
@@ -36,6 +39,10 @@ type DeviceGroupQuery struct {
 	withHomeNodes       *NodeQuery
 	withAgent           *AgentQuery
 	withAssignedContent *ContentQuery
+	withCommands        *AgentCommandQuery
+	withConflicts       *SyncConflictQuery
+	withClaimsTo        *MigrationClaimQuery
+	withClaimsFrom      *MigrationClaimQuery
 	modifiers           []func(*sql.Selector)
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
@@ -220,6 +227,94 @@ func (_q *DeviceGroupQuery) QueryAssignedContent() *ContentQuery {
 			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
 			sqlgraph.To(content.Table, content.FieldID),
 			sqlgraph.Edge(sqlgraph.M2M, false, devicegroup.AssignedContentTable, devicegroup.AssignedContentPrimaryKey...),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryCommands chains the current query on the "commands" edge.
+func (_q *DeviceGroupQuery) QueryCommands() *AgentCommandQuery {
+	query := (&AgentCommandClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
+			sqlgraph.To(agentcommand.Table, agentcommand.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.CommandsTable, devicegroup.CommandsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryConflicts chains the current query on the "conflicts" edge.
+func (_q *DeviceGroupQuery) QueryConflicts() *SyncConflictQuery {
+	query := (&SyncConflictClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
+			sqlgraph.To(syncconflict.Table, syncconflict.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.ConflictsTable, devicegroup.ConflictsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryClaimsTo chains the current query on the "claims_to" edge.
+func (_q *DeviceGroupQuery) QueryClaimsTo() *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.ClaimsToTable, devicegroup.ClaimsToColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryClaimsFrom chains the current query on the "claims_from" edge.
+func (_q *DeviceGroupQuery) QueryClaimsFrom() *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.ClaimsFromTable, devicegroup.ClaimsFromColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -426,6 +521,10 @@ func (_q *DeviceGroupQuery) Clone() *DeviceGroupQuery {
 		withHomeNodes:       _q.withHomeNodes.Clone(),
 		withAgent:           _q.withAgent.Clone(),
 		withAssignedContent: _q.withAssignedContent.Clone(),
+		withCommands:        _q.withCommands.Clone(),
+		withConflicts:       _q.withConflicts.Clone(),
+		withClaimsTo:        _q.withClaimsTo.Clone(),
+		withClaimsFrom:      _q.withClaimsFrom.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -510,6 +609,50 @@ func (_q *DeviceGroupQuery) WithAssignedContent(opts ...func(*ContentQuery)) *De
 	return _q
 }
 
+// WithCommands tells the query-builder to eager-load the nodes that are connected to
+// the "commands" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *DeviceGroupQuery) WithCommands(opts ...func(*AgentCommandQuery)) *DeviceGroupQuery {
+	query := (&AgentCommandClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withCommands = query
+	return _q
+}
+
+// WithConflicts tells the query-builder to eager-load the nodes that are connected to
+// the "conflicts" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *DeviceGroupQuery) WithConflicts(opts ...func(*SyncConflictQuery)) *DeviceGroupQuery {
+	query := (&SyncConflictClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withConflicts = query
+	return _q
+}
+
+// WithClaimsTo tells the query-builder to eager-load the nodes that are connected to
+// the "claims_to" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *DeviceGroupQuery) WithClaimsTo(opts ...func(*MigrationClaimQuery)) *DeviceGroupQuery {
+	query := (&MigrationClaimClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withClaimsTo = query
+	return _q
+}
+
+// WithClaimsFrom tells the query-builder to eager-load the nodes that are connected to
+// the "claims_from" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *DeviceGroupQuery) WithClaimsFrom(opts ...func(*MigrationClaimQuery)) *DeviceGroupQuery {
+	query := (&MigrationClaimClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withClaimsFrom = query
+	return _q
+}
+
 // GroupBy is used to group vertices by one or more fields/columns.
 // It is often used with aggregate functions, like: count, max, mean, min, sum.
 //
@@ -588,7 +731,7 @@ func (_q *DeviceGroupQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	var (
 		nodes       = []*DeviceGroup{}
 		_spec       = _q.querySpec()
-		loadedTypes = [7]bool{
+		loadedTypes = [11]bool{
 			_q.withParent != nil,
 			_q.withChildren != nil,
 			_q.withDefaultWorkflow != nil,
@@ -596,6 +739,10 @@ func (_q *DeviceGroupQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 			_q.withHomeNodes != nil,
 			_q.withAgent != nil,
 			_q.withAssignedContent != nil,
+			_q.withCommands != nil,
+			_q.withConflicts != nil,
+			_q.withClaimsTo != nil,
+			_q.withClaimsFrom != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -662,6 +809,34 @@ func (_q *DeviceGroupQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 		if err := _q.loadAssignedContent(ctx, query, nodes,
 			func(n *DeviceGroup) { n.Edges.AssignedContent = []*Content{} },
 			func(n *DeviceGroup, e *Content) { n.Edges.AssignedContent = append(n.Edges.AssignedContent, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withCommands; query != nil {
+		if err := _q.loadCommands(ctx, query, nodes,
+			func(n *DeviceGroup) { n.Edges.Commands = []*AgentCommand{} },
+			func(n *DeviceGroup, e *AgentCommand) { n.Edges.Commands = append(n.Edges.Commands, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withConflicts; query != nil {
+		if err := _q.loadConflicts(ctx, query, nodes,
+			func(n *DeviceGroup) { n.Edges.Conflicts = []*SyncConflict{} },
+			func(n *DeviceGroup, e *SyncConflict) { n.Edges.Conflicts = append(n.Edges.Conflicts, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withClaimsTo; query != nil {
+		if err := _q.loadClaimsTo(ctx, query, nodes,
+			func(n *DeviceGroup) { n.Edges.ClaimsTo = []*MigrationClaim{} },
+			func(n *DeviceGroup, e *MigrationClaim) { n.Edges.ClaimsTo = append(n.Edges.ClaimsTo, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withClaimsFrom; query != nil {
+		if err := _q.loadClaimsFrom(ctx, query, nodes,
+			func(n *DeviceGroup) { n.Edges.ClaimsFrom = []*MigrationClaim{} },
+			func(n *DeviceGroup, e *MigrationClaim) { n.Edges.ClaimsFrom = append(n.Edges.ClaimsFrom, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -916,6 +1091,129 @@ func (_q *DeviceGroupQuery) loadAssignedContent(ctx context.Context, query *Cont
 		for kn := range nodes {
 			assign(kn, n)
 		}
+	}
+	return nil
+}
+func (_q *DeviceGroupQuery) loadCommands(ctx context.Context, query *AgentCommandQuery, nodes []*DeviceGroup, init func(*DeviceGroup), assign func(*DeviceGroup, *AgentCommand)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*DeviceGroup)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(agentcommand.FieldSiteID)
+	}
+	query.Where(predicate.AgentCommand(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(devicegroup.CommandsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.SiteID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "site_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *DeviceGroupQuery) loadConflicts(ctx context.Context, query *SyncConflictQuery, nodes []*DeviceGroup, init func(*DeviceGroup), assign func(*DeviceGroup, *SyncConflict)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*DeviceGroup)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(syncconflict.FieldSiteID)
+	}
+	query.Where(predicate.SyncConflict(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(devicegroup.ConflictsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.SiteID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "site_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *DeviceGroupQuery) loadClaimsTo(ctx context.Context, query *MigrationClaimQuery, nodes []*DeviceGroup, init func(*DeviceGroup), assign func(*DeviceGroup, *MigrationClaim)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*DeviceGroup)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(migrationclaim.FieldTargetSiteID)
+	}
+	query.Where(predicate.MigrationClaim(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(devicegroup.ClaimsToColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.TargetSiteID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "target_site_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *DeviceGroupQuery) loadClaimsFrom(ctx context.Context, query *MigrationClaimQuery, nodes []*DeviceGroup, init func(*DeviceGroup), assign func(*DeviceGroup, *MigrationClaim)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*DeviceGroup)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(migrationclaim.FieldSourceSiteID)
+	}
+	query.Where(predicate.MigrationClaim(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(devicegroup.ClaimsFromColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.SourceSiteID
+		if fk == nil {
+			return fmt.Errorf(`foreign-key "source_site_id" is nil for node %v`, n.ID)
+		}
+		node, ok := nodeids[*fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "source_site_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
 	}
 	return nil
 }

@@ -14,10 +14,13 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
+	"github.com/pureboot/pureboot/ent/syncconflict"
 	"github.com/pureboot/pureboot/ent/workflow"
 )
 
@@ -268,46 +271,6 @@ func (_u *DeviceGroupUpdate) SetNillableAgentTokenExpiresAt(v *time.Time) *Devic
 // ClearAgentTokenExpiresAt clears the value of the "agent_token_expires_at" field.
 func (_u *DeviceGroupUpdate) ClearAgentTokenExpiresAt() *DeviceGroupUpdate {
 	_u.mutation.ClearAgentTokenExpiresAt()
-	return _u
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (_u *DeviceGroupUpdate) SetAgentStatus(v devicegroup.AgentStatus) *DeviceGroupUpdate {
-	_u.mutation.SetAgentStatus(v)
-	return _u
-}
-
-// SetNillableAgentStatus sets the "agent_status" field if the given value is not nil.
-func (_u *DeviceGroupUpdate) SetNillableAgentStatus(v *devicegroup.AgentStatus) *DeviceGroupUpdate {
-	if v != nil {
-		_u.SetAgentStatus(*v)
-	}
-	return _u
-}
-
-// ClearAgentStatus clears the value of the "agent_status" field.
-func (_u *DeviceGroupUpdate) ClearAgentStatus() *DeviceGroupUpdate {
-	_u.mutation.ClearAgentStatus()
-	return _u
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (_u *DeviceGroupUpdate) SetAgentLastSeen(v time.Time) *DeviceGroupUpdate {
-	_u.mutation.SetAgentLastSeen(v)
-	return _u
-}
-
-// SetNillableAgentLastSeen sets the "agent_last_seen" field if the given value is not nil.
-func (_u *DeviceGroupUpdate) SetNillableAgentLastSeen(v *time.Time) *DeviceGroupUpdate {
-	if v != nil {
-		_u.SetAgentLastSeen(*v)
-	}
-	return _u
-}
-
-// ClearAgentLastSeen clears the value of the "agent_last_seen" field.
-func (_u *DeviceGroupUpdate) ClearAgentLastSeen() *DeviceGroupUpdate {
-	_u.mutation.ClearAgentLastSeen()
 	return _u
 }
 
@@ -679,6 +642,66 @@ func (_u *DeviceGroupUpdate) AddAssignedContent(v ...*Content) *DeviceGroupUpdat
 	return _u.AddAssignedContentIDs(ids...)
 }
 
+// AddCommandIDs adds the "commands" edge to the AgentCommand entity by IDs.
+func (_u *DeviceGroupUpdate) AddCommandIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.AddCommandIDs(ids...)
+	return _u
+}
+
+// AddCommands adds the "commands" edges to the AgentCommand entity.
+func (_u *DeviceGroupUpdate) AddCommands(v ...*AgentCommand) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddCommandIDs(ids...)
+}
+
+// AddConflictIDs adds the "conflicts" edge to the SyncConflict entity by IDs.
+func (_u *DeviceGroupUpdate) AddConflictIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.AddConflictIDs(ids...)
+	return _u
+}
+
+// AddConflicts adds the "conflicts" edges to the SyncConflict entity.
+func (_u *DeviceGroupUpdate) AddConflicts(v ...*SyncConflict) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConflictIDs(ids...)
+}
+
+// AddClaimsToIDs adds the "claims_to" edge to the MigrationClaim entity by IDs.
+func (_u *DeviceGroupUpdate) AddClaimsToIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.AddClaimsToIDs(ids...)
+	return _u
+}
+
+// AddClaimsTo adds the "claims_to" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdate) AddClaimsTo(v ...*MigrationClaim) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddClaimsToIDs(ids...)
+}
+
+// AddClaimsFromIDs adds the "claims_from" edge to the MigrationClaim entity by IDs.
+func (_u *DeviceGroupUpdate) AddClaimsFromIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.AddClaimsFromIDs(ids...)
+	return _u
+}
+
+// AddClaimsFrom adds the "claims_from" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdate) AddClaimsFrom(v ...*MigrationClaim) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddClaimsFromIDs(ids...)
+}
+
 // Mutation returns the DeviceGroupMutation object of the builder.
 func (_u *DeviceGroupUpdate) Mutation() *DeviceGroupMutation {
 	return _u.mutation
@@ -786,6 +809,90 @@ func (_u *DeviceGroupUpdate) RemoveAssignedContent(v ...*Content) *DeviceGroupUp
 	return _u.RemoveAssignedContentIDs(ids...)
 }
 
+// ClearCommands clears all "commands" edges to the AgentCommand entity.
+func (_u *DeviceGroupUpdate) ClearCommands() *DeviceGroupUpdate {
+	_u.mutation.ClearCommands()
+	return _u
+}
+
+// RemoveCommandIDs removes the "commands" edge to AgentCommand entities by IDs.
+func (_u *DeviceGroupUpdate) RemoveCommandIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.RemoveCommandIDs(ids...)
+	return _u
+}
+
+// RemoveCommands removes "commands" edges to AgentCommand entities.
+func (_u *DeviceGroupUpdate) RemoveCommands(v ...*AgentCommand) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveCommandIDs(ids...)
+}
+
+// ClearConflicts clears all "conflicts" edges to the SyncConflict entity.
+func (_u *DeviceGroupUpdate) ClearConflicts() *DeviceGroupUpdate {
+	_u.mutation.ClearConflicts()
+	return _u
+}
+
+// RemoveConflictIDs removes the "conflicts" edge to SyncConflict entities by IDs.
+func (_u *DeviceGroupUpdate) RemoveConflictIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.RemoveConflictIDs(ids...)
+	return _u
+}
+
+// RemoveConflicts removes "conflicts" edges to SyncConflict entities.
+func (_u *DeviceGroupUpdate) RemoveConflicts(v ...*SyncConflict) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConflictIDs(ids...)
+}
+
+// ClearClaimsTo clears all "claims_to" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdate) ClearClaimsTo() *DeviceGroupUpdate {
+	_u.mutation.ClearClaimsTo()
+	return _u
+}
+
+// RemoveClaimsToIDs removes the "claims_to" edge to MigrationClaim entities by IDs.
+func (_u *DeviceGroupUpdate) RemoveClaimsToIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.RemoveClaimsToIDs(ids...)
+	return _u
+}
+
+// RemoveClaimsTo removes "claims_to" edges to MigrationClaim entities.
+func (_u *DeviceGroupUpdate) RemoveClaimsTo(v ...*MigrationClaim) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveClaimsToIDs(ids...)
+}
+
+// ClearClaimsFrom clears all "claims_from" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdate) ClearClaimsFrom() *DeviceGroupUpdate {
+	_u.mutation.ClearClaimsFrom()
+	return _u
+}
+
+// RemoveClaimsFromIDs removes the "claims_from" edge to MigrationClaim entities by IDs.
+func (_u *DeviceGroupUpdate) RemoveClaimsFromIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
+	_u.mutation.RemoveClaimsFromIDs(ids...)
+	return _u
+}
+
+// RemoveClaimsFrom removes "claims_from" edges to MigrationClaim entities.
+func (_u *DeviceGroupUpdate) RemoveClaimsFrom(v ...*MigrationClaim) *DeviceGroupUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveClaimsFromIDs(ids...)
+}
+
 // Save executes the query and returns the number of nodes affected by the update operation.
 func (_u *DeviceGroupUpdate) Save(ctx context.Context) (int, error) {
 	_u.defaults()
@@ -852,11 +959,6 @@ func (_u *DeviceGroupUpdate) check() error {
 	if v, ok := _u.mutation.AgentTokenHash(); ok {
 		if err := devicegroup.AgentTokenHashValidator(v); err != nil {
 			return &ValidationError{Name: "agent_token_hash", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_token_hash": %w`, err)}
-		}
-	}
-	if v, ok := _u.mutation.AgentStatus(); ok {
-		if err := devicegroup.AgentStatusValidator(v); err != nil {
-			return &ValidationError{Name: "agent_status", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_status": %w`, err)}
 		}
 	}
 	if v, ok := _u.mutation.AutonomyLevel(); ok {
@@ -986,18 +1088,6 @@ func (_u *DeviceGroupUpdate) sqlSave(ctx context.Context) (_node int, err error)
 	}
 	if _u.mutation.AgentTokenExpiresAtCleared() {
 		_spec.ClearField(devicegroup.FieldAgentTokenExpiresAt, field.TypeTime)
-	}
-	if value, ok := _u.mutation.AgentStatus(); ok {
-		_spec.SetField(devicegroup.FieldAgentStatus, field.TypeEnum, value)
-	}
-	if _u.mutation.AgentStatusCleared() {
-		_spec.ClearField(devicegroup.FieldAgentStatus, field.TypeEnum)
-	}
-	if value, ok := _u.mutation.AgentLastSeen(); ok {
-		_spec.SetField(devicegroup.FieldAgentLastSeen, field.TypeTime, value)
-	}
-	if _u.mutation.AgentLastSeenCleared() {
-		_spec.ClearField(devicegroup.FieldAgentLastSeen, field.TypeTime)
 	}
 	if value, ok := _u.mutation.NodesLeftEpoch(); ok {
 		_spec.SetField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
@@ -1361,6 +1451,186 @@ func (_u *DeviceGroupUpdate) sqlSave(ctx context.Context) (_node int, err error)
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.CommandsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedCommandsIDs(); len(nodes) > 0 && !_u.mutation.CommandsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.CommandsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConflictsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConflictsIDs(); len(nodes) > 0 && !_u.mutation.ConflictsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConflictsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ClaimsToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedClaimsToIDs(); len(nodes) > 0 && !_u.mutation.ClaimsToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ClaimsToIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ClaimsFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedClaimsFromIDs(); len(nodes) > 0 && !_u.mutation.ClaimsFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ClaimsFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -1616,46 +1886,6 @@ func (_u *DeviceGroupUpdateOne) SetNillableAgentTokenExpiresAt(v *time.Time) *De
 // ClearAgentTokenExpiresAt clears the value of the "agent_token_expires_at" field.
 func (_u *DeviceGroupUpdateOne) ClearAgentTokenExpiresAt() *DeviceGroupUpdateOne {
 	_u.mutation.ClearAgentTokenExpiresAt()
-	return _u
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (_u *DeviceGroupUpdateOne) SetAgentStatus(v devicegroup.AgentStatus) *DeviceGroupUpdateOne {
-	_u.mutation.SetAgentStatus(v)
-	return _u
-}
-
-// SetNillableAgentStatus sets the "agent_status" field if the given value is not nil.
-func (_u *DeviceGroupUpdateOne) SetNillableAgentStatus(v *devicegroup.AgentStatus) *DeviceGroupUpdateOne {
-	if v != nil {
-		_u.SetAgentStatus(*v)
-	}
-	return _u
-}
-
-// ClearAgentStatus clears the value of the "agent_status" field.
-func (_u *DeviceGroupUpdateOne) ClearAgentStatus() *DeviceGroupUpdateOne {
-	_u.mutation.ClearAgentStatus()
-	return _u
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (_u *DeviceGroupUpdateOne) SetAgentLastSeen(v time.Time) *DeviceGroupUpdateOne {
-	_u.mutation.SetAgentLastSeen(v)
-	return _u
-}
-
-// SetNillableAgentLastSeen sets the "agent_last_seen" field if the given value is not nil.
-func (_u *DeviceGroupUpdateOne) SetNillableAgentLastSeen(v *time.Time) *DeviceGroupUpdateOne {
-	if v != nil {
-		_u.SetAgentLastSeen(*v)
-	}
-	return _u
-}
-
-// ClearAgentLastSeen clears the value of the "agent_last_seen" field.
-func (_u *DeviceGroupUpdateOne) ClearAgentLastSeen() *DeviceGroupUpdateOne {
-	_u.mutation.ClearAgentLastSeen()
 	return _u
 }
 
@@ -2027,6 +2257,66 @@ func (_u *DeviceGroupUpdateOne) AddAssignedContent(v ...*Content) *DeviceGroupUp
 	return _u.AddAssignedContentIDs(ids...)
 }
 
+// AddCommandIDs adds the "commands" edge to the AgentCommand entity by IDs.
+func (_u *DeviceGroupUpdateOne) AddCommandIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.AddCommandIDs(ids...)
+	return _u
+}
+
+// AddCommands adds the "commands" edges to the AgentCommand entity.
+func (_u *DeviceGroupUpdateOne) AddCommands(v ...*AgentCommand) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddCommandIDs(ids...)
+}
+
+// AddConflictIDs adds the "conflicts" edge to the SyncConflict entity by IDs.
+func (_u *DeviceGroupUpdateOne) AddConflictIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.AddConflictIDs(ids...)
+	return _u
+}
+
+// AddConflicts adds the "conflicts" edges to the SyncConflict entity.
+func (_u *DeviceGroupUpdateOne) AddConflicts(v ...*SyncConflict) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddConflictIDs(ids...)
+}
+
+// AddClaimsToIDs adds the "claims_to" edge to the MigrationClaim entity by IDs.
+func (_u *DeviceGroupUpdateOne) AddClaimsToIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.AddClaimsToIDs(ids...)
+	return _u
+}
+
+// AddClaimsTo adds the "claims_to" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdateOne) AddClaimsTo(v ...*MigrationClaim) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddClaimsToIDs(ids...)
+}
+
+// AddClaimsFromIDs adds the "claims_from" edge to the MigrationClaim entity by IDs.
+func (_u *DeviceGroupUpdateOne) AddClaimsFromIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.AddClaimsFromIDs(ids...)
+	return _u
+}
+
+// AddClaimsFrom adds the "claims_from" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdateOne) AddClaimsFrom(v ...*MigrationClaim) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddClaimsFromIDs(ids...)
+}
+
 // Mutation returns the DeviceGroupMutation object of the builder.
 func (_u *DeviceGroupUpdateOne) Mutation() *DeviceGroupMutation {
 	return _u.mutation
@@ -2134,6 +2424,90 @@ func (_u *DeviceGroupUpdateOne) RemoveAssignedContent(v ...*Content) *DeviceGrou
 	return _u.RemoveAssignedContentIDs(ids...)
 }
 
+// ClearCommands clears all "commands" edges to the AgentCommand entity.
+func (_u *DeviceGroupUpdateOne) ClearCommands() *DeviceGroupUpdateOne {
+	_u.mutation.ClearCommands()
+	return _u
+}
+
+// RemoveCommandIDs removes the "commands" edge to AgentCommand entities by IDs.
+func (_u *DeviceGroupUpdateOne) RemoveCommandIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.RemoveCommandIDs(ids...)
+	return _u
+}
+
+// RemoveCommands removes "commands" edges to AgentCommand entities.
+func (_u *DeviceGroupUpdateOne) RemoveCommands(v ...*AgentCommand) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveCommandIDs(ids...)
+}
+
+// ClearConflicts clears all "conflicts" edges to the SyncConflict entity.
+func (_u *DeviceGroupUpdateOne) ClearConflicts() *DeviceGroupUpdateOne {
+	_u.mutation.ClearConflicts()
+	return _u
+}
+
+// RemoveConflictIDs removes the "conflicts" edge to SyncConflict entities by IDs.
+func (_u *DeviceGroupUpdateOne) RemoveConflictIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.RemoveConflictIDs(ids...)
+	return _u
+}
+
+// RemoveConflicts removes "conflicts" edges to SyncConflict entities.
+func (_u *DeviceGroupUpdateOne) RemoveConflicts(v ...*SyncConflict) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveConflictIDs(ids...)
+}
+
+// ClearClaimsTo clears all "claims_to" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdateOne) ClearClaimsTo() *DeviceGroupUpdateOne {
+	_u.mutation.ClearClaimsTo()
+	return _u
+}
+
+// RemoveClaimsToIDs removes the "claims_to" edge to MigrationClaim entities by IDs.
+func (_u *DeviceGroupUpdateOne) RemoveClaimsToIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.RemoveClaimsToIDs(ids...)
+	return _u
+}
+
+// RemoveClaimsTo removes "claims_to" edges to MigrationClaim entities.
+func (_u *DeviceGroupUpdateOne) RemoveClaimsTo(v ...*MigrationClaim) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveClaimsToIDs(ids...)
+}
+
+// ClearClaimsFrom clears all "claims_from" edges to the MigrationClaim entity.
+func (_u *DeviceGroupUpdateOne) ClearClaimsFrom() *DeviceGroupUpdateOne {
+	_u.mutation.ClearClaimsFrom()
+	return _u
+}
+
+// RemoveClaimsFromIDs removes the "claims_from" edge to MigrationClaim entities by IDs.
+func (_u *DeviceGroupUpdateOne) RemoveClaimsFromIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
+	_u.mutation.RemoveClaimsFromIDs(ids...)
+	return _u
+}
+
+// RemoveClaimsFrom removes "claims_from" edges to MigrationClaim entities.
+func (_u *DeviceGroupUpdateOne) RemoveClaimsFrom(v ...*MigrationClaim) *DeviceGroupUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveClaimsFromIDs(ids...)
+}
+
 // Where appends a list predicates to the DeviceGroupUpdate builder.
 func (_u *DeviceGroupUpdateOne) Where(ps ...predicate.DeviceGroup) *DeviceGroupUpdateOne {
 	_u.mutation.Where(ps...)
@@ -2213,11 +2587,6 @@ func (_u *DeviceGroupUpdateOne) check() error {
 	if v, ok := _u.mutation.AgentTokenHash(); ok {
 		if err := devicegroup.AgentTokenHashValidator(v); err != nil {
 			return &ValidationError{Name: "agent_token_hash", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_token_hash": %w`, err)}
-		}
-	}
-	if v, ok := _u.mutation.AgentStatus(); ok {
-		if err := devicegroup.AgentStatusValidator(v); err != nil {
-			return &ValidationError{Name: "agent_status", err: fmt.Errorf(`ent: validator failed for field "DeviceGroup.agent_status": %w`, err)}
 		}
 	}
 	if v, ok := _u.mutation.AutonomyLevel(); ok {
@@ -2364,18 +2733,6 @@ func (_u *DeviceGroupUpdateOne) sqlSave(ctx context.Context) (_node *DeviceGroup
 	}
 	if _u.mutation.AgentTokenExpiresAtCleared() {
 		_spec.ClearField(devicegroup.FieldAgentTokenExpiresAt, field.TypeTime)
-	}
-	if value, ok := _u.mutation.AgentStatus(); ok {
-		_spec.SetField(devicegroup.FieldAgentStatus, field.TypeEnum, value)
-	}
-	if _u.mutation.AgentStatusCleared() {
-		_spec.ClearField(devicegroup.FieldAgentStatus, field.TypeEnum)
-	}
-	if value, ok := _u.mutation.AgentLastSeen(); ok {
-		_spec.SetField(devicegroup.FieldAgentLastSeen, field.TypeTime, value)
-	}
-	if _u.mutation.AgentLastSeenCleared() {
-		_spec.ClearField(devicegroup.FieldAgentLastSeen, field.TypeTime)
 	}
 	if value, ok := _u.mutation.NodesLeftEpoch(); ok {
 		_spec.SetField(devicegroup.FieldNodesLeftEpoch, field.TypeInt64, value)
@@ -2732,6 +3089,186 @@ func (_u *DeviceGroupUpdateOne) sqlSave(ctx context.Context) (_node *DeviceGroup
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(content.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.CommandsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedCommandsIDs(); len(nodes) > 0 && !_u.mutation.CommandsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.CommandsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.CommandsTable,
+			Columns: []string{devicegroup.CommandsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentcommand.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ConflictsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedConflictsIDs(); len(nodes) > 0 && !_u.mutation.ConflictsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ConflictsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ConflictsTable,
+			Columns: []string{devicegroup.ConflictsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(syncconflict.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ClaimsToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedClaimsToIDs(); len(nodes) > 0 && !_u.mutation.ClaimsToCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ClaimsToIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsToTable,
+			Columns: []string{devicegroup.ClaimsToColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ClaimsFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedClaimsFromIDs(); len(nodes) > 0 && !_u.mutation.ClaimsFromCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ClaimsFromIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.ClaimsFromTable,
+			Columns: []string{devicegroup.ClaimsFromColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -14,16 +14,25 @@ import (
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/idempotencykey"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
+	"github.com/pureboot/pureboot/ent/syncconflict"
+	"github.com/pureboot/pureboot/ent/syncstate"
+	"github.com/pureboot/pureboot/ent/uploadsession"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 )
 
 // ent aliases to avoid import conflicts in user's code.
@@ -84,18 +93,27 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			admintoken.Table:    admintoken.ValidColumn,
-			agent.Table:         agent.ValidColumn,
-			auditentry.Table:    auditentry.ValidColumn,
-			blob.Table:          blob.ValidColumn,
-			content.Table:       content.ValidColumn,
-			counter.Table:       counter.ValidColumn,
-			devicegroup.Table:   devicegroup.ValidColumn,
-			node.Table:          node.ValidColumn,
-			nodeevent.Table:     nodeevent.ValidColumn,
-			nodeinterface.Table: nodeinterface.ValidColumn,
-			nodestatelog.Table:  nodestatelog.ValidColumn,
-			workflow.Table:      workflow.ValidColumn,
+			admintoken.Table:       admintoken.ValidColumn,
+			agent.Table:            agent.ValidColumn,
+			agentcommand.Table:     agentcommand.ValidColumn,
+			approval.Table:         approval.ValidColumn,
+			auditentry.Table:       auditentry.ValidColumn,
+			blob.Table:             blob.ValidColumn,
+			content.Table:          content.ValidColumn,
+			counter.Table:          counter.ValidColumn,
+			devicegroup.Table:      devicegroup.ValidColumn,
+			idempotencykey.Table:   idempotencykey.ValidColumn,
+			migrationclaim.Table:   migrationclaim.ValidColumn,
+			node.Table:             node.ValidColumn,
+			nodeevent.Table:        nodeevent.ValidColumn,
+			nodeinterface.Table:    nodeinterface.ValidColumn,
+			nodestatelog.Table:     nodestatelog.ValidColumn,
+			nodetag.Table:          nodetag.ValidColumn,
+			syncconflict.Table:     syncconflict.ValidColumn,
+			syncstate.Table:        syncstate.ValidColumn,
+			uploadsession.Table:    uploadsession.ValidColumn,
+			workflow.Table:         workflow.ValidColumn,
+			workflowrevision.Table: workflowrevision.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

@@ -14,17 +14,26 @@ import (
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/idempotencykey"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/predicate"
+	"github.com/pureboot/pureboot/ent/syncconflict"
+	"github.com/pureboot/pureboot/ent/syncstate"
+	"github.com/pureboot/pureboot/ent/uploadsession"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 )
 
 const (
@@ -36,18 +45,27 @@ const (
 	OpUpdateOne = ent.OpUpdateOne
 
 	// Node types.
-	TypeAdminToken    = "AdminToken"
-	TypeAgent         = "Agent"
-	TypeAuditEntry    = "AuditEntry"
-	TypeBlob          = "Blob"
-	TypeContent       = "Content"
-	TypeCounter       = "Counter"
-	TypeDeviceGroup   = "DeviceGroup"
-	TypeNode          = "Node"
-	TypeNodeEvent     = "NodeEvent"
-	TypeNodeInterface = "NodeInterface"
-	TypeNodeStateLog  = "NodeStateLog"
-	TypeWorkflow      = "Workflow"
+	TypeAdminToken       = "AdminToken"
+	TypeAgent            = "Agent"
+	TypeAgentCommand     = "AgentCommand"
+	TypeApproval         = "Approval"
+	TypeAuditEntry       = "AuditEntry"
+	TypeBlob             = "Blob"
+	TypeContent          = "Content"
+	TypeCounter          = "Counter"
+	TypeDeviceGroup      = "DeviceGroup"
+	TypeIdempotencyKey   = "IdempotencyKey"
+	TypeMigrationClaim   = "MigrationClaim"
+	TypeNode             = "Node"
+	TypeNodeEvent        = "NodeEvent"
+	TypeNodeInterface    = "NodeInterface"
+	TypeNodeStateLog     = "NodeStateLog"
+	TypeNodeTag          = "NodeTag"
+	TypeSyncConflict     = "SyncConflict"
+	TypeSyncState        = "SyncState"
+	TypeUploadSession    = "UploadSession"
+	TypeWorkflow         = "Workflow"
+	TypeWorkflowRevision = "WorkflowRevision"
 )
 
 // AdminTokenMutation represents an operation that mutates the AdminToken nodes in the graph.
@@ -59,6 +77,7 @@ type AdminTokenMutation struct {
 	name          *string
 	role          *admintoken.Role
 	secret_hash   *string
+	created_by    *string
 	created_at    *time.Time
 	expires_at    *time.Time
 	revoked_at    *time.Time
@@ -281,6 +300,42 @@ func (m *AdminTokenMutation) ResetSecretHash() {
 	m.secret_hash = nil
 }
 
+// SetCreatedBy sets the "created_by" field.
+func (m *AdminTokenMutation) SetCreatedBy(s string) {
+	m.created_by = &s
+}
+
+// CreatedBy returns the value of the "created_by" field in the mutation.
+func (m *AdminTokenMutation) CreatedBy() (r string, exists bool) {
+	v := m.created_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedBy returns the old "created_by" field's value of the AdminToken entity.
+// If the AdminToken object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AdminTokenMutation) OldCreatedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedBy: %w", err)
+	}
+	return oldValue.CreatedBy, nil
+}
+
+// ResetCreatedBy resets all changes to the "created_by" field.
+func (m *AdminTokenMutation) ResetCreatedBy() {
+	m.created_by = nil
+}
+
 // SetCreatedAt sets the "created_at" field.
 func (m *AdminTokenMutation) SetCreatedAt(t time.Time) {
 	m.created_at = &t
@@ -498,7 +553,7 @@ func (m *AdminTokenMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *AdminTokenMutation) Fields() []string {
-	fields := make([]string, 0, 7)
+	fields := make([]string, 0, 8)
 	if m.name != nil {
 		fields = append(fields, admintoken.FieldName)
 	}
@@ -507,6 +562,9 @@ func (m *AdminTokenMutation) Fields() []string {
 	}
 	if m.secret_hash != nil {
 		fields = append(fields, admintoken.FieldSecretHash)
+	}
+	if m.created_by != nil {
+		fields = append(fields, admintoken.FieldCreatedBy)
 	}
 	if m.created_at != nil {
 		fields = append(fields, admintoken.FieldCreatedAt)
@@ -534,6 +592,8 @@ func (m *AdminTokenMutation) Field(name string) (ent.Value, bool) {
 		return m.Role()
 	case admintoken.FieldSecretHash:
 		return m.SecretHash()
+	case admintoken.FieldCreatedBy:
+		return m.CreatedBy()
 	case admintoken.FieldCreatedAt:
 		return m.CreatedAt()
 	case admintoken.FieldExpiresAt:
@@ -557,6 +617,8 @@ func (m *AdminTokenMutation) OldField(ctx context.Context, name string) (ent.Val
 		return m.OldRole(ctx)
 	case admintoken.FieldSecretHash:
 		return m.OldSecretHash(ctx)
+	case admintoken.FieldCreatedBy:
+		return m.OldCreatedBy(ctx)
 	case admintoken.FieldCreatedAt:
 		return m.OldCreatedAt(ctx)
 	case admintoken.FieldExpiresAt:
@@ -594,6 +656,13 @@ func (m *AdminTokenMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetSecretHash(v)
+		return nil
+	case admintoken.FieldCreatedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedBy(v)
 		return nil
 	case admintoken.FieldCreatedAt:
 		v, ok := value.(time.Time)
@@ -701,6 +770,9 @@ func (m *AdminTokenMutation) ResetField(name string) error {
 		return nil
 	case admintoken.FieldSecretHash:
 		m.ResetSecretHash()
+		return nil
+	case admintoken.FieldCreatedBy:
+		m.ResetCreatedBy()
 		return nil
 	case admintoken.FieldCreatedAt:
 		m.ResetCreatedAt()
@@ -1980,6 +2052,2102 @@ func (m *AgentMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown Agent edge %s", name)
 }
 
+// AgentCommandMutation represents an operation that mutates the AgentCommand nodes in the graph.
+type AgentCommandMutation struct {
+	config
+	op             Op
+	typ            string
+	id             *uuid.UUID
+	seq            *int64
+	addseq         *int64
+	command        *agentcommand.Command
+	params         *[]byte
+	state          *agentcommand.State
+	result         *string
+	once           *bool
+	ttl_seconds    *int
+	addttl_seconds *int
+	created_by     *string
+	created_at     *time.Time
+	expires_at     *time.Time
+	sent_at        *time.Time
+	started_at     *time.Time
+	finished_at    *time.Time
+	clearedFields  map[string]struct{}
+	site           *uuid.UUID
+	clearedsite    bool
+	done           bool
+	oldValue       func(context.Context) (*AgentCommand, error)
+	predicates     []predicate.AgentCommand
+}
+
+var _ ent.Mutation = (*AgentCommandMutation)(nil)
+
+// agentcommandOption allows management of the mutation configuration using functional options.
+type agentcommandOption func(*AgentCommandMutation)
+
+// newAgentCommandMutation creates new mutation for the AgentCommand entity.
+func newAgentCommandMutation(c config, op Op, opts ...agentcommandOption) *AgentCommandMutation {
+	m := &AgentCommandMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAgentCommand,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAgentCommandID sets the ID field of the mutation.
+func withAgentCommandID(id uuid.UUID) agentcommandOption {
+	return func(m *AgentCommandMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AgentCommand
+		)
+		m.oldValue = func(ctx context.Context) (*AgentCommand, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AgentCommand.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAgentCommand sets the old AgentCommand of the mutation.
+func withAgentCommand(node *AgentCommand) agentcommandOption {
+	return func(m *AgentCommandMutation) {
+		m.oldValue = func(context.Context) (*AgentCommand, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AgentCommandMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AgentCommandMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AgentCommand entities.
+func (m *AgentCommandMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AgentCommandMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AgentCommandMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AgentCommand.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetSiteID sets the "site_id" field.
+func (m *AgentCommandMutation) SetSiteID(u uuid.UUID) {
+	m.site = &u
+}
+
+// SiteID returns the value of the "site_id" field in the mutation.
+func (m *AgentCommandMutation) SiteID() (r uuid.UUID, exists bool) {
+	v := m.site
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSiteID returns the old "site_id" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldSiteID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSiteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSiteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSiteID: %w", err)
+	}
+	return oldValue.SiteID, nil
+}
+
+// ResetSiteID resets all changes to the "site_id" field.
+func (m *AgentCommandMutation) ResetSiteID() {
+	m.site = nil
+}
+
+// SetSeq sets the "seq" field.
+func (m *AgentCommandMutation) SetSeq(i int64) {
+	m.seq = &i
+	m.addseq = nil
+}
+
+// Seq returns the value of the "seq" field in the mutation.
+func (m *AgentCommandMutation) Seq() (r int64, exists bool) {
+	v := m.seq
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSeq returns the old "seq" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldSeq(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSeq is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSeq requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSeq: %w", err)
+	}
+	return oldValue.Seq, nil
+}
+
+// AddSeq adds i to the "seq" field.
+func (m *AgentCommandMutation) AddSeq(i int64) {
+	if m.addseq != nil {
+		*m.addseq += i
+	} else {
+		m.addseq = &i
+	}
+}
+
+// AddedSeq returns the value that was added to the "seq" field in this mutation.
+func (m *AgentCommandMutation) AddedSeq() (r int64, exists bool) {
+	v := m.addseq
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetSeq resets all changes to the "seq" field.
+func (m *AgentCommandMutation) ResetSeq() {
+	m.seq = nil
+	m.addseq = nil
+}
+
+// SetCommand sets the "command" field.
+func (m *AgentCommandMutation) SetCommand(a agentcommand.Command) {
+	m.command = &a
+}
+
+// Command returns the value of the "command" field in the mutation.
+func (m *AgentCommandMutation) Command() (r agentcommand.Command, exists bool) {
+	v := m.command
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCommand returns the old "command" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldCommand(ctx context.Context) (v agentcommand.Command, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCommand is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCommand requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCommand: %w", err)
+	}
+	return oldValue.Command, nil
+}
+
+// ResetCommand resets all changes to the "command" field.
+func (m *AgentCommandMutation) ResetCommand() {
+	m.command = nil
+}
+
+// SetParams sets the "params" field.
+func (m *AgentCommandMutation) SetParams(b []byte) {
+	m.params = &b
+}
+
+// Params returns the value of the "params" field in the mutation.
+func (m *AgentCommandMutation) Params() (r []byte, exists bool) {
+	v := m.params
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldParams returns the old "params" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldParams(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldParams is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldParams requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldParams: %w", err)
+	}
+	return oldValue.Params, nil
+}
+
+// ResetParams resets all changes to the "params" field.
+func (m *AgentCommandMutation) ResetParams() {
+	m.params = nil
+}
+
+// SetState sets the "state" field.
+func (m *AgentCommandMutation) SetState(a agentcommand.State) {
+	m.state = &a
+}
+
+// State returns the value of the "state" field in the mutation.
+func (m *AgentCommandMutation) State() (r agentcommand.State, exists bool) {
+	v := m.state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldState returns the old "state" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldState(ctx context.Context) (v agentcommand.State, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldState: %w", err)
+	}
+	return oldValue.State, nil
+}
+
+// ResetState resets all changes to the "state" field.
+func (m *AgentCommandMutation) ResetState() {
+	m.state = nil
+}
+
+// SetResult sets the "result" field.
+func (m *AgentCommandMutation) SetResult(s string) {
+	m.result = &s
+}
+
+// Result returns the value of the "result" field in the mutation.
+func (m *AgentCommandMutation) Result() (r string, exists bool) {
+	v := m.result
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResult returns the old "result" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldResult(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResult is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResult requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResult: %w", err)
+	}
+	return oldValue.Result, nil
+}
+
+// ResetResult resets all changes to the "result" field.
+func (m *AgentCommandMutation) ResetResult() {
+	m.result = nil
+}
+
+// SetOnce sets the "once" field.
+func (m *AgentCommandMutation) SetOnce(b bool) {
+	m.once = &b
+}
+
+// Once returns the value of the "once" field in the mutation.
+func (m *AgentCommandMutation) Once() (r bool, exists bool) {
+	v := m.once
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOnce returns the old "once" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldOnce(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOnce is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOnce requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOnce: %w", err)
+	}
+	return oldValue.Once, nil
+}
+
+// ResetOnce resets all changes to the "once" field.
+func (m *AgentCommandMutation) ResetOnce() {
+	m.once = nil
+}
+
+// SetTTLSeconds sets the "ttl_seconds" field.
+func (m *AgentCommandMutation) SetTTLSeconds(i int) {
+	m.ttl_seconds = &i
+	m.addttl_seconds = nil
+}
+
+// TTLSeconds returns the value of the "ttl_seconds" field in the mutation.
+func (m *AgentCommandMutation) TTLSeconds() (r int, exists bool) {
+	v := m.ttl_seconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTTLSeconds returns the old "ttl_seconds" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldTTLSeconds(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTTLSeconds is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTTLSeconds requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTTLSeconds: %w", err)
+	}
+	return oldValue.TTLSeconds, nil
+}
+
+// AddTTLSeconds adds i to the "ttl_seconds" field.
+func (m *AgentCommandMutation) AddTTLSeconds(i int) {
+	if m.addttl_seconds != nil {
+		*m.addttl_seconds += i
+	} else {
+		m.addttl_seconds = &i
+	}
+}
+
+// AddedTTLSeconds returns the value that was added to the "ttl_seconds" field in this mutation.
+func (m *AgentCommandMutation) AddedTTLSeconds() (r int, exists bool) {
+	v := m.addttl_seconds
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetTTLSeconds resets all changes to the "ttl_seconds" field.
+func (m *AgentCommandMutation) ResetTTLSeconds() {
+	m.ttl_seconds = nil
+	m.addttl_seconds = nil
+}
+
+// SetCreatedBy sets the "created_by" field.
+func (m *AgentCommandMutation) SetCreatedBy(s string) {
+	m.created_by = &s
+}
+
+// CreatedBy returns the value of the "created_by" field in the mutation.
+func (m *AgentCommandMutation) CreatedBy() (r string, exists bool) {
+	v := m.created_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedBy returns the old "created_by" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldCreatedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedBy: %w", err)
+	}
+	return oldValue.CreatedBy, nil
+}
+
+// ResetCreatedBy resets all changes to the "created_by" field.
+func (m *AgentCommandMutation) ResetCreatedBy() {
+	m.created_by = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *AgentCommandMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *AgentCommandMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *AgentCommandMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *AgentCommandMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *AgentCommandMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *AgentCommandMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// SetSentAt sets the "sent_at" field.
+func (m *AgentCommandMutation) SetSentAt(t time.Time) {
+	m.sent_at = &t
+}
+
+// SentAt returns the value of the "sent_at" field in the mutation.
+func (m *AgentCommandMutation) SentAt() (r time.Time, exists bool) {
+	v := m.sent_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSentAt returns the old "sent_at" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldSentAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSentAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSentAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSentAt: %w", err)
+	}
+	return oldValue.SentAt, nil
+}
+
+// ClearSentAt clears the value of the "sent_at" field.
+func (m *AgentCommandMutation) ClearSentAt() {
+	m.sent_at = nil
+	m.clearedFields[agentcommand.FieldSentAt] = struct{}{}
+}
+
+// SentAtCleared returns if the "sent_at" field was cleared in this mutation.
+func (m *AgentCommandMutation) SentAtCleared() bool {
+	_, ok := m.clearedFields[agentcommand.FieldSentAt]
+	return ok
+}
+
+// ResetSentAt resets all changes to the "sent_at" field.
+func (m *AgentCommandMutation) ResetSentAt() {
+	m.sent_at = nil
+	delete(m.clearedFields, agentcommand.FieldSentAt)
+}
+
+// SetStartedAt sets the "started_at" field.
+func (m *AgentCommandMutation) SetStartedAt(t time.Time) {
+	m.started_at = &t
+}
+
+// StartedAt returns the value of the "started_at" field in the mutation.
+func (m *AgentCommandMutation) StartedAt() (r time.Time, exists bool) {
+	v := m.started_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStartedAt returns the old "started_at" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldStartedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStartedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStartedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStartedAt: %w", err)
+	}
+	return oldValue.StartedAt, nil
+}
+
+// ClearStartedAt clears the value of the "started_at" field.
+func (m *AgentCommandMutation) ClearStartedAt() {
+	m.started_at = nil
+	m.clearedFields[agentcommand.FieldStartedAt] = struct{}{}
+}
+
+// StartedAtCleared returns if the "started_at" field was cleared in this mutation.
+func (m *AgentCommandMutation) StartedAtCleared() bool {
+	_, ok := m.clearedFields[agentcommand.FieldStartedAt]
+	return ok
+}
+
+// ResetStartedAt resets all changes to the "started_at" field.
+func (m *AgentCommandMutation) ResetStartedAt() {
+	m.started_at = nil
+	delete(m.clearedFields, agentcommand.FieldStartedAt)
+}
+
+// SetFinishedAt sets the "finished_at" field.
+func (m *AgentCommandMutation) SetFinishedAt(t time.Time) {
+	m.finished_at = &t
+}
+
+// FinishedAt returns the value of the "finished_at" field in the mutation.
+func (m *AgentCommandMutation) FinishedAt() (r time.Time, exists bool) {
+	v := m.finished_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFinishedAt returns the old "finished_at" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldFinishedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFinishedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFinishedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFinishedAt: %w", err)
+	}
+	return oldValue.FinishedAt, nil
+}
+
+// ClearFinishedAt clears the value of the "finished_at" field.
+func (m *AgentCommandMutation) ClearFinishedAt() {
+	m.finished_at = nil
+	m.clearedFields[agentcommand.FieldFinishedAt] = struct{}{}
+}
+
+// FinishedAtCleared returns if the "finished_at" field was cleared in this mutation.
+func (m *AgentCommandMutation) FinishedAtCleared() bool {
+	_, ok := m.clearedFields[agentcommand.FieldFinishedAt]
+	return ok
+}
+
+// ResetFinishedAt resets all changes to the "finished_at" field.
+func (m *AgentCommandMutation) ResetFinishedAt() {
+	m.finished_at = nil
+	delete(m.clearedFields, agentcommand.FieldFinishedAt)
+}
+
+// ClearSite clears the "site" edge to the DeviceGroup entity.
+func (m *AgentCommandMutation) ClearSite() {
+	m.clearedsite = true
+	m.clearedFields[agentcommand.FieldSiteID] = struct{}{}
+}
+
+// SiteCleared reports if the "site" edge to the DeviceGroup entity was cleared.
+func (m *AgentCommandMutation) SiteCleared() bool {
+	return m.clearedsite
+}
+
+// SiteIDs returns the "site" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// SiteID instead. It exists only for internal usage by the builders.
+func (m *AgentCommandMutation) SiteIDs() (ids []uuid.UUID) {
+	if id := m.site; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetSite resets all changes to the "site" edge.
+func (m *AgentCommandMutation) ResetSite() {
+	m.site = nil
+	m.clearedsite = false
+}
+
+// Where appends a list predicates to the AgentCommandMutation builder.
+func (m *AgentCommandMutation) Where(ps ...predicate.AgentCommand) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AgentCommandMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AgentCommandMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AgentCommand, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AgentCommandMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AgentCommandMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AgentCommand).
+func (m *AgentCommandMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AgentCommandMutation) Fields() []string {
+	fields := make([]string, 0, 14)
+	if m.site != nil {
+		fields = append(fields, agentcommand.FieldSiteID)
+	}
+	if m.seq != nil {
+		fields = append(fields, agentcommand.FieldSeq)
+	}
+	if m.command != nil {
+		fields = append(fields, agentcommand.FieldCommand)
+	}
+	if m.params != nil {
+		fields = append(fields, agentcommand.FieldParams)
+	}
+	if m.state != nil {
+		fields = append(fields, agentcommand.FieldState)
+	}
+	if m.result != nil {
+		fields = append(fields, agentcommand.FieldResult)
+	}
+	if m.once != nil {
+		fields = append(fields, agentcommand.FieldOnce)
+	}
+	if m.ttl_seconds != nil {
+		fields = append(fields, agentcommand.FieldTTLSeconds)
+	}
+	if m.created_by != nil {
+		fields = append(fields, agentcommand.FieldCreatedBy)
+	}
+	if m.created_at != nil {
+		fields = append(fields, agentcommand.FieldCreatedAt)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, agentcommand.FieldExpiresAt)
+	}
+	if m.sent_at != nil {
+		fields = append(fields, agentcommand.FieldSentAt)
+	}
+	if m.started_at != nil {
+		fields = append(fields, agentcommand.FieldStartedAt)
+	}
+	if m.finished_at != nil {
+		fields = append(fields, agentcommand.FieldFinishedAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AgentCommandMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case agentcommand.FieldSiteID:
+		return m.SiteID()
+	case agentcommand.FieldSeq:
+		return m.Seq()
+	case agentcommand.FieldCommand:
+		return m.Command()
+	case agentcommand.FieldParams:
+		return m.Params()
+	case agentcommand.FieldState:
+		return m.State()
+	case agentcommand.FieldResult:
+		return m.Result()
+	case agentcommand.FieldOnce:
+		return m.Once()
+	case agentcommand.FieldTTLSeconds:
+		return m.TTLSeconds()
+	case agentcommand.FieldCreatedBy:
+		return m.CreatedBy()
+	case agentcommand.FieldCreatedAt:
+		return m.CreatedAt()
+	case agentcommand.FieldExpiresAt:
+		return m.ExpiresAt()
+	case agentcommand.FieldSentAt:
+		return m.SentAt()
+	case agentcommand.FieldStartedAt:
+		return m.StartedAt()
+	case agentcommand.FieldFinishedAt:
+		return m.FinishedAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AgentCommandMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case agentcommand.FieldSiteID:
+		return m.OldSiteID(ctx)
+	case agentcommand.FieldSeq:
+		return m.OldSeq(ctx)
+	case agentcommand.FieldCommand:
+		return m.OldCommand(ctx)
+	case agentcommand.FieldParams:
+		return m.OldParams(ctx)
+	case agentcommand.FieldState:
+		return m.OldState(ctx)
+	case agentcommand.FieldResult:
+		return m.OldResult(ctx)
+	case agentcommand.FieldOnce:
+		return m.OldOnce(ctx)
+	case agentcommand.FieldTTLSeconds:
+		return m.OldTTLSeconds(ctx)
+	case agentcommand.FieldCreatedBy:
+		return m.OldCreatedBy(ctx)
+	case agentcommand.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case agentcommand.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	case agentcommand.FieldSentAt:
+		return m.OldSentAt(ctx)
+	case agentcommand.FieldStartedAt:
+		return m.OldStartedAt(ctx)
+	case agentcommand.FieldFinishedAt:
+		return m.OldFinishedAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown AgentCommand field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentCommandMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case agentcommand.FieldSiteID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSiteID(v)
+		return nil
+	case agentcommand.FieldSeq:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSeq(v)
+		return nil
+	case agentcommand.FieldCommand:
+		v, ok := value.(agentcommand.Command)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCommand(v)
+		return nil
+	case agentcommand.FieldParams:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetParams(v)
+		return nil
+	case agentcommand.FieldState:
+		v, ok := value.(agentcommand.State)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetState(v)
+		return nil
+	case agentcommand.FieldResult:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResult(v)
+		return nil
+	case agentcommand.FieldOnce:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOnce(v)
+		return nil
+	case agentcommand.FieldTTLSeconds:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTTLSeconds(v)
+		return nil
+	case agentcommand.FieldCreatedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedBy(v)
+		return nil
+	case agentcommand.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case agentcommand.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	case agentcommand.FieldSentAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSentAt(v)
+		return nil
+	case agentcommand.FieldStartedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStartedAt(v)
+		return nil
+	case agentcommand.FieldFinishedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFinishedAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentCommand field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AgentCommandMutation) AddedFields() []string {
+	var fields []string
+	if m.addseq != nil {
+		fields = append(fields, agentcommand.FieldSeq)
+	}
+	if m.addttl_seconds != nil {
+		fields = append(fields, agentcommand.FieldTTLSeconds)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AgentCommandMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case agentcommand.FieldSeq:
+		return m.AddedSeq()
+	case agentcommand.FieldTTLSeconds:
+		return m.AddedTTLSeconds()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentCommandMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case agentcommand.FieldSeq:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSeq(v)
+		return nil
+	case agentcommand.FieldTTLSeconds:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddTTLSeconds(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentCommand numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AgentCommandMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(agentcommand.FieldSentAt) {
+		fields = append(fields, agentcommand.FieldSentAt)
+	}
+	if m.FieldCleared(agentcommand.FieldStartedAt) {
+		fields = append(fields, agentcommand.FieldStartedAt)
+	}
+	if m.FieldCleared(agentcommand.FieldFinishedAt) {
+		fields = append(fields, agentcommand.FieldFinishedAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AgentCommandMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AgentCommandMutation) ClearField(name string) error {
+	switch name {
+	case agentcommand.FieldSentAt:
+		m.ClearSentAt()
+		return nil
+	case agentcommand.FieldStartedAt:
+		m.ClearStartedAt()
+		return nil
+	case agentcommand.FieldFinishedAt:
+		m.ClearFinishedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentCommand nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AgentCommandMutation) ResetField(name string) error {
+	switch name {
+	case agentcommand.FieldSiteID:
+		m.ResetSiteID()
+		return nil
+	case agentcommand.FieldSeq:
+		m.ResetSeq()
+		return nil
+	case agentcommand.FieldCommand:
+		m.ResetCommand()
+		return nil
+	case agentcommand.FieldParams:
+		m.ResetParams()
+		return nil
+	case agentcommand.FieldState:
+		m.ResetState()
+		return nil
+	case agentcommand.FieldResult:
+		m.ResetResult()
+		return nil
+	case agentcommand.FieldOnce:
+		m.ResetOnce()
+		return nil
+	case agentcommand.FieldTTLSeconds:
+		m.ResetTTLSeconds()
+		return nil
+	case agentcommand.FieldCreatedBy:
+		m.ResetCreatedBy()
+		return nil
+	case agentcommand.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case agentcommand.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	case agentcommand.FieldSentAt:
+		m.ResetSentAt()
+		return nil
+	case agentcommand.FieldStartedAt:
+		m.ResetStartedAt()
+		return nil
+	case agentcommand.FieldFinishedAt:
+		m.ResetFinishedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentCommand field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AgentCommandMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.site != nil {
+		edges = append(edges, agentcommand.EdgeSite)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AgentCommandMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case agentcommand.EdgeSite:
+		if id := m.site; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AgentCommandMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AgentCommandMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AgentCommandMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedsite {
+		edges = append(edges, agentcommand.EdgeSite)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AgentCommandMutation) EdgeCleared(name string) bool {
+	switch name {
+	case agentcommand.EdgeSite:
+		return m.clearedsite
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AgentCommandMutation) ClearEdge(name string) error {
+	switch name {
+	case agentcommand.EdgeSite:
+		m.ClearSite()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentCommand unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AgentCommandMutation) ResetEdge(name string) error {
+	switch name {
+	case agentcommand.EdgeSite:
+		m.ResetSite()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentCommand edge %s", name)
+}
+
+// ApprovalMutation represents an operation that mutates the Approval nodes in the graph.
+type ApprovalMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *uuid.UUID
+	action        *string
+	subject       *string
+	requested_by  *string
+	status        *approval.Status
+	decided_by    *string
+	decided_at    *time.Time
+	comment       *string
+	created_at    *time.Time
+	expires_at    *time.Time
+	clearedFields map[string]struct{}
+	claim         map[uuid.UUID]struct{}
+	removedclaim  map[uuid.UUID]struct{}
+	clearedclaim  bool
+	done          bool
+	oldValue      func(context.Context) (*Approval, error)
+	predicates    []predicate.Approval
+}
+
+var _ ent.Mutation = (*ApprovalMutation)(nil)
+
+// approvalOption allows management of the mutation configuration using functional options.
+type approvalOption func(*ApprovalMutation)
+
+// newApprovalMutation creates new mutation for the Approval entity.
+func newApprovalMutation(c config, op Op, opts ...approvalOption) *ApprovalMutation {
+	m := &ApprovalMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeApproval,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withApprovalID sets the ID field of the mutation.
+func withApprovalID(id uuid.UUID) approvalOption {
+	return func(m *ApprovalMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *Approval
+		)
+		m.oldValue = func(ctx context.Context) (*Approval, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().Approval.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withApproval sets the old Approval of the mutation.
+func withApproval(node *Approval) approvalOption {
+	return func(m *ApprovalMutation) {
+		m.oldValue = func(context.Context) (*Approval, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m ApprovalMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m ApprovalMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of Approval entities.
+func (m *ApprovalMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *ApprovalMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *ApprovalMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().Approval.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetAction sets the "action" field.
+func (m *ApprovalMutation) SetAction(s string) {
+	m.action = &s
+}
+
+// Action returns the value of the "action" field in the mutation.
+func (m *ApprovalMutation) Action() (r string, exists bool) {
+	v := m.action
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAction returns the old "action" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldAction(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAction is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAction requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAction: %w", err)
+	}
+	return oldValue.Action, nil
+}
+
+// ResetAction resets all changes to the "action" field.
+func (m *ApprovalMutation) ResetAction() {
+	m.action = nil
+}
+
+// SetSubject sets the "subject" field.
+func (m *ApprovalMutation) SetSubject(s string) {
+	m.subject = &s
+}
+
+// Subject returns the value of the "subject" field in the mutation.
+func (m *ApprovalMutation) Subject() (r string, exists bool) {
+	v := m.subject
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSubject returns the old "subject" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldSubject(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSubject is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSubject requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSubject: %w", err)
+	}
+	return oldValue.Subject, nil
+}
+
+// ResetSubject resets all changes to the "subject" field.
+func (m *ApprovalMutation) ResetSubject() {
+	m.subject = nil
+}
+
+// SetRequestedBy sets the "requested_by" field.
+func (m *ApprovalMutation) SetRequestedBy(s string) {
+	m.requested_by = &s
+}
+
+// RequestedBy returns the value of the "requested_by" field in the mutation.
+func (m *ApprovalMutation) RequestedBy() (r string, exists bool) {
+	v := m.requested_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequestedBy returns the old "requested_by" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldRequestedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequestedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequestedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequestedBy: %w", err)
+	}
+	return oldValue.RequestedBy, nil
+}
+
+// ResetRequestedBy resets all changes to the "requested_by" field.
+func (m *ApprovalMutation) ResetRequestedBy() {
+	m.requested_by = nil
+}
+
+// SetStatus sets the "status" field.
+func (m *ApprovalMutation) SetStatus(a approval.Status) {
+	m.status = &a
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *ApprovalMutation) Status() (r approval.Status, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldStatus(ctx context.Context) (v approval.Status, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *ApprovalMutation) ResetStatus() {
+	m.status = nil
+}
+
+// SetDecidedBy sets the "decided_by" field.
+func (m *ApprovalMutation) SetDecidedBy(s string) {
+	m.decided_by = &s
+}
+
+// DecidedBy returns the value of the "decided_by" field in the mutation.
+func (m *ApprovalMutation) DecidedBy() (r string, exists bool) {
+	v := m.decided_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDecidedBy returns the old "decided_by" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldDecidedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDecidedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDecidedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDecidedBy: %w", err)
+	}
+	return oldValue.DecidedBy, nil
+}
+
+// ResetDecidedBy resets all changes to the "decided_by" field.
+func (m *ApprovalMutation) ResetDecidedBy() {
+	m.decided_by = nil
+}
+
+// SetDecidedAt sets the "decided_at" field.
+func (m *ApprovalMutation) SetDecidedAt(t time.Time) {
+	m.decided_at = &t
+}
+
+// DecidedAt returns the value of the "decided_at" field in the mutation.
+func (m *ApprovalMutation) DecidedAt() (r time.Time, exists bool) {
+	v := m.decided_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDecidedAt returns the old "decided_at" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldDecidedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDecidedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDecidedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDecidedAt: %w", err)
+	}
+	return oldValue.DecidedAt, nil
+}
+
+// ClearDecidedAt clears the value of the "decided_at" field.
+func (m *ApprovalMutation) ClearDecidedAt() {
+	m.decided_at = nil
+	m.clearedFields[approval.FieldDecidedAt] = struct{}{}
+}
+
+// DecidedAtCleared returns if the "decided_at" field was cleared in this mutation.
+func (m *ApprovalMutation) DecidedAtCleared() bool {
+	_, ok := m.clearedFields[approval.FieldDecidedAt]
+	return ok
+}
+
+// ResetDecidedAt resets all changes to the "decided_at" field.
+func (m *ApprovalMutation) ResetDecidedAt() {
+	m.decided_at = nil
+	delete(m.clearedFields, approval.FieldDecidedAt)
+}
+
+// SetComment sets the "comment" field.
+func (m *ApprovalMutation) SetComment(s string) {
+	m.comment = &s
+}
+
+// Comment returns the value of the "comment" field in the mutation.
+func (m *ApprovalMutation) Comment() (r string, exists bool) {
+	v := m.comment
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldComment returns the old "comment" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldComment(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldComment is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldComment requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldComment: %w", err)
+	}
+	return oldValue.Comment, nil
+}
+
+// ResetComment resets all changes to the "comment" field.
+func (m *ApprovalMutation) ResetComment() {
+	m.comment = nil
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *ApprovalMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *ApprovalMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *ApprovalMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *ApprovalMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *ApprovalMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the Approval entity.
+// If the Approval object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ApprovalMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *ApprovalMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// AddClaimIDs adds the "claim" edge to the MigrationClaim entity by ids.
+func (m *ApprovalMutation) AddClaimIDs(ids ...uuid.UUID) {
+	if m.claim == nil {
+		m.claim = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.claim[ids[i]] = struct{}{}
+	}
+}
+
+// ClearClaim clears the "claim" edge to the MigrationClaim entity.
+func (m *ApprovalMutation) ClearClaim() {
+	m.clearedclaim = true
+}
+
+// ClaimCleared reports if the "claim" edge to the MigrationClaim entity was cleared.
+func (m *ApprovalMutation) ClaimCleared() bool {
+	return m.clearedclaim
+}
+
+// RemoveClaimIDs removes the "claim" edge to the MigrationClaim entity by IDs.
+func (m *ApprovalMutation) RemoveClaimIDs(ids ...uuid.UUID) {
+	if m.removedclaim == nil {
+		m.removedclaim = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.claim, ids[i])
+		m.removedclaim[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedClaim returns the removed IDs of the "claim" edge to the MigrationClaim entity.
+func (m *ApprovalMutation) RemovedClaimIDs() (ids []uuid.UUID) {
+	for id := range m.removedclaim {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ClaimIDs returns the "claim" edge IDs in the mutation.
+func (m *ApprovalMutation) ClaimIDs() (ids []uuid.UUID) {
+	for id := range m.claim {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetClaim resets all changes to the "claim" edge.
+func (m *ApprovalMutation) ResetClaim() {
+	m.claim = nil
+	m.clearedclaim = false
+	m.removedclaim = nil
+}
+
+// Where appends a list predicates to the ApprovalMutation builder.
+func (m *ApprovalMutation) Where(ps ...predicate.Approval) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the ApprovalMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *ApprovalMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.Approval, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *ApprovalMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *ApprovalMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (Approval).
+func (m *ApprovalMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *ApprovalMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.action != nil {
+		fields = append(fields, approval.FieldAction)
+	}
+	if m.subject != nil {
+		fields = append(fields, approval.FieldSubject)
+	}
+	if m.requested_by != nil {
+		fields = append(fields, approval.FieldRequestedBy)
+	}
+	if m.status != nil {
+		fields = append(fields, approval.FieldStatus)
+	}
+	if m.decided_by != nil {
+		fields = append(fields, approval.FieldDecidedBy)
+	}
+	if m.decided_at != nil {
+		fields = append(fields, approval.FieldDecidedAt)
+	}
+	if m.comment != nil {
+		fields = append(fields, approval.FieldComment)
+	}
+	if m.created_at != nil {
+		fields = append(fields, approval.FieldCreatedAt)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, approval.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *ApprovalMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case approval.FieldAction:
+		return m.Action()
+	case approval.FieldSubject:
+		return m.Subject()
+	case approval.FieldRequestedBy:
+		return m.RequestedBy()
+	case approval.FieldStatus:
+		return m.Status()
+	case approval.FieldDecidedBy:
+		return m.DecidedBy()
+	case approval.FieldDecidedAt:
+		return m.DecidedAt()
+	case approval.FieldComment:
+		return m.Comment()
+	case approval.FieldCreatedAt:
+		return m.CreatedAt()
+	case approval.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *ApprovalMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case approval.FieldAction:
+		return m.OldAction(ctx)
+	case approval.FieldSubject:
+		return m.OldSubject(ctx)
+	case approval.FieldRequestedBy:
+		return m.OldRequestedBy(ctx)
+	case approval.FieldStatus:
+		return m.OldStatus(ctx)
+	case approval.FieldDecidedBy:
+		return m.OldDecidedBy(ctx)
+	case approval.FieldDecidedAt:
+		return m.OldDecidedAt(ctx)
+	case approval.FieldComment:
+		return m.OldComment(ctx)
+	case approval.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case approval.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown Approval field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ApprovalMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case approval.FieldAction:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAction(v)
+		return nil
+	case approval.FieldSubject:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSubject(v)
+		return nil
+	case approval.FieldRequestedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequestedBy(v)
+		return nil
+	case approval.FieldStatus:
+		v, ok := value.(approval.Status)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	case approval.FieldDecidedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDecidedBy(v)
+		return nil
+	case approval.FieldDecidedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDecidedAt(v)
+		return nil
+	case approval.FieldComment:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetComment(v)
+		return nil
+	case approval.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case approval.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown Approval field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *ApprovalMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *ApprovalMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *ApprovalMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Approval numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *ApprovalMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(approval.FieldDecidedAt) {
+		fields = append(fields, approval.FieldDecidedAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *ApprovalMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *ApprovalMutation) ClearField(name string) error {
+	switch name {
+	case approval.FieldDecidedAt:
+		m.ClearDecidedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Approval nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *ApprovalMutation) ResetField(name string) error {
+	switch name {
+	case approval.FieldAction:
+		m.ResetAction()
+		return nil
+	case approval.FieldSubject:
+		m.ResetSubject()
+		return nil
+	case approval.FieldRequestedBy:
+		m.ResetRequestedBy()
+		return nil
+	case approval.FieldStatus:
+		m.ResetStatus()
+		return nil
+	case approval.FieldDecidedBy:
+		m.ResetDecidedBy()
+		return nil
+	case approval.FieldDecidedAt:
+		m.ResetDecidedAt()
+		return nil
+	case approval.FieldComment:
+		m.ResetComment()
+		return nil
+	case approval.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case approval.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown Approval field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *ApprovalMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.claim != nil {
+		edges = append(edges, approval.EdgeClaim)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *ApprovalMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case approval.EdgeClaim:
+		ids := make([]ent.Value, 0, len(m.claim))
+		for id := range m.claim {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *ApprovalMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.removedclaim != nil {
+		edges = append(edges, approval.EdgeClaim)
+	}
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *ApprovalMutation) RemovedIDs(name string) []ent.Value {
+	switch name {
+	case approval.EdgeClaim:
+		ids := make([]ent.Value, 0, len(m.removedclaim))
+		for id := range m.removedclaim {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *ApprovalMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedclaim {
+		edges = append(edges, approval.EdgeClaim)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *ApprovalMutation) EdgeCleared(name string) bool {
+	switch name {
+	case approval.EdgeClaim:
+		return m.clearedclaim
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *ApprovalMutation) ClearEdge(name string) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown Approval unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *ApprovalMutation) ResetEdge(name string) error {
+	switch name {
+	case approval.EdgeClaim:
+		m.ResetClaim()
+		return nil
+	}
+	return fmt.Errorf("unknown Approval edge %s", name)
+}
+
 // AuditEntryMutation represents an operation that mutates the AuditEntry nodes in the graph.
 type AuditEntryMutation struct {
 	config
@@ -2796,6 +4964,7 @@ type BlobMutation struct {
 	addsize         *int64
 	chunks          *[]byte
 	created_at      *time.Time
+	used_at         *time.Time
 	clearedFields   map[string]struct{}
 	current         map[uuid.UUID]struct{}
 	removedcurrent  map[uuid.UUID]struct{}
@@ -3076,6 +5245,42 @@ func (m *BlobMutation) ResetCreatedAt() {
 	m.created_at = nil
 }
 
+// SetUsedAt sets the "used_at" field.
+func (m *BlobMutation) SetUsedAt(t time.Time) {
+	m.used_at = &t
+}
+
+// UsedAt returns the value of the "used_at" field in the mutation.
+func (m *BlobMutation) UsedAt() (r time.Time, exists bool) {
+	v := m.used_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUsedAt returns the old "used_at" field's value of the Blob entity.
+// If the Blob object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *BlobMutation) OldUsedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUsedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUsedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUsedAt: %w", err)
+	}
+	return oldValue.UsedAt, nil
+}
+
+// ResetUsedAt resets all changes to the "used_at" field.
+func (m *BlobMutation) ResetUsedAt() {
+	m.used_at = nil
+}
+
 // AddCurrentIDs adds the "current" edge to the Content entity by ids.
 func (m *BlobMutation) AddCurrentIDs(ids ...uuid.UUID) {
 	if m.current == nil {
@@ -3218,7 +5423,7 @@ func (m *BlobMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *BlobMutation) Fields() []string {
-	fields := make([]string, 0, 4)
+	fields := make([]string, 0, 5)
 	if m.sha256 != nil {
 		fields = append(fields, blob.FieldSha256)
 	}
@@ -3230,6 +5435,9 @@ func (m *BlobMutation) Fields() []string {
 	}
 	if m.created_at != nil {
 		fields = append(fields, blob.FieldCreatedAt)
+	}
+	if m.used_at != nil {
+		fields = append(fields, blob.FieldUsedAt)
 	}
 	return fields
 }
@@ -3247,6 +5455,8 @@ func (m *BlobMutation) Field(name string) (ent.Value, bool) {
 		return m.Chunks()
 	case blob.FieldCreatedAt:
 		return m.CreatedAt()
+	case blob.FieldUsedAt:
+		return m.UsedAt()
 	}
 	return nil, false
 }
@@ -3264,6 +5474,8 @@ func (m *BlobMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldChunks(ctx)
 	case blob.FieldCreatedAt:
 		return m.OldCreatedAt(ctx)
+	case blob.FieldUsedAt:
+		return m.OldUsedAt(ctx)
 	}
 	return nil, fmt.Errorf("unknown Blob field %s", name)
 }
@@ -3300,6 +5512,13 @@ func (m *BlobMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetCreatedAt(v)
+		return nil
+	case blob.FieldUsedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUsedAt(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Blob field %s", name)
@@ -3376,6 +5595,9 @@ func (m *BlobMutation) ResetField(name string) error {
 		return nil
 	case blob.FieldCreatedAt:
 		m.ResetCreatedAt()
+		return nil
+	case blob.FieldUsedAt:
+		m.ResetUsedAt()
 		return nil
 	}
 	return fmt.Errorf("unknown Blob field %s", name)
@@ -3502,6 +5724,7 @@ type ContentMutation struct {
 	category             *content.Category
 	_path                *string
 	modified             *time.Time
+	previous_modified    *time.Time
 	epoch                *int64
 	addepoch             *int64
 	clearedFields        map[string]struct{}
@@ -3899,6 +6122,55 @@ func (m *ContentMutation) ResetModified() {
 	m.modified = nil
 }
 
+// SetPreviousModified sets the "previous_modified" field.
+func (m *ContentMutation) SetPreviousModified(t time.Time) {
+	m.previous_modified = &t
+}
+
+// PreviousModified returns the value of the "previous_modified" field in the mutation.
+func (m *ContentMutation) PreviousModified() (r time.Time, exists bool) {
+	v := m.previous_modified
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPreviousModified returns the old "previous_modified" field's value of the Content entity.
+// If the Content object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *ContentMutation) OldPreviousModified(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPreviousModified is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPreviousModified requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPreviousModified: %w", err)
+	}
+	return oldValue.PreviousModified, nil
+}
+
+// ClearPreviousModified clears the value of the "previous_modified" field.
+func (m *ContentMutation) ClearPreviousModified() {
+	m.previous_modified = nil
+	m.clearedFields[content.FieldPreviousModified] = struct{}{}
+}
+
+// PreviousModifiedCleared returns if the "previous_modified" field was cleared in this mutation.
+func (m *ContentMutation) PreviousModifiedCleared() bool {
+	_, ok := m.clearedFields[content.FieldPreviousModified]
+	return ok
+}
+
+// ResetPreviousModified resets all changes to the "previous_modified" field.
+func (m *ContentMutation) ResetPreviousModified() {
+	m.previous_modified = nil
+	delete(m.clearedFields, content.FieldPreviousModified)
+}
+
 // SetEpoch sets the "epoch" field.
 func (m *ContentMutation) SetEpoch(i int64) {
 	m.epoch = &i
@@ -4097,7 +6369,7 @@ func (m *ContentMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *ContentMutation) Fields() []string {
-	fields := make([]string, 0, 8)
+	fields := make([]string, 0, 9)
 	if m.created_at != nil {
 		fields = append(fields, content.FieldCreatedAt)
 	}
@@ -4118,6 +6390,9 @@ func (m *ContentMutation) Fields() []string {
 	}
 	if m.modified != nil {
 		fields = append(fields, content.FieldModified)
+	}
+	if m.previous_modified != nil {
+		fields = append(fields, content.FieldPreviousModified)
 	}
 	if m.epoch != nil {
 		fields = append(fields, content.FieldEpoch)
@@ -4144,6 +6419,8 @@ func (m *ContentMutation) Field(name string) (ent.Value, bool) {
 		return m.PreviousBlobID()
 	case content.FieldModified:
 		return m.Modified()
+	case content.FieldPreviousModified:
+		return m.PreviousModified()
 	case content.FieldEpoch:
 		return m.Epoch()
 	}
@@ -4169,6 +6446,8 @@ func (m *ContentMutation) OldField(ctx context.Context, name string) (ent.Value,
 		return m.OldPreviousBlobID(ctx)
 	case content.FieldModified:
 		return m.OldModified(ctx)
+	case content.FieldPreviousModified:
+		return m.OldPreviousModified(ctx)
 	case content.FieldEpoch:
 		return m.OldEpoch(ctx)
 	}
@@ -4229,6 +6508,13 @@ func (m *ContentMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetModified(v)
 		return nil
+	case content.FieldPreviousModified:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPreviousModified(v)
+		return nil
 	case content.FieldEpoch:
 		v, ok := value.(int64)
 		if !ok {
@@ -4287,6 +6573,9 @@ func (m *ContentMutation) ClearedFields() []string {
 	if m.FieldCleared(content.FieldPreviousBlobID) {
 		fields = append(fields, content.FieldPreviousBlobID)
 	}
+	if m.FieldCleared(content.FieldPreviousModified) {
+		fields = append(fields, content.FieldPreviousModified)
+	}
 	return fields
 }
 
@@ -4306,6 +6595,9 @@ func (m *ContentMutation) ClearField(name string) error {
 		return nil
 	case content.FieldPreviousBlobID:
 		m.ClearPreviousBlobID()
+		return nil
+	case content.FieldPreviousModified:
+		m.ClearPreviousModified()
 		return nil
 	}
 	return fmt.Errorf("unknown Content nullable field %s", name)
@@ -4335,6 +6627,9 @@ func (m *ContentMutation) ResetField(name string) error {
 		return nil
 	case content.FieldModified:
 		m.ResetModified()
+		return nil
+	case content.FieldPreviousModified:
+		m.ResetPreviousModified()
 		return nil
 	case content.FieldEpoch:
 		m.ResetEpoch()
@@ -4470,6 +6765,7 @@ type CounterMutation struct {
 	typ           string
 	id            *string
 	stream        *string
+	origin        *string
 	value         *int64
 	addvalue      *int64
 	clearedFields map[string]struct{}
@@ -4618,6 +6914,42 @@ func (m *CounterMutation) ResetStream() {
 	m.stream = nil
 }
 
+// SetOrigin sets the "origin" field.
+func (m *CounterMutation) SetOrigin(s string) {
+	m.origin = &s
+}
+
+// Origin returns the value of the "origin" field in the mutation.
+func (m *CounterMutation) Origin() (r string, exists bool) {
+	v := m.origin
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOrigin returns the old "origin" field's value of the Counter entity.
+// If the Counter object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *CounterMutation) OldOrigin(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOrigin is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOrigin requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOrigin: %w", err)
+	}
+	return oldValue.Origin, nil
+}
+
+// ResetOrigin resets all changes to the "origin" field.
+func (m *CounterMutation) ResetOrigin() {
+	m.origin = nil
+}
+
 // SetValue sets the "value" field.
 func (m *CounterMutation) SetValue(i int64) {
 	m.value = &i
@@ -4708,9 +7040,12 @@ func (m *CounterMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *CounterMutation) Fields() []string {
-	fields := make([]string, 0, 2)
+	fields := make([]string, 0, 3)
 	if m.stream != nil {
 		fields = append(fields, counter.FieldStream)
+	}
+	if m.origin != nil {
+		fields = append(fields, counter.FieldOrigin)
 	}
 	if m.value != nil {
 		fields = append(fields, counter.FieldValue)
@@ -4725,6 +7060,8 @@ func (m *CounterMutation) Field(name string) (ent.Value, bool) {
 	switch name {
 	case counter.FieldStream:
 		return m.Stream()
+	case counter.FieldOrigin:
+		return m.Origin()
 	case counter.FieldValue:
 		return m.Value()
 	}
@@ -4738,6 +7075,8 @@ func (m *CounterMutation) OldField(ctx context.Context, name string) (ent.Value,
 	switch name {
 	case counter.FieldStream:
 		return m.OldStream(ctx)
+	case counter.FieldOrigin:
+		return m.OldOrigin(ctx)
 	case counter.FieldValue:
 		return m.OldValue(ctx)
 	}
@@ -4755,6 +7094,13 @@ func (m *CounterMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetStream(v)
+		return nil
+	case counter.FieldOrigin:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOrigin(v)
 		return nil
 	case counter.FieldValue:
 		v, ok := value.(int64)
@@ -4829,6 +7175,9 @@ func (m *CounterMutation) ResetField(name string) error {
 	switch name {
 	case counter.FieldStream:
 		m.ResetStream()
+		return nil
+	case counter.FieldOrigin:
+		m.ResetOrigin()
 		return nil
 	case counter.FieldValue:
 		m.ResetValue()
@@ -4907,8 +7256,6 @@ type DeviceGroupMutation struct {
 	agent_token_id          *string
 	agent_token_hash        *string
 	agent_token_expires_at  *time.Time
-	agent_status            *devicegroup.AgentStatus
-	agent_last_seen         *time.Time
 	nodes_left_epoch        *int64
 	addnodes_left_epoch     *int64
 	autonomy_level          *devicegroup.AutonomyLevel
@@ -4947,6 +7294,18 @@ type DeviceGroupMutation struct {
 	assigned_content        map[uuid.UUID]struct{}
 	removedassigned_content map[uuid.UUID]struct{}
 	clearedassigned_content bool
+	commands                map[uuid.UUID]struct{}
+	removedcommands         map[uuid.UUID]struct{}
+	clearedcommands         bool
+	conflicts               map[uuid.UUID]struct{}
+	removedconflicts        map[uuid.UUID]struct{}
+	clearedconflicts        bool
+	claims_to               map[uuid.UUID]struct{}
+	removedclaims_to        map[uuid.UUID]struct{}
+	clearedclaims_to        bool
+	claims_from             map[uuid.UUID]struct{}
+	removedclaims_from      map[uuid.UUID]struct{}
+	clearedclaims_from      bool
 	done                    bool
 	oldValue                func(context.Context) (*DeviceGroup, error)
 	predicates              []predicate.DeviceGroup
@@ -5761,104 +8120,6 @@ func (m *DeviceGroupMutation) AgentTokenExpiresAtCleared() bool {
 func (m *DeviceGroupMutation) ResetAgentTokenExpiresAt() {
 	m.agent_token_expires_at = nil
 	delete(m.clearedFields, devicegroup.FieldAgentTokenExpiresAt)
-}
-
-// SetAgentStatus sets the "agent_status" field.
-func (m *DeviceGroupMutation) SetAgentStatus(ds devicegroup.AgentStatus) {
-	m.agent_status = &ds
-}
-
-// AgentStatus returns the value of the "agent_status" field in the mutation.
-func (m *DeviceGroupMutation) AgentStatus() (r devicegroup.AgentStatus, exists bool) {
-	v := m.agent_status
-	if v == nil {
-		return
-	}
-	return *v, true
-}
-
-// OldAgentStatus returns the old "agent_status" field's value of the DeviceGroup entity.
-// If the DeviceGroup object wasn't provided to the builder, the object is fetched from the database.
-// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *DeviceGroupMutation) OldAgentStatus(ctx context.Context) (v *devicegroup.AgentStatus, err error) {
-	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldAgentStatus is only allowed on UpdateOne operations")
-	}
-	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldAgentStatus requires an ID field in the mutation")
-	}
-	oldValue, err := m.oldValue(ctx)
-	if err != nil {
-		return v, fmt.Errorf("querying old value for OldAgentStatus: %w", err)
-	}
-	return oldValue.AgentStatus, nil
-}
-
-// ClearAgentStatus clears the value of the "agent_status" field.
-func (m *DeviceGroupMutation) ClearAgentStatus() {
-	m.agent_status = nil
-	m.clearedFields[devicegroup.FieldAgentStatus] = struct{}{}
-}
-
-// AgentStatusCleared returns if the "agent_status" field was cleared in this mutation.
-func (m *DeviceGroupMutation) AgentStatusCleared() bool {
-	_, ok := m.clearedFields[devicegroup.FieldAgentStatus]
-	return ok
-}
-
-// ResetAgentStatus resets all changes to the "agent_status" field.
-func (m *DeviceGroupMutation) ResetAgentStatus() {
-	m.agent_status = nil
-	delete(m.clearedFields, devicegroup.FieldAgentStatus)
-}
-
-// SetAgentLastSeen sets the "agent_last_seen" field.
-func (m *DeviceGroupMutation) SetAgentLastSeen(t time.Time) {
-	m.agent_last_seen = &t
-}
-
-// AgentLastSeen returns the value of the "agent_last_seen" field in the mutation.
-func (m *DeviceGroupMutation) AgentLastSeen() (r time.Time, exists bool) {
-	v := m.agent_last_seen
-	if v == nil {
-		return
-	}
-	return *v, true
-}
-
-// OldAgentLastSeen returns the old "agent_last_seen" field's value of the DeviceGroup entity.
-// If the DeviceGroup object wasn't provided to the builder, the object is fetched from the database.
-// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
-func (m *DeviceGroupMutation) OldAgentLastSeen(ctx context.Context) (v *time.Time, err error) {
-	if !m.op.Is(OpUpdateOne) {
-		return v, errors.New("OldAgentLastSeen is only allowed on UpdateOne operations")
-	}
-	if m.id == nil || m.oldValue == nil {
-		return v, errors.New("OldAgentLastSeen requires an ID field in the mutation")
-	}
-	oldValue, err := m.oldValue(ctx)
-	if err != nil {
-		return v, fmt.Errorf("querying old value for OldAgentLastSeen: %w", err)
-	}
-	return oldValue.AgentLastSeen, nil
-}
-
-// ClearAgentLastSeen clears the value of the "agent_last_seen" field.
-func (m *DeviceGroupMutation) ClearAgentLastSeen() {
-	m.agent_last_seen = nil
-	m.clearedFields[devicegroup.FieldAgentLastSeen] = struct{}{}
-}
-
-// AgentLastSeenCleared returns if the "agent_last_seen" field was cleared in this mutation.
-func (m *DeviceGroupMutation) AgentLastSeenCleared() bool {
-	_, ok := m.clearedFields[devicegroup.FieldAgentLastSeen]
-	return ok
-}
-
-// ResetAgentLastSeen resets all changes to the "agent_last_seen" field.
-func (m *DeviceGroupMutation) ResetAgentLastSeen() {
-	m.agent_last_seen = nil
-	delete(m.clearedFields, devicegroup.FieldAgentLastSeen)
 }
 
 // SetNodesLeftEpoch sets the "nodes_left_epoch" field.
@@ -6914,6 +9175,222 @@ func (m *DeviceGroupMutation) ResetAssignedContent() {
 	m.removedassigned_content = nil
 }
 
+// AddCommandIDs adds the "commands" edge to the AgentCommand entity by ids.
+func (m *DeviceGroupMutation) AddCommandIDs(ids ...uuid.UUID) {
+	if m.commands == nil {
+		m.commands = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.commands[ids[i]] = struct{}{}
+	}
+}
+
+// ClearCommands clears the "commands" edge to the AgentCommand entity.
+func (m *DeviceGroupMutation) ClearCommands() {
+	m.clearedcommands = true
+}
+
+// CommandsCleared reports if the "commands" edge to the AgentCommand entity was cleared.
+func (m *DeviceGroupMutation) CommandsCleared() bool {
+	return m.clearedcommands
+}
+
+// RemoveCommandIDs removes the "commands" edge to the AgentCommand entity by IDs.
+func (m *DeviceGroupMutation) RemoveCommandIDs(ids ...uuid.UUID) {
+	if m.removedcommands == nil {
+		m.removedcommands = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.commands, ids[i])
+		m.removedcommands[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedCommands returns the removed IDs of the "commands" edge to the AgentCommand entity.
+func (m *DeviceGroupMutation) RemovedCommandsIDs() (ids []uuid.UUID) {
+	for id := range m.removedcommands {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// CommandsIDs returns the "commands" edge IDs in the mutation.
+func (m *DeviceGroupMutation) CommandsIDs() (ids []uuid.UUID) {
+	for id := range m.commands {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetCommands resets all changes to the "commands" edge.
+func (m *DeviceGroupMutation) ResetCommands() {
+	m.commands = nil
+	m.clearedcommands = false
+	m.removedcommands = nil
+}
+
+// AddConflictIDs adds the "conflicts" edge to the SyncConflict entity by ids.
+func (m *DeviceGroupMutation) AddConflictIDs(ids ...uuid.UUID) {
+	if m.conflicts == nil {
+		m.conflicts = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.conflicts[ids[i]] = struct{}{}
+	}
+}
+
+// ClearConflicts clears the "conflicts" edge to the SyncConflict entity.
+func (m *DeviceGroupMutation) ClearConflicts() {
+	m.clearedconflicts = true
+}
+
+// ConflictsCleared reports if the "conflicts" edge to the SyncConflict entity was cleared.
+func (m *DeviceGroupMutation) ConflictsCleared() bool {
+	return m.clearedconflicts
+}
+
+// RemoveConflictIDs removes the "conflicts" edge to the SyncConflict entity by IDs.
+func (m *DeviceGroupMutation) RemoveConflictIDs(ids ...uuid.UUID) {
+	if m.removedconflicts == nil {
+		m.removedconflicts = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.conflicts, ids[i])
+		m.removedconflicts[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedConflicts returns the removed IDs of the "conflicts" edge to the SyncConflict entity.
+func (m *DeviceGroupMutation) RemovedConflictsIDs() (ids []uuid.UUID) {
+	for id := range m.removedconflicts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ConflictsIDs returns the "conflicts" edge IDs in the mutation.
+func (m *DeviceGroupMutation) ConflictsIDs() (ids []uuid.UUID) {
+	for id := range m.conflicts {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetConflicts resets all changes to the "conflicts" edge.
+func (m *DeviceGroupMutation) ResetConflicts() {
+	m.conflicts = nil
+	m.clearedconflicts = false
+	m.removedconflicts = nil
+}
+
+// AddClaimsToIDs adds the "claims_to" edge to the MigrationClaim entity by ids.
+func (m *DeviceGroupMutation) AddClaimsToIDs(ids ...uuid.UUID) {
+	if m.claims_to == nil {
+		m.claims_to = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.claims_to[ids[i]] = struct{}{}
+	}
+}
+
+// ClearClaimsTo clears the "claims_to" edge to the MigrationClaim entity.
+func (m *DeviceGroupMutation) ClearClaimsTo() {
+	m.clearedclaims_to = true
+}
+
+// ClaimsToCleared reports if the "claims_to" edge to the MigrationClaim entity was cleared.
+func (m *DeviceGroupMutation) ClaimsToCleared() bool {
+	return m.clearedclaims_to
+}
+
+// RemoveClaimsToIDs removes the "claims_to" edge to the MigrationClaim entity by IDs.
+func (m *DeviceGroupMutation) RemoveClaimsToIDs(ids ...uuid.UUID) {
+	if m.removedclaims_to == nil {
+		m.removedclaims_to = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.claims_to, ids[i])
+		m.removedclaims_to[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedClaimsTo returns the removed IDs of the "claims_to" edge to the MigrationClaim entity.
+func (m *DeviceGroupMutation) RemovedClaimsToIDs() (ids []uuid.UUID) {
+	for id := range m.removedclaims_to {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ClaimsToIDs returns the "claims_to" edge IDs in the mutation.
+func (m *DeviceGroupMutation) ClaimsToIDs() (ids []uuid.UUID) {
+	for id := range m.claims_to {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetClaimsTo resets all changes to the "claims_to" edge.
+func (m *DeviceGroupMutation) ResetClaimsTo() {
+	m.claims_to = nil
+	m.clearedclaims_to = false
+	m.removedclaims_to = nil
+}
+
+// AddClaimsFromIDs adds the "claims_from" edge to the MigrationClaim entity by ids.
+func (m *DeviceGroupMutation) AddClaimsFromIDs(ids ...uuid.UUID) {
+	if m.claims_from == nil {
+		m.claims_from = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.claims_from[ids[i]] = struct{}{}
+	}
+}
+
+// ClearClaimsFrom clears the "claims_from" edge to the MigrationClaim entity.
+func (m *DeviceGroupMutation) ClearClaimsFrom() {
+	m.clearedclaims_from = true
+}
+
+// ClaimsFromCleared reports if the "claims_from" edge to the MigrationClaim entity was cleared.
+func (m *DeviceGroupMutation) ClaimsFromCleared() bool {
+	return m.clearedclaims_from
+}
+
+// RemoveClaimsFromIDs removes the "claims_from" edge to the MigrationClaim entity by IDs.
+func (m *DeviceGroupMutation) RemoveClaimsFromIDs(ids ...uuid.UUID) {
+	if m.removedclaims_from == nil {
+		m.removedclaims_from = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.claims_from, ids[i])
+		m.removedclaims_from[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedClaimsFrom returns the removed IDs of the "claims_from" edge to the MigrationClaim entity.
+func (m *DeviceGroupMutation) RemovedClaimsFromIDs() (ids []uuid.UUID) {
+	for id := range m.removedclaims_from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ClaimsFromIDs returns the "claims_from" edge IDs in the mutation.
+func (m *DeviceGroupMutation) ClaimsFromIDs() (ids []uuid.UUID) {
+	for id := range m.claims_from {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetClaimsFrom resets all changes to the "claims_from" edge.
+func (m *DeviceGroupMutation) ResetClaimsFrom() {
+	m.claims_from = nil
+	m.clearedclaims_from = false
+	m.removedclaims_from = nil
+}
+
 // Where appends a list predicates to the DeviceGroupMutation builder.
 func (m *DeviceGroupMutation) Where(ps ...predicate.DeviceGroup) {
 	m.predicates = append(m.predicates, ps...)
@@ -6948,7 +9425,7 @@ func (m *DeviceGroupMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *DeviceGroupMutation) Fields() []string {
-	fields := make([]string, 0, 31)
+	fields := make([]string, 0, 29)
 	if m.created_at != nil {
 		fields = append(fields, devicegroup.FieldCreatedAt)
 	}
@@ -6996,12 +9473,6 @@ func (m *DeviceGroupMutation) Fields() []string {
 	}
 	if m.agent_token_expires_at != nil {
 		fields = append(fields, devicegroup.FieldAgentTokenExpiresAt)
-	}
-	if m.agent_status != nil {
-		fields = append(fields, devicegroup.FieldAgentStatus)
-	}
-	if m.agent_last_seen != nil {
-		fields = append(fields, devicegroup.FieldAgentLastSeen)
 	}
 	if m.nodes_left_epoch != nil {
 		fields = append(fields, devicegroup.FieldNodesLeftEpoch)
@@ -7082,10 +9553,6 @@ func (m *DeviceGroupMutation) Field(name string) (ent.Value, bool) {
 		return m.AgentTokenHash()
 	case devicegroup.FieldAgentTokenExpiresAt:
 		return m.AgentTokenExpiresAt()
-	case devicegroup.FieldAgentStatus:
-		return m.AgentStatus()
-	case devicegroup.FieldAgentLastSeen:
-		return m.AgentLastSeen()
 	case devicegroup.FieldNodesLeftEpoch:
 		return m.NodesLeftEpoch()
 	case devicegroup.FieldAutonomyLevel:
@@ -7153,10 +9620,6 @@ func (m *DeviceGroupMutation) OldField(ctx context.Context, name string) (ent.Va
 		return m.OldAgentTokenHash(ctx)
 	case devicegroup.FieldAgentTokenExpiresAt:
 		return m.OldAgentTokenExpiresAt(ctx)
-	case devicegroup.FieldAgentStatus:
-		return m.OldAgentStatus(ctx)
-	case devicegroup.FieldAgentLastSeen:
-		return m.OldAgentLastSeen(ctx)
 	case devicegroup.FieldNodesLeftEpoch:
 		return m.OldNodesLeftEpoch(ctx)
 	case devicegroup.FieldAutonomyLevel:
@@ -7303,20 +9766,6 @@ func (m *DeviceGroupMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetAgentTokenExpiresAt(v)
-		return nil
-	case devicegroup.FieldAgentStatus:
-		v, ok := value.(devicegroup.AgentStatus)
-		if !ok {
-			return fmt.Errorf("unexpected type %T for field %s", value, name)
-		}
-		m.SetAgentStatus(v)
-		return nil
-	case devicegroup.FieldAgentLastSeen:
-		v, ok := value.(time.Time)
-		if !ok {
-			return fmt.Errorf("unexpected type %T for field %s", value, name)
-		}
-		m.SetAgentLastSeen(v)
 		return nil
 	case devicegroup.FieldNodesLeftEpoch:
 		v, ok := value.(int64)
@@ -7547,12 +9996,6 @@ func (m *DeviceGroupMutation) ClearedFields() []string {
 	if m.FieldCleared(devicegroup.FieldAgentTokenExpiresAt) {
 		fields = append(fields, devicegroup.FieldAgentTokenExpiresAt)
 	}
-	if m.FieldCleared(devicegroup.FieldAgentStatus) {
-		fields = append(fields, devicegroup.FieldAgentStatus)
-	}
-	if m.FieldCleared(devicegroup.FieldAgentLastSeen) {
-		fields = append(fields, devicegroup.FieldAgentLastSeen)
-	}
 	if m.FieldCleared(devicegroup.FieldAutonomyLevel) {
 		fields = append(fields, devicegroup.FieldAutonomyLevel)
 	}
@@ -7623,12 +10066,6 @@ func (m *DeviceGroupMutation) ClearField(name string) error {
 		return nil
 	case devicegroup.FieldAgentTokenExpiresAt:
 		m.ClearAgentTokenExpiresAt()
-		return nil
-	case devicegroup.FieldAgentStatus:
-		m.ClearAgentStatus()
-		return nil
-	case devicegroup.FieldAgentLastSeen:
-		m.ClearAgentLastSeen()
 		return nil
 	case devicegroup.FieldAutonomyLevel:
 		m.ClearAutonomyLevel()
@@ -7722,12 +10159,6 @@ func (m *DeviceGroupMutation) ResetField(name string) error {
 	case devicegroup.FieldAgentTokenExpiresAt:
 		m.ResetAgentTokenExpiresAt()
 		return nil
-	case devicegroup.FieldAgentStatus:
-		m.ResetAgentStatus()
-		return nil
-	case devicegroup.FieldAgentLastSeen:
-		m.ResetAgentLastSeen()
-		return nil
 	case devicegroup.FieldNodesLeftEpoch:
 		m.ResetNodesLeftEpoch()
 		return nil
@@ -7773,7 +10204,7 @@ func (m *DeviceGroupMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *DeviceGroupMutation) AddedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 11)
 	if m.parent != nil {
 		edges = append(edges, devicegroup.EdgeParent)
 	}
@@ -7794,6 +10225,18 @@ func (m *DeviceGroupMutation) AddedEdges() []string {
 	}
 	if m.assigned_content != nil {
 		edges = append(edges, devicegroup.EdgeAssignedContent)
+	}
+	if m.commands != nil {
+		edges = append(edges, devicegroup.EdgeCommands)
+	}
+	if m.conflicts != nil {
+		edges = append(edges, devicegroup.EdgeConflicts)
+	}
+	if m.claims_to != nil {
+		edges = append(edges, devicegroup.EdgeClaimsTo)
+	}
+	if m.claims_from != nil {
+		edges = append(edges, devicegroup.EdgeClaimsFrom)
 	}
 	return edges
 }
@@ -7838,13 +10281,37 @@ func (m *DeviceGroupMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case devicegroup.EdgeCommands:
+		ids := make([]ent.Value, 0, len(m.commands))
+		for id := range m.commands {
+			ids = append(ids, id)
+		}
+		return ids
+	case devicegroup.EdgeConflicts:
+		ids := make([]ent.Value, 0, len(m.conflicts))
+		for id := range m.conflicts {
+			ids = append(ids, id)
+		}
+		return ids
+	case devicegroup.EdgeClaimsTo:
+		ids := make([]ent.Value, 0, len(m.claims_to))
+		for id := range m.claims_to {
+			ids = append(ids, id)
+		}
+		return ids
+	case devicegroup.EdgeClaimsFrom:
+		ids := make([]ent.Value, 0, len(m.claims_from))
+		for id := range m.claims_from {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *DeviceGroupMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 11)
 	if m.removedchildren != nil {
 		edges = append(edges, devicegroup.EdgeChildren)
 	}
@@ -7856,6 +10323,18 @@ func (m *DeviceGroupMutation) RemovedEdges() []string {
 	}
 	if m.removedassigned_content != nil {
 		edges = append(edges, devicegroup.EdgeAssignedContent)
+	}
+	if m.removedcommands != nil {
+		edges = append(edges, devicegroup.EdgeCommands)
+	}
+	if m.removedconflicts != nil {
+		edges = append(edges, devicegroup.EdgeConflicts)
+	}
+	if m.removedclaims_to != nil {
+		edges = append(edges, devicegroup.EdgeClaimsTo)
+	}
+	if m.removedclaims_from != nil {
+		edges = append(edges, devicegroup.EdgeClaimsFrom)
 	}
 	return edges
 }
@@ -7888,13 +10367,37 @@ func (m *DeviceGroupMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case devicegroup.EdgeCommands:
+		ids := make([]ent.Value, 0, len(m.removedcommands))
+		for id := range m.removedcommands {
+			ids = append(ids, id)
+		}
+		return ids
+	case devicegroup.EdgeConflicts:
+		ids := make([]ent.Value, 0, len(m.removedconflicts))
+		for id := range m.removedconflicts {
+			ids = append(ids, id)
+		}
+		return ids
+	case devicegroup.EdgeClaimsTo:
+		ids := make([]ent.Value, 0, len(m.removedclaims_to))
+		for id := range m.removedclaims_to {
+			ids = append(ids, id)
+		}
+		return ids
+	case devicegroup.EdgeClaimsFrom:
+		ids := make([]ent.Value, 0, len(m.removedclaims_from))
+		for id := range m.removedclaims_from {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *DeviceGroupMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 7)
+	edges := make([]string, 0, 11)
 	if m.clearedparent {
 		edges = append(edges, devicegroup.EdgeParent)
 	}
@@ -7915,6 +10418,18 @@ func (m *DeviceGroupMutation) ClearedEdges() []string {
 	}
 	if m.clearedassigned_content {
 		edges = append(edges, devicegroup.EdgeAssignedContent)
+	}
+	if m.clearedcommands {
+		edges = append(edges, devicegroup.EdgeCommands)
+	}
+	if m.clearedconflicts {
+		edges = append(edges, devicegroup.EdgeConflicts)
+	}
+	if m.clearedclaims_to {
+		edges = append(edges, devicegroup.EdgeClaimsTo)
+	}
+	if m.clearedclaims_from {
+		edges = append(edges, devicegroup.EdgeClaimsFrom)
 	}
 	return edges
 }
@@ -7937,6 +10452,14 @@ func (m *DeviceGroupMutation) EdgeCleared(name string) bool {
 		return m.clearedagent
 	case devicegroup.EdgeAssignedContent:
 		return m.clearedassigned_content
+	case devicegroup.EdgeCommands:
+		return m.clearedcommands
+	case devicegroup.EdgeConflicts:
+		return m.clearedconflicts
+	case devicegroup.EdgeClaimsTo:
+		return m.clearedclaims_to
+	case devicegroup.EdgeClaimsFrom:
+		return m.clearedclaims_from
 	}
 	return false
 }
@@ -7983,8 +10506,1912 @@ func (m *DeviceGroupMutation) ResetEdge(name string) error {
 	case devicegroup.EdgeAssignedContent:
 		m.ResetAssignedContent()
 		return nil
+	case devicegroup.EdgeCommands:
+		m.ResetCommands()
+		return nil
+	case devicegroup.EdgeConflicts:
+		m.ResetConflicts()
+		return nil
+	case devicegroup.EdgeClaimsTo:
+		m.ResetClaimsTo()
+		return nil
+	case devicegroup.EdgeClaimsFrom:
+		m.ResetClaimsFrom()
+		return nil
 	}
 	return fmt.Errorf("unknown DeviceGroup edge %s", name)
+}
+
+// IdempotencyKeyMutation represents an operation that mutates the IdempotencyKey nodes in the graph.
+type IdempotencyKeyMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	principal     *string
+	key           *string
+	route         *string
+	request_hash  *string
+	status        *int
+	addstatus     *int
+	header        *map[string]string
+	body          *[]byte
+	created_at    *time.Time
+	expires_at    *time.Time
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*IdempotencyKey, error)
+	predicates    []predicate.IdempotencyKey
+}
+
+var _ ent.Mutation = (*IdempotencyKeyMutation)(nil)
+
+// idempotencykeyOption allows management of the mutation configuration using functional options.
+type idempotencykeyOption func(*IdempotencyKeyMutation)
+
+// newIdempotencyKeyMutation creates new mutation for the IdempotencyKey entity.
+func newIdempotencyKeyMutation(c config, op Op, opts ...idempotencykeyOption) *IdempotencyKeyMutation {
+	m := &IdempotencyKeyMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeIdempotencyKey,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withIdempotencyKeyID sets the ID field of the mutation.
+func withIdempotencyKeyID(id int64) idempotencykeyOption {
+	return func(m *IdempotencyKeyMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *IdempotencyKey
+		)
+		m.oldValue = func(ctx context.Context) (*IdempotencyKey, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().IdempotencyKey.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withIdempotencyKey sets the old IdempotencyKey of the mutation.
+func withIdempotencyKey(node *IdempotencyKey) idempotencykeyOption {
+	return func(m *IdempotencyKeyMutation) {
+		m.oldValue = func(context.Context) (*IdempotencyKey, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m IdempotencyKeyMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m IdempotencyKeyMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of IdempotencyKey entities.
+func (m *IdempotencyKeyMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *IdempotencyKeyMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *IdempotencyKeyMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().IdempotencyKey.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetPrincipal sets the "principal" field.
+func (m *IdempotencyKeyMutation) SetPrincipal(s string) {
+	m.principal = &s
+}
+
+// Principal returns the value of the "principal" field in the mutation.
+func (m *IdempotencyKeyMutation) Principal() (r string, exists bool) {
+	v := m.principal
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPrincipal returns the old "principal" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldPrincipal(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPrincipal is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPrincipal requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPrincipal: %w", err)
+	}
+	return oldValue.Principal, nil
+}
+
+// ResetPrincipal resets all changes to the "principal" field.
+func (m *IdempotencyKeyMutation) ResetPrincipal() {
+	m.principal = nil
+}
+
+// SetKey sets the "key" field.
+func (m *IdempotencyKeyMutation) SetKey(s string) {
+	m.key = &s
+}
+
+// Key returns the value of the "key" field in the mutation.
+func (m *IdempotencyKeyMutation) Key() (r string, exists bool) {
+	v := m.key
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKey returns the old "key" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldKey(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKey is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKey requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKey: %w", err)
+	}
+	return oldValue.Key, nil
+}
+
+// ResetKey resets all changes to the "key" field.
+func (m *IdempotencyKeyMutation) ResetKey() {
+	m.key = nil
+}
+
+// SetRoute sets the "route" field.
+func (m *IdempotencyKeyMutation) SetRoute(s string) {
+	m.route = &s
+}
+
+// Route returns the value of the "route" field in the mutation.
+func (m *IdempotencyKeyMutation) Route() (r string, exists bool) {
+	v := m.route
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRoute returns the old "route" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldRoute(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRoute is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRoute requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRoute: %w", err)
+	}
+	return oldValue.Route, nil
+}
+
+// ResetRoute resets all changes to the "route" field.
+func (m *IdempotencyKeyMutation) ResetRoute() {
+	m.route = nil
+}
+
+// SetRequestHash sets the "request_hash" field.
+func (m *IdempotencyKeyMutation) SetRequestHash(s string) {
+	m.request_hash = &s
+}
+
+// RequestHash returns the value of the "request_hash" field in the mutation.
+func (m *IdempotencyKeyMutation) RequestHash() (r string, exists bool) {
+	v := m.request_hash
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRequestHash returns the old "request_hash" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldRequestHash(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRequestHash is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRequestHash requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRequestHash: %w", err)
+	}
+	return oldValue.RequestHash, nil
+}
+
+// ResetRequestHash resets all changes to the "request_hash" field.
+func (m *IdempotencyKeyMutation) ResetRequestHash() {
+	m.request_hash = nil
+}
+
+// SetStatus sets the "status" field.
+func (m *IdempotencyKeyMutation) SetStatus(i int) {
+	m.status = &i
+	m.addstatus = nil
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *IdempotencyKeyMutation) Status() (r int, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldStatus(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// AddStatus adds i to the "status" field.
+func (m *IdempotencyKeyMutation) AddStatus(i int) {
+	if m.addstatus != nil {
+		*m.addstatus += i
+	} else {
+		m.addstatus = &i
+	}
+}
+
+// AddedStatus returns the value that was added to the "status" field in this mutation.
+func (m *IdempotencyKeyMutation) AddedStatus() (r int, exists bool) {
+	v := m.addstatus
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *IdempotencyKeyMutation) ResetStatus() {
+	m.status = nil
+	m.addstatus = nil
+}
+
+// SetHeader sets the "header" field.
+func (m *IdempotencyKeyMutation) SetHeader(value map[string]string) {
+	m.header = &value
+}
+
+// Header returns the value of the "header" field in the mutation.
+func (m *IdempotencyKeyMutation) Header() (r map[string]string, exists bool) {
+	v := m.header
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeader returns the old "header" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldHeader(ctx context.Context) (v map[string]string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeader is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeader requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeader: %w", err)
+	}
+	return oldValue.Header, nil
+}
+
+// ResetHeader resets all changes to the "header" field.
+func (m *IdempotencyKeyMutation) ResetHeader() {
+	m.header = nil
+}
+
+// SetBody sets the "body" field.
+func (m *IdempotencyKeyMutation) SetBody(b []byte) {
+	m.body = &b
+}
+
+// Body returns the value of the "body" field in the mutation.
+func (m *IdempotencyKeyMutation) Body() (r []byte, exists bool) {
+	v := m.body
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBody returns the old "body" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldBody(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBody is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBody requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBody: %w", err)
+	}
+	return oldValue.Body, nil
+}
+
+// ClearBody clears the value of the "body" field.
+func (m *IdempotencyKeyMutation) ClearBody() {
+	m.body = nil
+	m.clearedFields[idempotencykey.FieldBody] = struct{}{}
+}
+
+// BodyCleared returns if the "body" field was cleared in this mutation.
+func (m *IdempotencyKeyMutation) BodyCleared() bool {
+	_, ok := m.clearedFields[idempotencykey.FieldBody]
+	return ok
+}
+
+// ResetBody resets all changes to the "body" field.
+func (m *IdempotencyKeyMutation) ResetBody() {
+	m.body = nil
+	delete(m.clearedFields, idempotencykey.FieldBody)
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *IdempotencyKeyMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *IdempotencyKeyMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *IdempotencyKeyMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *IdempotencyKeyMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *IdempotencyKeyMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the IdempotencyKey entity.
+// If the IdempotencyKey object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *IdempotencyKeyMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *IdempotencyKeyMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// Where appends a list predicates to the IdempotencyKeyMutation builder.
+func (m *IdempotencyKeyMutation) Where(ps ...predicate.IdempotencyKey) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the IdempotencyKeyMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *IdempotencyKeyMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.IdempotencyKey, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *IdempotencyKeyMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *IdempotencyKeyMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (IdempotencyKey).
+func (m *IdempotencyKeyMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *IdempotencyKeyMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.principal != nil {
+		fields = append(fields, idempotencykey.FieldPrincipal)
+	}
+	if m.key != nil {
+		fields = append(fields, idempotencykey.FieldKey)
+	}
+	if m.route != nil {
+		fields = append(fields, idempotencykey.FieldRoute)
+	}
+	if m.request_hash != nil {
+		fields = append(fields, idempotencykey.FieldRequestHash)
+	}
+	if m.status != nil {
+		fields = append(fields, idempotencykey.FieldStatus)
+	}
+	if m.header != nil {
+		fields = append(fields, idempotencykey.FieldHeader)
+	}
+	if m.body != nil {
+		fields = append(fields, idempotencykey.FieldBody)
+	}
+	if m.created_at != nil {
+		fields = append(fields, idempotencykey.FieldCreatedAt)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, idempotencykey.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *IdempotencyKeyMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case idempotencykey.FieldPrincipal:
+		return m.Principal()
+	case idempotencykey.FieldKey:
+		return m.Key()
+	case idempotencykey.FieldRoute:
+		return m.Route()
+	case idempotencykey.FieldRequestHash:
+		return m.RequestHash()
+	case idempotencykey.FieldStatus:
+		return m.Status()
+	case idempotencykey.FieldHeader:
+		return m.Header()
+	case idempotencykey.FieldBody:
+		return m.Body()
+	case idempotencykey.FieldCreatedAt:
+		return m.CreatedAt()
+	case idempotencykey.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *IdempotencyKeyMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case idempotencykey.FieldPrincipal:
+		return m.OldPrincipal(ctx)
+	case idempotencykey.FieldKey:
+		return m.OldKey(ctx)
+	case idempotencykey.FieldRoute:
+		return m.OldRoute(ctx)
+	case idempotencykey.FieldRequestHash:
+		return m.OldRequestHash(ctx)
+	case idempotencykey.FieldStatus:
+		return m.OldStatus(ctx)
+	case idempotencykey.FieldHeader:
+		return m.OldHeader(ctx)
+	case idempotencykey.FieldBody:
+		return m.OldBody(ctx)
+	case idempotencykey.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case idempotencykey.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown IdempotencyKey field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *IdempotencyKeyMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case idempotencykey.FieldPrincipal:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPrincipal(v)
+		return nil
+	case idempotencykey.FieldKey:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKey(v)
+		return nil
+	case idempotencykey.FieldRoute:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRoute(v)
+		return nil
+	case idempotencykey.FieldRequestHash:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRequestHash(v)
+		return nil
+	case idempotencykey.FieldStatus:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	case idempotencykey.FieldHeader:
+		v, ok := value.(map[string]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeader(v)
+		return nil
+	case idempotencykey.FieldBody:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBody(v)
+		return nil
+	case idempotencykey.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case idempotencykey.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown IdempotencyKey field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *IdempotencyKeyMutation) AddedFields() []string {
+	var fields []string
+	if m.addstatus != nil {
+		fields = append(fields, idempotencykey.FieldStatus)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *IdempotencyKeyMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case idempotencykey.FieldStatus:
+		return m.AddedStatus()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *IdempotencyKeyMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case idempotencykey.FieldStatus:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddStatus(v)
+		return nil
+	}
+	return fmt.Errorf("unknown IdempotencyKey numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *IdempotencyKeyMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(idempotencykey.FieldBody) {
+		fields = append(fields, idempotencykey.FieldBody)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *IdempotencyKeyMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *IdempotencyKeyMutation) ClearField(name string) error {
+	switch name {
+	case idempotencykey.FieldBody:
+		m.ClearBody()
+		return nil
+	}
+	return fmt.Errorf("unknown IdempotencyKey nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *IdempotencyKeyMutation) ResetField(name string) error {
+	switch name {
+	case idempotencykey.FieldPrincipal:
+		m.ResetPrincipal()
+		return nil
+	case idempotencykey.FieldKey:
+		m.ResetKey()
+		return nil
+	case idempotencykey.FieldRoute:
+		m.ResetRoute()
+		return nil
+	case idempotencykey.FieldRequestHash:
+		m.ResetRequestHash()
+		return nil
+	case idempotencykey.FieldStatus:
+		m.ResetStatus()
+		return nil
+	case idempotencykey.FieldHeader:
+		m.ResetHeader()
+		return nil
+	case idempotencykey.FieldBody:
+		m.ResetBody()
+		return nil
+	case idempotencykey.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case idempotencykey.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown IdempotencyKey field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *IdempotencyKeyMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *IdempotencyKeyMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *IdempotencyKeyMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *IdempotencyKeyMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *IdempotencyKeyMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *IdempotencyKeyMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *IdempotencyKeyMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown IdempotencyKey unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *IdempotencyKeyMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown IdempotencyKey edge %s", name)
+}
+
+// MigrationClaimMutation represents an operation that mutates the MigrationClaim nodes in the graph.
+type MigrationClaimMutation struct {
+	config
+	op                    Op
+	typ                   string
+	id                    *uuid.UUID
+	status                *migrationclaim.Status
+	auto_approve_eligible *bool
+	policy_matched        *string
+	created_at            *time.Time
+	resolved_at           *time.Time
+	expires_at            *time.Time
+	clearedFields         map[string]struct{}
+	node                  *uuid.UUID
+	clearednode           bool
+	source_site           *uuid.UUID
+	clearedsource_site    bool
+	target_site           *uuid.UUID
+	clearedtarget_site    bool
+	approval              *uuid.UUID
+	clearedapproval       bool
+	done                  bool
+	oldValue              func(context.Context) (*MigrationClaim, error)
+	predicates            []predicate.MigrationClaim
+}
+
+var _ ent.Mutation = (*MigrationClaimMutation)(nil)
+
+// migrationclaimOption allows management of the mutation configuration using functional options.
+type migrationclaimOption func(*MigrationClaimMutation)
+
+// newMigrationClaimMutation creates new mutation for the MigrationClaim entity.
+func newMigrationClaimMutation(c config, op Op, opts ...migrationclaimOption) *MigrationClaimMutation {
+	m := &MigrationClaimMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeMigrationClaim,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withMigrationClaimID sets the ID field of the mutation.
+func withMigrationClaimID(id uuid.UUID) migrationclaimOption {
+	return func(m *MigrationClaimMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *MigrationClaim
+		)
+		m.oldValue = func(ctx context.Context) (*MigrationClaim, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().MigrationClaim.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withMigrationClaim sets the old MigrationClaim of the mutation.
+func withMigrationClaim(node *MigrationClaim) migrationclaimOption {
+	return func(m *MigrationClaimMutation) {
+		m.oldValue = func(context.Context) (*MigrationClaim, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m MigrationClaimMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m MigrationClaimMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of MigrationClaim entities.
+func (m *MigrationClaimMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *MigrationClaimMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *MigrationClaimMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().MigrationClaim.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetNodeID sets the "node_id" field.
+func (m *MigrationClaimMutation) SetNodeID(u uuid.UUID) {
+	m.node = &u
+}
+
+// NodeID returns the value of the "node_id" field in the mutation.
+func (m *MigrationClaimMutation) NodeID() (r uuid.UUID, exists bool) {
+	v := m.node
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNodeID returns the old "node_id" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldNodeID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNodeID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNodeID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNodeID: %w", err)
+	}
+	return oldValue.NodeID, nil
+}
+
+// ResetNodeID resets all changes to the "node_id" field.
+func (m *MigrationClaimMutation) ResetNodeID() {
+	m.node = nil
+}
+
+// SetSourceSiteID sets the "source_site_id" field.
+func (m *MigrationClaimMutation) SetSourceSiteID(u uuid.UUID) {
+	m.source_site = &u
+}
+
+// SourceSiteID returns the value of the "source_site_id" field in the mutation.
+func (m *MigrationClaimMutation) SourceSiteID() (r uuid.UUID, exists bool) {
+	v := m.source_site
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSourceSiteID returns the old "source_site_id" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldSourceSiteID(ctx context.Context) (v *uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSourceSiteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSourceSiteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSourceSiteID: %w", err)
+	}
+	return oldValue.SourceSiteID, nil
+}
+
+// ClearSourceSiteID clears the value of the "source_site_id" field.
+func (m *MigrationClaimMutation) ClearSourceSiteID() {
+	m.source_site = nil
+	m.clearedFields[migrationclaim.FieldSourceSiteID] = struct{}{}
+}
+
+// SourceSiteIDCleared returns if the "source_site_id" field was cleared in this mutation.
+func (m *MigrationClaimMutation) SourceSiteIDCleared() bool {
+	_, ok := m.clearedFields[migrationclaim.FieldSourceSiteID]
+	return ok
+}
+
+// ResetSourceSiteID resets all changes to the "source_site_id" field.
+func (m *MigrationClaimMutation) ResetSourceSiteID() {
+	m.source_site = nil
+	delete(m.clearedFields, migrationclaim.FieldSourceSiteID)
+}
+
+// SetTargetSiteID sets the "target_site_id" field.
+func (m *MigrationClaimMutation) SetTargetSiteID(u uuid.UUID) {
+	m.target_site = &u
+}
+
+// TargetSiteID returns the value of the "target_site_id" field in the mutation.
+func (m *MigrationClaimMutation) TargetSiteID() (r uuid.UUID, exists bool) {
+	v := m.target_site
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTargetSiteID returns the old "target_site_id" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldTargetSiteID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTargetSiteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTargetSiteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTargetSiteID: %w", err)
+	}
+	return oldValue.TargetSiteID, nil
+}
+
+// ResetTargetSiteID resets all changes to the "target_site_id" field.
+func (m *MigrationClaimMutation) ResetTargetSiteID() {
+	m.target_site = nil
+}
+
+// SetStatus sets the "status" field.
+func (m *MigrationClaimMutation) SetStatus(value migrationclaim.Status) {
+	m.status = &value
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *MigrationClaimMutation) Status() (r migrationclaim.Status, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldStatus(ctx context.Context) (v migrationclaim.Status, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *MigrationClaimMutation) ResetStatus() {
+	m.status = nil
+}
+
+// SetAutoApproveEligible sets the "auto_approve_eligible" field.
+func (m *MigrationClaimMutation) SetAutoApproveEligible(b bool) {
+	m.auto_approve_eligible = &b
+}
+
+// AutoApproveEligible returns the value of the "auto_approve_eligible" field in the mutation.
+func (m *MigrationClaimMutation) AutoApproveEligible() (r bool, exists bool) {
+	v := m.auto_approve_eligible
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAutoApproveEligible returns the old "auto_approve_eligible" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldAutoApproveEligible(ctx context.Context) (v bool, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAutoApproveEligible is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAutoApproveEligible requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAutoApproveEligible: %w", err)
+	}
+	return oldValue.AutoApproveEligible, nil
+}
+
+// ResetAutoApproveEligible resets all changes to the "auto_approve_eligible" field.
+func (m *MigrationClaimMutation) ResetAutoApproveEligible() {
+	m.auto_approve_eligible = nil
+}
+
+// SetPolicyMatched sets the "policy_matched" field.
+func (m *MigrationClaimMutation) SetPolicyMatched(s string) {
+	m.policy_matched = &s
+}
+
+// PolicyMatched returns the value of the "policy_matched" field in the mutation.
+func (m *MigrationClaimMutation) PolicyMatched() (r string, exists bool) {
+	v := m.policy_matched
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPolicyMatched returns the old "policy_matched" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldPolicyMatched(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPolicyMatched is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPolicyMatched requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPolicyMatched: %w", err)
+	}
+	return oldValue.PolicyMatched, nil
+}
+
+// ResetPolicyMatched resets all changes to the "policy_matched" field.
+func (m *MigrationClaimMutation) ResetPolicyMatched() {
+	m.policy_matched = nil
+}
+
+// SetApprovalID sets the "approval_id" field.
+func (m *MigrationClaimMutation) SetApprovalID(u uuid.UUID) {
+	m.approval = &u
+}
+
+// ApprovalID returns the value of the "approval_id" field in the mutation.
+func (m *MigrationClaimMutation) ApprovalID() (r uuid.UUID, exists bool) {
+	v := m.approval
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldApprovalID returns the old "approval_id" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldApprovalID(ctx context.Context) (v *uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldApprovalID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldApprovalID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldApprovalID: %w", err)
+	}
+	return oldValue.ApprovalID, nil
+}
+
+// ClearApprovalID clears the value of the "approval_id" field.
+func (m *MigrationClaimMutation) ClearApprovalID() {
+	m.approval = nil
+	m.clearedFields[migrationclaim.FieldApprovalID] = struct{}{}
+}
+
+// ApprovalIDCleared returns if the "approval_id" field was cleared in this mutation.
+func (m *MigrationClaimMutation) ApprovalIDCleared() bool {
+	_, ok := m.clearedFields[migrationclaim.FieldApprovalID]
+	return ok
+}
+
+// ResetApprovalID resets all changes to the "approval_id" field.
+func (m *MigrationClaimMutation) ResetApprovalID() {
+	m.approval = nil
+	delete(m.clearedFields, migrationclaim.FieldApprovalID)
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *MigrationClaimMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *MigrationClaimMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *MigrationClaimMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetResolvedAt sets the "resolved_at" field.
+func (m *MigrationClaimMutation) SetResolvedAt(t time.Time) {
+	m.resolved_at = &t
+}
+
+// ResolvedAt returns the value of the "resolved_at" field in the mutation.
+func (m *MigrationClaimMutation) ResolvedAt() (r time.Time, exists bool) {
+	v := m.resolved_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResolvedAt returns the old "resolved_at" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldResolvedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResolvedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResolvedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResolvedAt: %w", err)
+	}
+	return oldValue.ResolvedAt, nil
+}
+
+// ClearResolvedAt clears the value of the "resolved_at" field.
+func (m *MigrationClaimMutation) ClearResolvedAt() {
+	m.resolved_at = nil
+	m.clearedFields[migrationclaim.FieldResolvedAt] = struct{}{}
+}
+
+// ResolvedAtCleared returns if the "resolved_at" field was cleared in this mutation.
+func (m *MigrationClaimMutation) ResolvedAtCleared() bool {
+	_, ok := m.clearedFields[migrationclaim.FieldResolvedAt]
+	return ok
+}
+
+// ResetResolvedAt resets all changes to the "resolved_at" field.
+func (m *MigrationClaimMutation) ResetResolvedAt() {
+	m.resolved_at = nil
+	delete(m.clearedFields, migrationclaim.FieldResolvedAt)
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *MigrationClaimMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *MigrationClaimMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the MigrationClaim entity.
+// If the MigrationClaim object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *MigrationClaimMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *MigrationClaimMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// ClearNode clears the "node" edge to the Node entity.
+func (m *MigrationClaimMutation) ClearNode() {
+	m.clearednode = true
+	m.clearedFields[migrationclaim.FieldNodeID] = struct{}{}
+}
+
+// NodeCleared reports if the "node" edge to the Node entity was cleared.
+func (m *MigrationClaimMutation) NodeCleared() bool {
+	return m.clearednode
+}
+
+// NodeIDs returns the "node" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// NodeID instead. It exists only for internal usage by the builders.
+func (m *MigrationClaimMutation) NodeIDs() (ids []uuid.UUID) {
+	if id := m.node; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetNode resets all changes to the "node" edge.
+func (m *MigrationClaimMutation) ResetNode() {
+	m.node = nil
+	m.clearednode = false
+}
+
+// ClearSourceSite clears the "source_site" edge to the DeviceGroup entity.
+func (m *MigrationClaimMutation) ClearSourceSite() {
+	m.clearedsource_site = true
+	m.clearedFields[migrationclaim.FieldSourceSiteID] = struct{}{}
+}
+
+// SourceSiteCleared reports if the "source_site" edge to the DeviceGroup entity was cleared.
+func (m *MigrationClaimMutation) SourceSiteCleared() bool {
+	return m.SourceSiteIDCleared() || m.clearedsource_site
+}
+
+// SourceSiteIDs returns the "source_site" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// SourceSiteID instead. It exists only for internal usage by the builders.
+func (m *MigrationClaimMutation) SourceSiteIDs() (ids []uuid.UUID) {
+	if id := m.source_site; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetSourceSite resets all changes to the "source_site" edge.
+func (m *MigrationClaimMutation) ResetSourceSite() {
+	m.source_site = nil
+	m.clearedsource_site = false
+}
+
+// ClearTargetSite clears the "target_site" edge to the DeviceGroup entity.
+func (m *MigrationClaimMutation) ClearTargetSite() {
+	m.clearedtarget_site = true
+	m.clearedFields[migrationclaim.FieldTargetSiteID] = struct{}{}
+}
+
+// TargetSiteCleared reports if the "target_site" edge to the DeviceGroup entity was cleared.
+func (m *MigrationClaimMutation) TargetSiteCleared() bool {
+	return m.clearedtarget_site
+}
+
+// TargetSiteIDs returns the "target_site" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// TargetSiteID instead. It exists only for internal usage by the builders.
+func (m *MigrationClaimMutation) TargetSiteIDs() (ids []uuid.UUID) {
+	if id := m.target_site; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetTargetSite resets all changes to the "target_site" edge.
+func (m *MigrationClaimMutation) ResetTargetSite() {
+	m.target_site = nil
+	m.clearedtarget_site = false
+}
+
+// ClearApproval clears the "approval" edge to the Approval entity.
+func (m *MigrationClaimMutation) ClearApproval() {
+	m.clearedapproval = true
+	m.clearedFields[migrationclaim.FieldApprovalID] = struct{}{}
+}
+
+// ApprovalCleared reports if the "approval" edge to the Approval entity was cleared.
+func (m *MigrationClaimMutation) ApprovalCleared() bool {
+	return m.ApprovalIDCleared() || m.clearedapproval
+}
+
+// ApprovalIDs returns the "approval" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// ApprovalID instead. It exists only for internal usage by the builders.
+func (m *MigrationClaimMutation) ApprovalIDs() (ids []uuid.UUID) {
+	if id := m.approval; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetApproval resets all changes to the "approval" edge.
+func (m *MigrationClaimMutation) ResetApproval() {
+	m.approval = nil
+	m.clearedapproval = false
+}
+
+// Where appends a list predicates to the MigrationClaimMutation builder.
+func (m *MigrationClaimMutation) Where(ps ...predicate.MigrationClaim) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the MigrationClaimMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *MigrationClaimMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.MigrationClaim, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *MigrationClaimMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *MigrationClaimMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (MigrationClaim).
+func (m *MigrationClaimMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *MigrationClaimMutation) Fields() []string {
+	fields := make([]string, 0, 10)
+	if m.node != nil {
+		fields = append(fields, migrationclaim.FieldNodeID)
+	}
+	if m.source_site != nil {
+		fields = append(fields, migrationclaim.FieldSourceSiteID)
+	}
+	if m.target_site != nil {
+		fields = append(fields, migrationclaim.FieldTargetSiteID)
+	}
+	if m.status != nil {
+		fields = append(fields, migrationclaim.FieldStatus)
+	}
+	if m.auto_approve_eligible != nil {
+		fields = append(fields, migrationclaim.FieldAutoApproveEligible)
+	}
+	if m.policy_matched != nil {
+		fields = append(fields, migrationclaim.FieldPolicyMatched)
+	}
+	if m.approval != nil {
+		fields = append(fields, migrationclaim.FieldApprovalID)
+	}
+	if m.created_at != nil {
+		fields = append(fields, migrationclaim.FieldCreatedAt)
+	}
+	if m.resolved_at != nil {
+		fields = append(fields, migrationclaim.FieldResolvedAt)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, migrationclaim.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *MigrationClaimMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case migrationclaim.FieldNodeID:
+		return m.NodeID()
+	case migrationclaim.FieldSourceSiteID:
+		return m.SourceSiteID()
+	case migrationclaim.FieldTargetSiteID:
+		return m.TargetSiteID()
+	case migrationclaim.FieldStatus:
+		return m.Status()
+	case migrationclaim.FieldAutoApproveEligible:
+		return m.AutoApproveEligible()
+	case migrationclaim.FieldPolicyMatched:
+		return m.PolicyMatched()
+	case migrationclaim.FieldApprovalID:
+		return m.ApprovalID()
+	case migrationclaim.FieldCreatedAt:
+		return m.CreatedAt()
+	case migrationclaim.FieldResolvedAt:
+		return m.ResolvedAt()
+	case migrationclaim.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *MigrationClaimMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case migrationclaim.FieldNodeID:
+		return m.OldNodeID(ctx)
+	case migrationclaim.FieldSourceSiteID:
+		return m.OldSourceSiteID(ctx)
+	case migrationclaim.FieldTargetSiteID:
+		return m.OldTargetSiteID(ctx)
+	case migrationclaim.FieldStatus:
+		return m.OldStatus(ctx)
+	case migrationclaim.FieldAutoApproveEligible:
+		return m.OldAutoApproveEligible(ctx)
+	case migrationclaim.FieldPolicyMatched:
+		return m.OldPolicyMatched(ctx)
+	case migrationclaim.FieldApprovalID:
+		return m.OldApprovalID(ctx)
+	case migrationclaim.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case migrationclaim.FieldResolvedAt:
+		return m.OldResolvedAt(ctx)
+	case migrationclaim.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown MigrationClaim field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MigrationClaimMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case migrationclaim.FieldNodeID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNodeID(v)
+		return nil
+	case migrationclaim.FieldSourceSiteID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSourceSiteID(v)
+		return nil
+	case migrationclaim.FieldTargetSiteID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTargetSiteID(v)
+		return nil
+	case migrationclaim.FieldStatus:
+		v, ok := value.(migrationclaim.Status)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
+	case migrationclaim.FieldAutoApproveEligible:
+		v, ok := value.(bool)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAutoApproveEligible(v)
+		return nil
+	case migrationclaim.FieldPolicyMatched:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPolicyMatched(v)
+		return nil
+	case migrationclaim.FieldApprovalID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetApprovalID(v)
+		return nil
+	case migrationclaim.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case migrationclaim.FieldResolvedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResolvedAt(v)
+		return nil
+	case migrationclaim.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown MigrationClaim field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *MigrationClaimMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *MigrationClaimMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *MigrationClaimMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown MigrationClaim numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *MigrationClaimMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(migrationclaim.FieldSourceSiteID) {
+		fields = append(fields, migrationclaim.FieldSourceSiteID)
+	}
+	if m.FieldCleared(migrationclaim.FieldApprovalID) {
+		fields = append(fields, migrationclaim.FieldApprovalID)
+	}
+	if m.FieldCleared(migrationclaim.FieldResolvedAt) {
+		fields = append(fields, migrationclaim.FieldResolvedAt)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *MigrationClaimMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *MigrationClaimMutation) ClearField(name string) error {
+	switch name {
+	case migrationclaim.FieldSourceSiteID:
+		m.ClearSourceSiteID()
+		return nil
+	case migrationclaim.FieldApprovalID:
+		m.ClearApprovalID()
+		return nil
+	case migrationclaim.FieldResolvedAt:
+		m.ClearResolvedAt()
+		return nil
+	}
+	return fmt.Errorf("unknown MigrationClaim nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *MigrationClaimMutation) ResetField(name string) error {
+	switch name {
+	case migrationclaim.FieldNodeID:
+		m.ResetNodeID()
+		return nil
+	case migrationclaim.FieldSourceSiteID:
+		m.ResetSourceSiteID()
+		return nil
+	case migrationclaim.FieldTargetSiteID:
+		m.ResetTargetSiteID()
+		return nil
+	case migrationclaim.FieldStatus:
+		m.ResetStatus()
+		return nil
+	case migrationclaim.FieldAutoApproveEligible:
+		m.ResetAutoApproveEligible()
+		return nil
+	case migrationclaim.FieldPolicyMatched:
+		m.ResetPolicyMatched()
+		return nil
+	case migrationclaim.FieldApprovalID:
+		m.ResetApprovalID()
+		return nil
+	case migrationclaim.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case migrationclaim.FieldResolvedAt:
+		m.ResetResolvedAt()
+		return nil
+	case migrationclaim.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown MigrationClaim field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *MigrationClaimMutation) AddedEdges() []string {
+	edges := make([]string, 0, 4)
+	if m.node != nil {
+		edges = append(edges, migrationclaim.EdgeNode)
+	}
+	if m.source_site != nil {
+		edges = append(edges, migrationclaim.EdgeSourceSite)
+	}
+	if m.target_site != nil {
+		edges = append(edges, migrationclaim.EdgeTargetSite)
+	}
+	if m.approval != nil {
+		edges = append(edges, migrationclaim.EdgeApproval)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *MigrationClaimMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case migrationclaim.EdgeNode:
+		if id := m.node; id != nil {
+			return []ent.Value{*id}
+		}
+	case migrationclaim.EdgeSourceSite:
+		if id := m.source_site; id != nil {
+			return []ent.Value{*id}
+		}
+	case migrationclaim.EdgeTargetSite:
+		if id := m.target_site; id != nil {
+			return []ent.Value{*id}
+		}
+	case migrationclaim.EdgeApproval:
+		if id := m.approval; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *MigrationClaimMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 4)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *MigrationClaimMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *MigrationClaimMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 4)
+	if m.clearednode {
+		edges = append(edges, migrationclaim.EdgeNode)
+	}
+	if m.clearedsource_site {
+		edges = append(edges, migrationclaim.EdgeSourceSite)
+	}
+	if m.clearedtarget_site {
+		edges = append(edges, migrationclaim.EdgeTargetSite)
+	}
+	if m.clearedapproval {
+		edges = append(edges, migrationclaim.EdgeApproval)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *MigrationClaimMutation) EdgeCleared(name string) bool {
+	switch name {
+	case migrationclaim.EdgeNode:
+		return m.clearednode
+	case migrationclaim.EdgeSourceSite:
+		return m.clearedsource_site
+	case migrationclaim.EdgeTargetSite:
+		return m.clearedtarget_site
+	case migrationclaim.EdgeApproval:
+		return m.clearedapproval
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *MigrationClaimMutation) ClearEdge(name string) error {
+	switch name {
+	case migrationclaim.EdgeNode:
+		m.ClearNode()
+		return nil
+	case migrationclaim.EdgeSourceSite:
+		m.ClearSourceSite()
+		return nil
+	case migrationclaim.EdgeTargetSite:
+		m.ClearTargetSite()
+		return nil
+	case migrationclaim.EdgeApproval:
+		m.ClearApproval()
+		return nil
+	}
+	return fmt.Errorf("unknown MigrationClaim unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *MigrationClaimMutation) ResetEdge(name string) error {
+	switch name {
+	case migrationclaim.EdgeNode:
+		m.ResetNode()
+		return nil
+	case migrationclaim.EdgeSourceSite:
+		m.ResetSourceSite()
+		return nil
+	case migrationclaim.EdgeTargetSite:
+		m.ResetTargetSite()
+		return nil
+	case migrationclaim.EdgeApproval:
+		m.ResetApproval()
+		return nil
+	}
+	return fmt.Errorf("unknown MigrationClaim edge %s", name)
 }
 
 // NodeMutation represents an operation that mutates the Node nodes in the graph.
@@ -8007,6 +12434,7 @@ type NodeMutation struct {
 	system_uuid         *string
 	params              *map[string]string
 	extra_cmdline       *string
+	next_boot           *string
 	tags                *[]string
 	appendtags          []string
 	install_seq         *int64
@@ -8014,6 +12442,9 @@ type NodeMutation struct {
 	install_attempts    *int
 	addinstall_attempts *int
 	install_started_at  *time.Time
+	install_workflow_id *uuid.UUID
+	install_revision    *int64
+	addinstall_revision *int64
 	last_install_error  *string
 	state_changed_at    *time.Time
 	last_seen_at        *time.Time
@@ -8025,12 +12456,18 @@ type NodeMutation struct {
 	interfaces          map[uuid.UUID]struct{}
 	removedinterfaces   map[uuid.UUID]struct{}
 	clearedinterfaces   bool
+	tag_rows            map[int64]struct{}
+	removedtag_rows     map[int64]struct{}
+	clearedtag_rows     bool
 	events              map[int64]struct{}
 	removedevents       map[int64]struct{}
 	clearedevents       bool
 	state_log           map[int64]struct{}
 	removedstate_log    map[int64]struct{}
 	clearedstate_log    bool
+	claims              map[uuid.UUID]struct{}
+	removedclaims       map[uuid.UUID]struct{}
+	clearedclaims       bool
 	group               *uuid.UUID
 	clearedgroup        bool
 	home_site           *uuid.UUID
@@ -8836,6 +13273,42 @@ func (m *NodeMutation) ResetExtraCmdline() {
 	m.extra_cmdline = nil
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (m *NodeMutation) SetNextBoot(s string) {
+	m.next_boot = &s
+}
+
+// NextBoot returns the value of the "next_boot" field in the mutation.
+func (m *NodeMutation) NextBoot() (r string, exists bool) {
+	v := m.next_boot
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNextBoot returns the old "next_boot" field's value of the Node entity.
+// If the Node object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeMutation) OldNextBoot(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNextBoot is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNextBoot requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNextBoot: %w", err)
+	}
+	return oldValue.NextBoot, nil
+}
+
+// ResetNextBoot resets all changes to the "next_boot" field.
+func (m *NodeMutation) ResetNextBoot() {
+	m.next_boot = nil
+}
+
 // SetTags sets the "tags" field.
 func (m *NodeMutation) SetTags(s []string) {
 	m.tags = &s
@@ -9046,6 +13519,111 @@ func (m *NodeMutation) InstallStartedAtCleared() bool {
 func (m *NodeMutation) ResetInstallStartedAt() {
 	m.install_started_at = nil
 	delete(m.clearedFields, node.FieldInstallStartedAt)
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (m *NodeMutation) SetInstallWorkflowID(u uuid.UUID) {
+	m.install_workflow_id = &u
+}
+
+// InstallWorkflowID returns the value of the "install_workflow_id" field in the mutation.
+func (m *NodeMutation) InstallWorkflowID() (r uuid.UUID, exists bool) {
+	v := m.install_workflow_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInstallWorkflowID returns the old "install_workflow_id" field's value of the Node entity.
+// If the Node object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeMutation) OldInstallWorkflowID(ctx context.Context) (v *uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInstallWorkflowID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInstallWorkflowID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInstallWorkflowID: %w", err)
+	}
+	return oldValue.InstallWorkflowID, nil
+}
+
+// ClearInstallWorkflowID clears the value of the "install_workflow_id" field.
+func (m *NodeMutation) ClearInstallWorkflowID() {
+	m.install_workflow_id = nil
+	m.clearedFields[node.FieldInstallWorkflowID] = struct{}{}
+}
+
+// InstallWorkflowIDCleared returns if the "install_workflow_id" field was cleared in this mutation.
+func (m *NodeMutation) InstallWorkflowIDCleared() bool {
+	_, ok := m.clearedFields[node.FieldInstallWorkflowID]
+	return ok
+}
+
+// ResetInstallWorkflowID resets all changes to the "install_workflow_id" field.
+func (m *NodeMutation) ResetInstallWorkflowID() {
+	m.install_workflow_id = nil
+	delete(m.clearedFields, node.FieldInstallWorkflowID)
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (m *NodeMutation) SetInstallRevision(i int64) {
+	m.install_revision = &i
+	m.addinstall_revision = nil
+}
+
+// InstallRevision returns the value of the "install_revision" field in the mutation.
+func (m *NodeMutation) InstallRevision() (r int64, exists bool) {
+	v := m.install_revision
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldInstallRevision returns the old "install_revision" field's value of the Node entity.
+// If the Node object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeMutation) OldInstallRevision(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldInstallRevision is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldInstallRevision requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldInstallRevision: %w", err)
+	}
+	return oldValue.InstallRevision, nil
+}
+
+// AddInstallRevision adds i to the "install_revision" field.
+func (m *NodeMutation) AddInstallRevision(i int64) {
+	if m.addinstall_revision != nil {
+		*m.addinstall_revision += i
+	} else {
+		m.addinstall_revision = &i
+	}
+}
+
+// AddedInstallRevision returns the value that was added to the "install_revision" field in this mutation.
+func (m *NodeMutation) AddedInstallRevision() (r int64, exists bool) {
+	v := m.addinstall_revision
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetInstallRevision resets all changes to the "install_revision" field.
+func (m *NodeMutation) ResetInstallRevision() {
+	m.install_revision = nil
+	m.addinstall_revision = nil
 }
 
 // SetLastInstallError sets the "last_install_error" field.
@@ -9335,6 +13913,60 @@ func (m *NodeMutation) ResetInterfaces() {
 	m.removedinterfaces = nil
 }
 
+// AddTagRowIDs adds the "tag_rows" edge to the NodeTag entity by ids.
+func (m *NodeMutation) AddTagRowIDs(ids ...int64) {
+	if m.tag_rows == nil {
+		m.tag_rows = make(map[int64]struct{})
+	}
+	for i := range ids {
+		m.tag_rows[ids[i]] = struct{}{}
+	}
+}
+
+// ClearTagRows clears the "tag_rows" edge to the NodeTag entity.
+func (m *NodeMutation) ClearTagRows() {
+	m.clearedtag_rows = true
+}
+
+// TagRowsCleared reports if the "tag_rows" edge to the NodeTag entity was cleared.
+func (m *NodeMutation) TagRowsCleared() bool {
+	return m.clearedtag_rows
+}
+
+// RemoveTagRowIDs removes the "tag_rows" edge to the NodeTag entity by IDs.
+func (m *NodeMutation) RemoveTagRowIDs(ids ...int64) {
+	if m.removedtag_rows == nil {
+		m.removedtag_rows = make(map[int64]struct{})
+	}
+	for i := range ids {
+		delete(m.tag_rows, ids[i])
+		m.removedtag_rows[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedTagRows returns the removed IDs of the "tag_rows" edge to the NodeTag entity.
+func (m *NodeMutation) RemovedTagRowsIDs() (ids []int64) {
+	for id := range m.removedtag_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// TagRowsIDs returns the "tag_rows" edge IDs in the mutation.
+func (m *NodeMutation) TagRowsIDs() (ids []int64) {
+	for id := range m.tag_rows {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetTagRows resets all changes to the "tag_rows" edge.
+func (m *NodeMutation) ResetTagRows() {
+	m.tag_rows = nil
+	m.clearedtag_rows = false
+	m.removedtag_rows = nil
+}
+
 // AddEventIDs adds the "events" edge to the NodeEvent entity by ids.
 func (m *NodeMutation) AddEventIDs(ids ...int64) {
 	if m.events == nil {
@@ -9441,6 +14073,60 @@ func (m *NodeMutation) ResetStateLog() {
 	m.state_log = nil
 	m.clearedstate_log = false
 	m.removedstate_log = nil
+}
+
+// AddClaimIDs adds the "claims" edge to the MigrationClaim entity by ids.
+func (m *NodeMutation) AddClaimIDs(ids ...uuid.UUID) {
+	if m.claims == nil {
+		m.claims = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		m.claims[ids[i]] = struct{}{}
+	}
+}
+
+// ClearClaims clears the "claims" edge to the MigrationClaim entity.
+func (m *NodeMutation) ClearClaims() {
+	m.clearedclaims = true
+}
+
+// ClaimsCleared reports if the "claims" edge to the MigrationClaim entity was cleared.
+func (m *NodeMutation) ClaimsCleared() bool {
+	return m.clearedclaims
+}
+
+// RemoveClaimIDs removes the "claims" edge to the MigrationClaim entity by IDs.
+func (m *NodeMutation) RemoveClaimIDs(ids ...uuid.UUID) {
+	if m.removedclaims == nil {
+		m.removedclaims = make(map[uuid.UUID]struct{})
+	}
+	for i := range ids {
+		delete(m.claims, ids[i])
+		m.removedclaims[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedClaims returns the removed IDs of the "claims" edge to the MigrationClaim entity.
+func (m *NodeMutation) RemovedClaimsIDs() (ids []uuid.UUID) {
+	for id := range m.removedclaims {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ClaimsIDs returns the "claims" edge IDs in the mutation.
+func (m *NodeMutation) ClaimsIDs() (ids []uuid.UUID) {
+	for id := range m.claims {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetClaims resets all changes to the "claims" edge.
+func (m *NodeMutation) ResetClaims() {
+	m.claims = nil
+	m.clearedclaims = false
+	m.removedclaims = nil
 }
 
 // ClearGroup clears the "group" edge to the DeviceGroup entity.
@@ -9558,7 +14244,7 @@ func (m *NodeMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *NodeMutation) Fields() []string {
-	fields := make([]string, 0, 26)
+	fields := make([]string, 0, 29)
 	if m.created_at != nil {
 		fields = append(fields, node.FieldCreatedAt)
 	}
@@ -9610,6 +14296,9 @@ func (m *NodeMutation) Fields() []string {
 	if m.extra_cmdline != nil {
 		fields = append(fields, node.FieldExtraCmdline)
 	}
+	if m.next_boot != nil {
+		fields = append(fields, node.FieldNextBoot)
+	}
 	if m.tags != nil {
 		fields = append(fields, node.FieldTags)
 	}
@@ -9621,6 +14310,12 @@ func (m *NodeMutation) Fields() []string {
 	}
 	if m.install_started_at != nil {
 		fields = append(fields, node.FieldInstallStartedAt)
+	}
+	if m.install_workflow_id != nil {
+		fields = append(fields, node.FieldInstallWorkflowID)
+	}
+	if m.install_revision != nil {
+		fields = append(fields, node.FieldInstallRevision)
 	}
 	if m.last_install_error != nil {
 		fields = append(fields, node.FieldLastInstallError)
@@ -9679,6 +14374,8 @@ func (m *NodeMutation) Field(name string) (ent.Value, bool) {
 		return m.Params()
 	case node.FieldExtraCmdline:
 		return m.ExtraCmdline()
+	case node.FieldNextBoot:
+		return m.NextBoot()
 	case node.FieldTags:
 		return m.Tags()
 	case node.FieldInstallSeq:
@@ -9687,6 +14384,10 @@ func (m *NodeMutation) Field(name string) (ent.Value, bool) {
 		return m.InstallAttempts()
 	case node.FieldInstallStartedAt:
 		return m.InstallStartedAt()
+	case node.FieldInstallWorkflowID:
+		return m.InstallWorkflowID()
+	case node.FieldInstallRevision:
+		return m.InstallRevision()
 	case node.FieldLastInstallError:
 		return m.LastInstallError()
 	case node.FieldStateChangedAt:
@@ -9740,6 +14441,8 @@ func (m *NodeMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldParams(ctx)
 	case node.FieldExtraCmdline:
 		return m.OldExtraCmdline(ctx)
+	case node.FieldNextBoot:
+		return m.OldNextBoot(ctx)
 	case node.FieldTags:
 		return m.OldTags(ctx)
 	case node.FieldInstallSeq:
@@ -9748,6 +14451,10 @@ func (m *NodeMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldInstallAttempts(ctx)
 	case node.FieldInstallStartedAt:
 		return m.OldInstallStartedAt(ctx)
+	case node.FieldInstallWorkflowID:
+		return m.OldInstallWorkflowID(ctx)
+	case node.FieldInstallRevision:
+		return m.OldInstallRevision(ctx)
 	case node.FieldLastInstallError:
 		return m.OldLastInstallError(ctx)
 	case node.FieldStateChangedAt:
@@ -9886,6 +14593,13 @@ func (m *NodeMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetExtraCmdline(v)
 		return nil
+	case node.FieldNextBoot:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNextBoot(v)
+		return nil
 	case node.FieldTags:
 		v, ok := value.([]string)
 		if !ok {
@@ -9913,6 +14627,20 @@ func (m *NodeMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetInstallStartedAt(v)
+		return nil
+	case node.FieldInstallWorkflowID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInstallWorkflowID(v)
+		return nil
+	case node.FieldInstallRevision:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetInstallRevision(v)
 		return nil
 	case node.FieldLastInstallError:
 		v, ok := value.(string)
@@ -9963,6 +14691,9 @@ func (m *NodeMutation) AddedFields() []string {
 	if m.addinstall_attempts != nil {
 		fields = append(fields, node.FieldInstallAttempts)
 	}
+	if m.addinstall_revision != nil {
+		fields = append(fields, node.FieldInstallRevision)
+	}
 	if m.addversion != nil {
 		fields = append(fields, node.FieldVersion)
 	}
@@ -9981,6 +14712,8 @@ func (m *NodeMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedInstallSeq()
 	case node.FieldInstallAttempts:
 		return m.AddedInstallAttempts()
+	case node.FieldInstallRevision:
+		return m.AddedInstallRevision()
 	case node.FieldVersion:
 		return m.AddedVersion()
 	case node.FieldEpoch:
@@ -10007,6 +14740,13 @@ func (m *NodeMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddInstallAttempts(v)
+		return nil
+	case node.FieldInstallRevision:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddInstallRevision(v)
 		return nil
 	case node.FieldVersion:
 		v, ok := value.(int64)
@@ -10051,6 +14791,9 @@ func (m *NodeMutation) ClearedFields() []string {
 	if m.FieldCleared(node.FieldInstallStartedAt) {
 		fields = append(fields, node.FieldInstallStartedAt)
 	}
+	if m.FieldCleared(node.FieldInstallWorkflowID) {
+		fields = append(fields, node.FieldInstallWorkflowID)
+	}
 	if m.FieldCleared(node.FieldLastSeenAt) {
 		fields = append(fields, node.FieldLastSeenAt)
 	}
@@ -10088,6 +14831,9 @@ func (m *NodeMutation) ClearField(name string) error {
 		return nil
 	case node.FieldInstallStartedAt:
 		m.ClearInstallStartedAt()
+		return nil
+	case node.FieldInstallWorkflowID:
+		m.ClearInstallWorkflowID()
 		return nil
 	case node.FieldLastSeenAt:
 		m.ClearLastSeenAt()
@@ -10151,6 +14897,9 @@ func (m *NodeMutation) ResetField(name string) error {
 	case node.FieldExtraCmdline:
 		m.ResetExtraCmdline()
 		return nil
+	case node.FieldNextBoot:
+		m.ResetNextBoot()
+		return nil
 	case node.FieldTags:
 		m.ResetTags()
 		return nil
@@ -10162,6 +14911,12 @@ func (m *NodeMutation) ResetField(name string) error {
 		return nil
 	case node.FieldInstallStartedAt:
 		m.ResetInstallStartedAt()
+		return nil
+	case node.FieldInstallWorkflowID:
+		m.ResetInstallWorkflowID()
+		return nil
+	case node.FieldInstallRevision:
+		m.ResetInstallRevision()
 		return nil
 	case node.FieldLastInstallError:
 		m.ResetLastInstallError()
@@ -10184,15 +14939,21 @@ func (m *NodeMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *NodeMutation) AddedEdges() []string {
-	edges := make([]string, 0, 6)
+	edges := make([]string, 0, 8)
 	if m.interfaces != nil {
 		edges = append(edges, node.EdgeInterfaces)
+	}
+	if m.tag_rows != nil {
+		edges = append(edges, node.EdgeTagRows)
 	}
 	if m.events != nil {
 		edges = append(edges, node.EdgeEvents)
 	}
 	if m.state_log != nil {
 		edges = append(edges, node.EdgeStateLog)
+	}
+	if m.claims != nil {
+		edges = append(edges, node.EdgeClaims)
 	}
 	if m.group != nil {
 		edges = append(edges, node.EdgeGroup)
@@ -10216,6 +14977,12 @@ func (m *NodeMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case node.EdgeTagRows:
+		ids := make([]ent.Value, 0, len(m.tag_rows))
+		for id := range m.tag_rows {
+			ids = append(ids, id)
+		}
+		return ids
 	case node.EdgeEvents:
 		ids := make([]ent.Value, 0, len(m.events))
 		for id := range m.events {
@@ -10225,6 +14992,12 @@ func (m *NodeMutation) AddedIDs(name string) []ent.Value {
 	case node.EdgeStateLog:
 		ids := make([]ent.Value, 0, len(m.state_log))
 		for id := range m.state_log {
+			ids = append(ids, id)
+		}
+		return ids
+	case node.EdgeClaims:
+		ids := make([]ent.Value, 0, len(m.claims))
+		for id := range m.claims {
 			ids = append(ids, id)
 		}
 		return ids
@@ -10246,15 +15019,21 @@ func (m *NodeMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *NodeMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 6)
+	edges := make([]string, 0, 8)
 	if m.removedinterfaces != nil {
 		edges = append(edges, node.EdgeInterfaces)
+	}
+	if m.removedtag_rows != nil {
+		edges = append(edges, node.EdgeTagRows)
 	}
 	if m.removedevents != nil {
 		edges = append(edges, node.EdgeEvents)
 	}
 	if m.removedstate_log != nil {
 		edges = append(edges, node.EdgeStateLog)
+	}
+	if m.removedclaims != nil {
+		edges = append(edges, node.EdgeClaims)
 	}
 	return edges
 }
@@ -10266,6 +15045,12 @@ func (m *NodeMutation) RemovedIDs(name string) []ent.Value {
 	case node.EdgeInterfaces:
 		ids := make([]ent.Value, 0, len(m.removedinterfaces))
 		for id := range m.removedinterfaces {
+			ids = append(ids, id)
+		}
+		return ids
+	case node.EdgeTagRows:
+		ids := make([]ent.Value, 0, len(m.removedtag_rows))
+		for id := range m.removedtag_rows {
 			ids = append(ids, id)
 		}
 		return ids
@@ -10281,21 +15066,33 @@ func (m *NodeMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case node.EdgeClaims:
+		ids := make([]ent.Value, 0, len(m.removedclaims))
+		for id := range m.removedclaims {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *NodeMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 6)
+	edges := make([]string, 0, 8)
 	if m.clearedinterfaces {
 		edges = append(edges, node.EdgeInterfaces)
+	}
+	if m.clearedtag_rows {
+		edges = append(edges, node.EdgeTagRows)
 	}
 	if m.clearedevents {
 		edges = append(edges, node.EdgeEvents)
 	}
 	if m.clearedstate_log {
 		edges = append(edges, node.EdgeStateLog)
+	}
+	if m.clearedclaims {
+		edges = append(edges, node.EdgeClaims)
 	}
 	if m.clearedgroup {
 		edges = append(edges, node.EdgeGroup)
@@ -10315,10 +15112,14 @@ func (m *NodeMutation) EdgeCleared(name string) bool {
 	switch name {
 	case node.EdgeInterfaces:
 		return m.clearedinterfaces
+	case node.EdgeTagRows:
+		return m.clearedtag_rows
 	case node.EdgeEvents:
 		return m.clearedevents
 	case node.EdgeStateLog:
 		return m.clearedstate_log
+	case node.EdgeClaims:
+		return m.clearedclaims
 	case node.EdgeGroup:
 		return m.clearedgroup
 	case node.EdgeHomeSite:
@@ -10353,11 +15154,17 @@ func (m *NodeMutation) ResetEdge(name string) error {
 	case node.EdgeInterfaces:
 		m.ResetInterfaces()
 		return nil
+	case node.EdgeTagRows:
+		m.ResetTagRows()
+		return nil
 	case node.EdgeEvents:
 		m.ResetEvents()
 		return nil
 	case node.EdgeStateLog:
 		m.ResetStateLog()
+		return nil
+	case node.EdgeClaims:
+		m.ResetClaims()
 		return nil
 	case node.EdgeGroup:
 		m.ResetGroup()
@@ -11781,20 +16588,23 @@ func (m *NodeInterfaceMutation) ResetEdge(name string) error {
 // NodeStateLogMutation represents an operation that mutates the NodeStateLog nodes in the graph.
 type NodeStateLogMutation struct {
 	config
-	op            Op
-	typ           string
-	id            *int64
-	from_state    *string
-	to_state      *string
-	by            *string
-	comment       *string
-	at            *time.Time
-	clearedFields map[string]struct{}
-	node          *uuid.UUID
-	clearednode   bool
-	done          bool
-	oldValue      func(context.Context) (*NodeStateLog, error)
-	predicates    []predicate.NodeStateLog
+	op                   Op
+	typ                  string
+	id                   *int64
+	from_state           *string
+	to_state             *string
+	by                   *string
+	comment              *string
+	workflow_id          *uuid.UUID
+	workflow_revision    *int64
+	addworkflow_revision *int64
+	at                   *time.Time
+	clearedFields        map[string]struct{}
+	node                 *uuid.UUID
+	clearednode          bool
+	done                 bool
+	oldValue             func(context.Context) (*NodeStateLog, error)
+	predicates           []predicate.NodeStateLog
 }
 
 var _ ent.Mutation = (*NodeStateLogMutation)(nil)
@@ -12081,6 +16891,111 @@ func (m *NodeStateLogMutation) ResetComment() {
 	m.comment = nil
 }
 
+// SetWorkflowID sets the "workflow_id" field.
+func (m *NodeStateLogMutation) SetWorkflowID(u uuid.UUID) {
+	m.workflow_id = &u
+}
+
+// WorkflowID returns the value of the "workflow_id" field in the mutation.
+func (m *NodeStateLogMutation) WorkflowID() (r uuid.UUID, exists bool) {
+	v := m.workflow_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkflowID returns the old "workflow_id" field's value of the NodeStateLog entity.
+// If the NodeStateLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeStateLogMutation) OldWorkflowID(ctx context.Context) (v *uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkflowID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkflowID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkflowID: %w", err)
+	}
+	return oldValue.WorkflowID, nil
+}
+
+// ClearWorkflowID clears the value of the "workflow_id" field.
+func (m *NodeStateLogMutation) ClearWorkflowID() {
+	m.workflow_id = nil
+	m.clearedFields[nodestatelog.FieldWorkflowID] = struct{}{}
+}
+
+// WorkflowIDCleared returns if the "workflow_id" field was cleared in this mutation.
+func (m *NodeStateLogMutation) WorkflowIDCleared() bool {
+	_, ok := m.clearedFields[nodestatelog.FieldWorkflowID]
+	return ok
+}
+
+// ResetWorkflowID resets all changes to the "workflow_id" field.
+func (m *NodeStateLogMutation) ResetWorkflowID() {
+	m.workflow_id = nil
+	delete(m.clearedFields, nodestatelog.FieldWorkflowID)
+}
+
+// SetWorkflowRevision sets the "workflow_revision" field.
+func (m *NodeStateLogMutation) SetWorkflowRevision(i int64) {
+	m.workflow_revision = &i
+	m.addworkflow_revision = nil
+}
+
+// WorkflowRevision returns the value of the "workflow_revision" field in the mutation.
+func (m *NodeStateLogMutation) WorkflowRevision() (r int64, exists bool) {
+	v := m.workflow_revision
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkflowRevision returns the old "workflow_revision" field's value of the NodeStateLog entity.
+// If the NodeStateLog object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeStateLogMutation) OldWorkflowRevision(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkflowRevision is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkflowRevision requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkflowRevision: %w", err)
+	}
+	return oldValue.WorkflowRevision, nil
+}
+
+// AddWorkflowRevision adds i to the "workflow_revision" field.
+func (m *NodeStateLogMutation) AddWorkflowRevision(i int64) {
+	if m.addworkflow_revision != nil {
+		*m.addworkflow_revision += i
+	} else {
+		m.addworkflow_revision = &i
+	}
+}
+
+// AddedWorkflowRevision returns the value that was added to the "workflow_revision" field in this mutation.
+func (m *NodeStateLogMutation) AddedWorkflowRevision() (r int64, exists bool) {
+	v := m.addworkflow_revision
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetWorkflowRevision resets all changes to the "workflow_revision" field.
+func (m *NodeStateLogMutation) ResetWorkflowRevision() {
+	m.workflow_revision = nil
+	m.addworkflow_revision = nil
+}
+
 // SetAt sets the "at" field.
 func (m *NodeStateLogMutation) SetAt(t time.Time) {
 	m.at = &t
@@ -12178,7 +17093,7 @@ func (m *NodeStateLogMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *NodeStateLogMutation) Fields() []string {
-	fields := make([]string, 0, 6)
+	fields := make([]string, 0, 8)
 	if m.node != nil {
 		fields = append(fields, nodestatelog.FieldNodeID)
 	}
@@ -12193,6 +17108,12 @@ func (m *NodeStateLogMutation) Fields() []string {
 	}
 	if m.comment != nil {
 		fields = append(fields, nodestatelog.FieldComment)
+	}
+	if m.workflow_id != nil {
+		fields = append(fields, nodestatelog.FieldWorkflowID)
+	}
+	if m.workflow_revision != nil {
+		fields = append(fields, nodestatelog.FieldWorkflowRevision)
 	}
 	if m.at != nil {
 		fields = append(fields, nodestatelog.FieldAt)
@@ -12215,6 +17136,10 @@ func (m *NodeStateLogMutation) Field(name string) (ent.Value, bool) {
 		return m.By()
 	case nodestatelog.FieldComment:
 		return m.Comment()
+	case nodestatelog.FieldWorkflowID:
+		return m.WorkflowID()
+	case nodestatelog.FieldWorkflowRevision:
+		return m.WorkflowRevision()
 	case nodestatelog.FieldAt:
 		return m.At()
 	}
@@ -12236,6 +17161,10 @@ func (m *NodeStateLogMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldBy(ctx)
 	case nodestatelog.FieldComment:
 		return m.OldComment(ctx)
+	case nodestatelog.FieldWorkflowID:
+		return m.OldWorkflowID(ctx)
+	case nodestatelog.FieldWorkflowRevision:
+		return m.OldWorkflowRevision(ctx)
 	case nodestatelog.FieldAt:
 		return m.OldAt(ctx)
 	}
@@ -12282,6 +17211,20 @@ func (m *NodeStateLogMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetComment(v)
 		return nil
+	case nodestatelog.FieldWorkflowID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkflowID(v)
+		return nil
+	case nodestatelog.FieldWorkflowRevision:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkflowRevision(v)
+		return nil
 	case nodestatelog.FieldAt:
 		v, ok := value.(time.Time)
 		if !ok {
@@ -12296,13 +17239,21 @@ func (m *NodeStateLogMutation) SetField(name string, value ent.Value) error {
 // AddedFields returns all numeric fields that were incremented/decremented during
 // this mutation.
 func (m *NodeStateLogMutation) AddedFields() []string {
-	return nil
+	var fields []string
+	if m.addworkflow_revision != nil {
+		fields = append(fields, nodestatelog.FieldWorkflowRevision)
+	}
+	return fields
 }
 
 // AddedField returns the numeric value that was incremented/decremented on a field
 // with the given name. The second boolean return value indicates that this field
 // was not set, or was not defined in the schema.
 func (m *NodeStateLogMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case nodestatelog.FieldWorkflowRevision:
+		return m.AddedWorkflowRevision()
+	}
 	return nil, false
 }
 
@@ -12311,6 +17262,13 @@ func (m *NodeStateLogMutation) AddedField(name string) (ent.Value, bool) {
 // type.
 func (m *NodeStateLogMutation) AddField(name string, value ent.Value) error {
 	switch name {
+	case nodestatelog.FieldWorkflowRevision:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddWorkflowRevision(v)
+		return nil
 	}
 	return fmt.Errorf("unknown NodeStateLog numeric field %s", name)
 }
@@ -12318,7 +17276,11 @@ func (m *NodeStateLogMutation) AddField(name string, value ent.Value) error {
 // ClearedFields returns all nullable fields that were cleared during this
 // mutation.
 func (m *NodeStateLogMutation) ClearedFields() []string {
-	return nil
+	var fields []string
+	if m.FieldCleared(nodestatelog.FieldWorkflowID) {
+		fields = append(fields, nodestatelog.FieldWorkflowID)
+	}
+	return fields
 }
 
 // FieldCleared returns a boolean indicating if a field with the given name was
@@ -12331,6 +17293,11 @@ func (m *NodeStateLogMutation) FieldCleared(name string) bool {
 // ClearField clears the value of the field with the given name. It returns an
 // error if the field is not defined in the schema.
 func (m *NodeStateLogMutation) ClearField(name string) error {
+	switch name {
+	case nodestatelog.FieldWorkflowID:
+		m.ClearWorkflowID()
+		return nil
+	}
 	return fmt.Errorf("unknown NodeStateLog nullable field %s", name)
 }
 
@@ -12352,6 +17319,12 @@ func (m *NodeStateLogMutation) ResetField(name string) error {
 		return nil
 	case nodestatelog.FieldComment:
 		m.ResetComment()
+		return nil
+	case nodestatelog.FieldWorkflowID:
+		m.ResetWorkflowID()
+		return nil
+	case nodestatelog.FieldWorkflowRevision:
+		m.ResetWorkflowRevision()
 		return nil
 	case nodestatelog.FieldAt:
 		m.ResetAt()
@@ -12434,6 +17407,3107 @@ func (m *NodeStateLogMutation) ResetEdge(name string) error {
 	return fmt.Errorf("unknown NodeStateLog edge %s", name)
 }
 
+// NodeTagMutation represents an operation that mutates the NodeTag nodes in the graph.
+type NodeTagMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	tag           *string
+	clearedFields map[string]struct{}
+	node          *uuid.UUID
+	clearednode   bool
+	done          bool
+	oldValue      func(context.Context) (*NodeTag, error)
+	predicates    []predicate.NodeTag
+}
+
+var _ ent.Mutation = (*NodeTagMutation)(nil)
+
+// nodetagOption allows management of the mutation configuration using functional options.
+type nodetagOption func(*NodeTagMutation)
+
+// newNodeTagMutation creates new mutation for the NodeTag entity.
+func newNodeTagMutation(c config, op Op, opts ...nodetagOption) *NodeTagMutation {
+	m := &NodeTagMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeNodeTag,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withNodeTagID sets the ID field of the mutation.
+func withNodeTagID(id int64) nodetagOption {
+	return func(m *NodeTagMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *NodeTag
+		)
+		m.oldValue = func(ctx context.Context) (*NodeTag, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().NodeTag.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withNodeTag sets the old NodeTag of the mutation.
+func withNodeTag(node *NodeTag) nodetagOption {
+	return func(m *NodeTagMutation) {
+		m.oldValue = func(context.Context) (*NodeTag, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m NodeTagMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m NodeTagMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of NodeTag entities.
+func (m *NodeTagMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *NodeTagMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *NodeTagMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().NodeTag.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetNodeID sets the "node_id" field.
+func (m *NodeTagMutation) SetNodeID(u uuid.UUID) {
+	m.node = &u
+}
+
+// NodeID returns the value of the "node_id" field in the mutation.
+func (m *NodeTagMutation) NodeID() (r uuid.UUID, exists bool) {
+	v := m.node
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNodeID returns the old "node_id" field's value of the NodeTag entity.
+// If the NodeTag object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeTagMutation) OldNodeID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNodeID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNodeID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNodeID: %w", err)
+	}
+	return oldValue.NodeID, nil
+}
+
+// ResetNodeID resets all changes to the "node_id" field.
+func (m *NodeTagMutation) ResetNodeID() {
+	m.node = nil
+}
+
+// SetTag sets the "tag" field.
+func (m *NodeTagMutation) SetTag(s string) {
+	m.tag = &s
+}
+
+// Tag returns the value of the "tag" field in the mutation.
+func (m *NodeTagMutation) Tag() (r string, exists bool) {
+	v := m.tag
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldTag returns the old "tag" field's value of the NodeTag entity.
+// If the NodeTag object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *NodeTagMutation) OldTag(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldTag is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldTag requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldTag: %w", err)
+	}
+	return oldValue.Tag, nil
+}
+
+// ResetTag resets all changes to the "tag" field.
+func (m *NodeTagMutation) ResetTag() {
+	m.tag = nil
+}
+
+// ClearNode clears the "node" edge to the Node entity.
+func (m *NodeTagMutation) ClearNode() {
+	m.clearednode = true
+	m.clearedFields[nodetag.FieldNodeID] = struct{}{}
+}
+
+// NodeCleared reports if the "node" edge to the Node entity was cleared.
+func (m *NodeTagMutation) NodeCleared() bool {
+	return m.clearednode
+}
+
+// NodeIDs returns the "node" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// NodeID instead. It exists only for internal usage by the builders.
+func (m *NodeTagMutation) NodeIDs() (ids []uuid.UUID) {
+	if id := m.node; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetNode resets all changes to the "node" edge.
+func (m *NodeTagMutation) ResetNode() {
+	m.node = nil
+	m.clearednode = false
+}
+
+// Where appends a list predicates to the NodeTagMutation builder.
+func (m *NodeTagMutation) Where(ps ...predicate.NodeTag) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the NodeTagMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *NodeTagMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.NodeTag, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *NodeTagMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *NodeTagMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (NodeTag).
+func (m *NodeTagMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *NodeTagMutation) Fields() []string {
+	fields := make([]string, 0, 2)
+	if m.node != nil {
+		fields = append(fields, nodetag.FieldNodeID)
+	}
+	if m.tag != nil {
+		fields = append(fields, nodetag.FieldTag)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *NodeTagMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case nodetag.FieldNodeID:
+		return m.NodeID()
+	case nodetag.FieldTag:
+		return m.Tag()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *NodeTagMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case nodetag.FieldNodeID:
+		return m.OldNodeID(ctx)
+	case nodetag.FieldTag:
+		return m.OldTag(ctx)
+	}
+	return nil, fmt.Errorf("unknown NodeTag field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *NodeTagMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case nodetag.FieldNodeID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNodeID(v)
+		return nil
+	case nodetag.FieldTag:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetTag(v)
+		return nil
+	}
+	return fmt.Errorf("unknown NodeTag field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *NodeTagMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *NodeTagMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *NodeTagMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown NodeTag numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *NodeTagMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *NodeTagMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *NodeTagMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown NodeTag nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *NodeTagMutation) ResetField(name string) error {
+	switch name {
+	case nodetag.FieldNodeID:
+		m.ResetNodeID()
+		return nil
+	case nodetag.FieldTag:
+		m.ResetTag()
+		return nil
+	}
+	return fmt.Errorf("unknown NodeTag field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *NodeTagMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.node != nil {
+		edges = append(edges, nodetag.EdgeNode)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *NodeTagMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case nodetag.EdgeNode:
+		if id := m.node; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *NodeTagMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *NodeTagMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *NodeTagMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearednode {
+		edges = append(edges, nodetag.EdgeNode)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *NodeTagMutation) EdgeCleared(name string) bool {
+	switch name {
+	case nodetag.EdgeNode:
+		return m.clearednode
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *NodeTagMutation) ClearEdge(name string) error {
+	switch name {
+	case nodetag.EdgeNode:
+		m.ClearNode()
+		return nil
+	}
+	return fmt.Errorf("unknown NodeTag unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *NodeTagMutation) ResetEdge(name string) error {
+	switch name {
+	case nodetag.EdgeNode:
+		m.ResetNode()
+		return nil
+	}
+	return fmt.Errorf("unknown NodeTag edge %s", name)
+}
+
+// SyncConflictMutation represents an operation that mutates the SyncConflict nodes in the graph.
+type SyncConflictMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *uuid.UUID
+	entity_type   *syncconflict.EntityType
+	entity_id     *uuid.UUID
+	fields        *[]string
+	appendfields  []string
+	base_state    *[]byte
+	central_state *[]byte
+	site_state    *[]byte
+	detected_at   *time.Time
+	resolved_at   *time.Time
+	resolution    *syncconflict.Resolution
+	merged_state  *[]byte
+	resolved_by   *string
+	clearedFields map[string]struct{}
+	site          *uuid.UUID
+	clearedsite   bool
+	done          bool
+	oldValue      func(context.Context) (*SyncConflict, error)
+	predicates    []predicate.SyncConflict
+}
+
+var _ ent.Mutation = (*SyncConflictMutation)(nil)
+
+// syncconflictOption allows management of the mutation configuration using functional options.
+type syncconflictOption func(*SyncConflictMutation)
+
+// newSyncConflictMutation creates new mutation for the SyncConflict entity.
+func newSyncConflictMutation(c config, op Op, opts ...syncconflictOption) *SyncConflictMutation {
+	m := &SyncConflictMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeSyncConflict,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withSyncConflictID sets the ID field of the mutation.
+func withSyncConflictID(id uuid.UUID) syncconflictOption {
+	return func(m *SyncConflictMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *SyncConflict
+		)
+		m.oldValue = func(ctx context.Context) (*SyncConflict, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().SyncConflict.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withSyncConflict sets the old SyncConflict of the mutation.
+func withSyncConflict(node *SyncConflict) syncconflictOption {
+	return func(m *SyncConflictMutation) {
+		m.oldValue = func(context.Context) (*SyncConflict, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m SyncConflictMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m SyncConflictMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of SyncConflict entities.
+func (m *SyncConflictMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *SyncConflictMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *SyncConflictMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().SyncConflict.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetEntityType sets the "entity_type" field.
+func (m *SyncConflictMutation) SetEntityType(st syncconflict.EntityType) {
+	m.entity_type = &st
+}
+
+// EntityType returns the value of the "entity_type" field in the mutation.
+func (m *SyncConflictMutation) EntityType() (r syncconflict.EntityType, exists bool) {
+	v := m.entity_type
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEntityType returns the old "entity_type" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldEntityType(ctx context.Context) (v syncconflict.EntityType, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEntityType is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEntityType requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEntityType: %w", err)
+	}
+	return oldValue.EntityType, nil
+}
+
+// ResetEntityType resets all changes to the "entity_type" field.
+func (m *SyncConflictMutation) ResetEntityType() {
+	m.entity_type = nil
+}
+
+// SetEntityID sets the "entity_id" field.
+func (m *SyncConflictMutation) SetEntityID(u uuid.UUID) {
+	m.entity_id = &u
+}
+
+// EntityID returns the value of the "entity_id" field in the mutation.
+func (m *SyncConflictMutation) EntityID() (r uuid.UUID, exists bool) {
+	v := m.entity_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEntityID returns the old "entity_id" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldEntityID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEntityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEntityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEntityID: %w", err)
+	}
+	return oldValue.EntityID, nil
+}
+
+// ResetEntityID resets all changes to the "entity_id" field.
+func (m *SyncConflictMutation) ResetEntityID() {
+	m.entity_id = nil
+}
+
+// SetSiteID sets the "site_id" field.
+func (m *SyncConflictMutation) SetSiteID(u uuid.UUID) {
+	m.site = &u
+}
+
+// SiteID returns the value of the "site_id" field in the mutation.
+func (m *SyncConflictMutation) SiteID() (r uuid.UUID, exists bool) {
+	v := m.site
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSiteID returns the old "site_id" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldSiteID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSiteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSiteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSiteID: %w", err)
+	}
+	return oldValue.SiteID, nil
+}
+
+// ResetSiteID resets all changes to the "site_id" field.
+func (m *SyncConflictMutation) ResetSiteID() {
+	m.site = nil
+}
+
+// SetFields sets the "fields" field.
+func (m *SyncConflictMutation) SetFields(s []string) {
+	m.fields = &s
+	m.appendfields = nil
+}
+
+// GetFields returns the value of the "fields" field in the mutation.
+func (m *SyncConflictMutation) GetFields() (r []string, exists bool) {
+	v := m.fields
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFields returns the old "fields" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldFields(ctx context.Context) (v []string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFields is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFields requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFields: %w", err)
+	}
+	return oldValue.Fields, nil
+}
+
+// AppendFields adds s to the "fields" field.
+func (m *SyncConflictMutation) AppendFields(s []string) {
+	m.appendfields = append(m.appendfields, s...)
+}
+
+// AppendedFields returns the list of values that were appended to the "fields" field in this mutation.
+func (m *SyncConflictMutation) AppendedFields() ([]string, bool) {
+	if len(m.appendfields) == 0 {
+		return nil, false
+	}
+	return m.appendfields, true
+}
+
+// ResetFields resets all changes to the "fields" field.
+func (m *SyncConflictMutation) ResetFields() {
+	m.fields = nil
+	m.appendfields = nil
+}
+
+// SetBaseState sets the "base_state" field.
+func (m *SyncConflictMutation) SetBaseState(b []byte) {
+	m.base_state = &b
+}
+
+// BaseState returns the value of the "base_state" field in the mutation.
+func (m *SyncConflictMutation) BaseState() (r []byte, exists bool) {
+	v := m.base_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBaseState returns the old "base_state" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldBaseState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBaseState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBaseState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBaseState: %w", err)
+	}
+	return oldValue.BaseState, nil
+}
+
+// ClearBaseState clears the value of the "base_state" field.
+func (m *SyncConflictMutation) ClearBaseState() {
+	m.base_state = nil
+	m.clearedFields[syncconflict.FieldBaseState] = struct{}{}
+}
+
+// BaseStateCleared returns if the "base_state" field was cleared in this mutation.
+func (m *SyncConflictMutation) BaseStateCleared() bool {
+	_, ok := m.clearedFields[syncconflict.FieldBaseState]
+	return ok
+}
+
+// ResetBaseState resets all changes to the "base_state" field.
+func (m *SyncConflictMutation) ResetBaseState() {
+	m.base_state = nil
+	delete(m.clearedFields, syncconflict.FieldBaseState)
+}
+
+// SetCentralState sets the "central_state" field.
+func (m *SyncConflictMutation) SetCentralState(b []byte) {
+	m.central_state = &b
+}
+
+// CentralState returns the value of the "central_state" field in the mutation.
+func (m *SyncConflictMutation) CentralState() (r []byte, exists bool) {
+	v := m.central_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCentralState returns the old "central_state" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldCentralState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCentralState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCentralState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCentralState: %w", err)
+	}
+	return oldValue.CentralState, nil
+}
+
+// ClearCentralState clears the value of the "central_state" field.
+func (m *SyncConflictMutation) ClearCentralState() {
+	m.central_state = nil
+	m.clearedFields[syncconflict.FieldCentralState] = struct{}{}
+}
+
+// CentralStateCleared returns if the "central_state" field was cleared in this mutation.
+func (m *SyncConflictMutation) CentralStateCleared() bool {
+	_, ok := m.clearedFields[syncconflict.FieldCentralState]
+	return ok
+}
+
+// ResetCentralState resets all changes to the "central_state" field.
+func (m *SyncConflictMutation) ResetCentralState() {
+	m.central_state = nil
+	delete(m.clearedFields, syncconflict.FieldCentralState)
+}
+
+// SetSiteState sets the "site_state" field.
+func (m *SyncConflictMutation) SetSiteState(b []byte) {
+	m.site_state = &b
+}
+
+// SiteState returns the value of the "site_state" field in the mutation.
+func (m *SyncConflictMutation) SiteState() (r []byte, exists bool) {
+	v := m.site_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSiteState returns the old "site_state" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldSiteState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSiteState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSiteState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSiteState: %w", err)
+	}
+	return oldValue.SiteState, nil
+}
+
+// ClearSiteState clears the value of the "site_state" field.
+func (m *SyncConflictMutation) ClearSiteState() {
+	m.site_state = nil
+	m.clearedFields[syncconflict.FieldSiteState] = struct{}{}
+}
+
+// SiteStateCleared returns if the "site_state" field was cleared in this mutation.
+func (m *SyncConflictMutation) SiteStateCleared() bool {
+	_, ok := m.clearedFields[syncconflict.FieldSiteState]
+	return ok
+}
+
+// ResetSiteState resets all changes to the "site_state" field.
+func (m *SyncConflictMutation) ResetSiteState() {
+	m.site_state = nil
+	delete(m.clearedFields, syncconflict.FieldSiteState)
+}
+
+// SetDetectedAt sets the "detected_at" field.
+func (m *SyncConflictMutation) SetDetectedAt(t time.Time) {
+	m.detected_at = &t
+}
+
+// DetectedAt returns the value of the "detected_at" field in the mutation.
+func (m *SyncConflictMutation) DetectedAt() (r time.Time, exists bool) {
+	v := m.detected_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldDetectedAt returns the old "detected_at" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldDetectedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldDetectedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldDetectedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldDetectedAt: %w", err)
+	}
+	return oldValue.DetectedAt, nil
+}
+
+// ResetDetectedAt resets all changes to the "detected_at" field.
+func (m *SyncConflictMutation) ResetDetectedAt() {
+	m.detected_at = nil
+}
+
+// SetResolvedAt sets the "resolved_at" field.
+func (m *SyncConflictMutation) SetResolvedAt(t time.Time) {
+	m.resolved_at = &t
+}
+
+// ResolvedAt returns the value of the "resolved_at" field in the mutation.
+func (m *SyncConflictMutation) ResolvedAt() (r time.Time, exists bool) {
+	v := m.resolved_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResolvedAt returns the old "resolved_at" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldResolvedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResolvedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResolvedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResolvedAt: %w", err)
+	}
+	return oldValue.ResolvedAt, nil
+}
+
+// ClearResolvedAt clears the value of the "resolved_at" field.
+func (m *SyncConflictMutation) ClearResolvedAt() {
+	m.resolved_at = nil
+	m.clearedFields[syncconflict.FieldResolvedAt] = struct{}{}
+}
+
+// ResolvedAtCleared returns if the "resolved_at" field was cleared in this mutation.
+func (m *SyncConflictMutation) ResolvedAtCleared() bool {
+	_, ok := m.clearedFields[syncconflict.FieldResolvedAt]
+	return ok
+}
+
+// ResetResolvedAt resets all changes to the "resolved_at" field.
+func (m *SyncConflictMutation) ResetResolvedAt() {
+	m.resolved_at = nil
+	delete(m.clearedFields, syncconflict.FieldResolvedAt)
+}
+
+// SetResolution sets the "resolution" field.
+func (m *SyncConflictMutation) SetResolution(s syncconflict.Resolution) {
+	m.resolution = &s
+}
+
+// Resolution returns the value of the "resolution" field in the mutation.
+func (m *SyncConflictMutation) Resolution() (r syncconflict.Resolution, exists bool) {
+	v := m.resolution
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResolution returns the old "resolution" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldResolution(ctx context.Context) (v *syncconflict.Resolution, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResolution is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResolution requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResolution: %w", err)
+	}
+	return oldValue.Resolution, nil
+}
+
+// ClearResolution clears the value of the "resolution" field.
+func (m *SyncConflictMutation) ClearResolution() {
+	m.resolution = nil
+	m.clearedFields[syncconflict.FieldResolution] = struct{}{}
+}
+
+// ResolutionCleared returns if the "resolution" field was cleared in this mutation.
+func (m *SyncConflictMutation) ResolutionCleared() bool {
+	_, ok := m.clearedFields[syncconflict.FieldResolution]
+	return ok
+}
+
+// ResetResolution resets all changes to the "resolution" field.
+func (m *SyncConflictMutation) ResetResolution() {
+	m.resolution = nil
+	delete(m.clearedFields, syncconflict.FieldResolution)
+}
+
+// SetMergedState sets the "merged_state" field.
+func (m *SyncConflictMutation) SetMergedState(b []byte) {
+	m.merged_state = &b
+}
+
+// MergedState returns the value of the "merged_state" field in the mutation.
+func (m *SyncConflictMutation) MergedState() (r []byte, exists bool) {
+	v := m.merged_state
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldMergedState returns the old "merged_state" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldMergedState(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldMergedState is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldMergedState requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldMergedState: %w", err)
+	}
+	return oldValue.MergedState, nil
+}
+
+// ClearMergedState clears the value of the "merged_state" field.
+func (m *SyncConflictMutation) ClearMergedState() {
+	m.merged_state = nil
+	m.clearedFields[syncconflict.FieldMergedState] = struct{}{}
+}
+
+// MergedStateCleared returns if the "merged_state" field was cleared in this mutation.
+func (m *SyncConflictMutation) MergedStateCleared() bool {
+	_, ok := m.clearedFields[syncconflict.FieldMergedState]
+	return ok
+}
+
+// ResetMergedState resets all changes to the "merged_state" field.
+func (m *SyncConflictMutation) ResetMergedState() {
+	m.merged_state = nil
+	delete(m.clearedFields, syncconflict.FieldMergedState)
+}
+
+// SetResolvedBy sets the "resolved_by" field.
+func (m *SyncConflictMutation) SetResolvedBy(s string) {
+	m.resolved_by = &s
+}
+
+// ResolvedBy returns the value of the "resolved_by" field in the mutation.
+func (m *SyncConflictMutation) ResolvedBy() (r string, exists bool) {
+	v := m.resolved_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldResolvedBy returns the old "resolved_by" field's value of the SyncConflict entity.
+// If the SyncConflict object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncConflictMutation) OldResolvedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldResolvedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldResolvedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldResolvedBy: %w", err)
+	}
+	return oldValue.ResolvedBy, nil
+}
+
+// ResetResolvedBy resets all changes to the "resolved_by" field.
+func (m *SyncConflictMutation) ResetResolvedBy() {
+	m.resolved_by = nil
+}
+
+// ClearSite clears the "site" edge to the DeviceGroup entity.
+func (m *SyncConflictMutation) ClearSite() {
+	m.clearedsite = true
+	m.clearedFields[syncconflict.FieldSiteID] = struct{}{}
+}
+
+// SiteCleared reports if the "site" edge to the DeviceGroup entity was cleared.
+func (m *SyncConflictMutation) SiteCleared() bool {
+	return m.clearedsite
+}
+
+// SiteIDs returns the "site" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// SiteID instead. It exists only for internal usage by the builders.
+func (m *SyncConflictMutation) SiteIDs() (ids []uuid.UUID) {
+	if id := m.site; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetSite resets all changes to the "site" edge.
+func (m *SyncConflictMutation) ResetSite() {
+	m.site = nil
+	m.clearedsite = false
+}
+
+// Where appends a list predicates to the SyncConflictMutation builder.
+func (m *SyncConflictMutation) Where(ps ...predicate.SyncConflict) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the SyncConflictMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *SyncConflictMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.SyncConflict, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *SyncConflictMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *SyncConflictMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (SyncConflict).
+func (m *SyncConflictMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *SyncConflictMutation) Fields() []string {
+	fields := make([]string, 0, 12)
+	if m.entity_type != nil {
+		fields = append(fields, syncconflict.FieldEntityType)
+	}
+	if m.entity_id != nil {
+		fields = append(fields, syncconflict.FieldEntityID)
+	}
+	if m.site != nil {
+		fields = append(fields, syncconflict.FieldSiteID)
+	}
+	if m.fields != nil {
+		fields = append(fields, syncconflict.FieldFields)
+	}
+	if m.base_state != nil {
+		fields = append(fields, syncconflict.FieldBaseState)
+	}
+	if m.central_state != nil {
+		fields = append(fields, syncconflict.FieldCentralState)
+	}
+	if m.site_state != nil {
+		fields = append(fields, syncconflict.FieldSiteState)
+	}
+	if m.detected_at != nil {
+		fields = append(fields, syncconflict.FieldDetectedAt)
+	}
+	if m.resolved_at != nil {
+		fields = append(fields, syncconflict.FieldResolvedAt)
+	}
+	if m.resolution != nil {
+		fields = append(fields, syncconflict.FieldResolution)
+	}
+	if m.merged_state != nil {
+		fields = append(fields, syncconflict.FieldMergedState)
+	}
+	if m.resolved_by != nil {
+		fields = append(fields, syncconflict.FieldResolvedBy)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *SyncConflictMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case syncconflict.FieldEntityType:
+		return m.EntityType()
+	case syncconflict.FieldEntityID:
+		return m.EntityID()
+	case syncconflict.FieldSiteID:
+		return m.SiteID()
+	case syncconflict.FieldFields:
+		return m.GetFields()
+	case syncconflict.FieldBaseState:
+		return m.BaseState()
+	case syncconflict.FieldCentralState:
+		return m.CentralState()
+	case syncconflict.FieldSiteState:
+		return m.SiteState()
+	case syncconflict.FieldDetectedAt:
+		return m.DetectedAt()
+	case syncconflict.FieldResolvedAt:
+		return m.ResolvedAt()
+	case syncconflict.FieldResolution:
+		return m.Resolution()
+	case syncconflict.FieldMergedState:
+		return m.MergedState()
+	case syncconflict.FieldResolvedBy:
+		return m.ResolvedBy()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *SyncConflictMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case syncconflict.FieldEntityType:
+		return m.OldEntityType(ctx)
+	case syncconflict.FieldEntityID:
+		return m.OldEntityID(ctx)
+	case syncconflict.FieldSiteID:
+		return m.OldSiteID(ctx)
+	case syncconflict.FieldFields:
+		return m.OldFields(ctx)
+	case syncconflict.FieldBaseState:
+		return m.OldBaseState(ctx)
+	case syncconflict.FieldCentralState:
+		return m.OldCentralState(ctx)
+	case syncconflict.FieldSiteState:
+		return m.OldSiteState(ctx)
+	case syncconflict.FieldDetectedAt:
+		return m.OldDetectedAt(ctx)
+	case syncconflict.FieldResolvedAt:
+		return m.OldResolvedAt(ctx)
+	case syncconflict.FieldResolution:
+		return m.OldResolution(ctx)
+	case syncconflict.FieldMergedState:
+		return m.OldMergedState(ctx)
+	case syncconflict.FieldResolvedBy:
+		return m.OldResolvedBy(ctx)
+	}
+	return nil, fmt.Errorf("unknown SyncConflict field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SyncConflictMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case syncconflict.FieldEntityType:
+		v, ok := value.(syncconflict.EntityType)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEntityType(v)
+		return nil
+	case syncconflict.FieldEntityID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEntityID(v)
+		return nil
+	case syncconflict.FieldSiteID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSiteID(v)
+		return nil
+	case syncconflict.FieldFields:
+		v, ok := value.([]string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFields(v)
+		return nil
+	case syncconflict.FieldBaseState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBaseState(v)
+		return nil
+	case syncconflict.FieldCentralState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCentralState(v)
+		return nil
+	case syncconflict.FieldSiteState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSiteState(v)
+		return nil
+	case syncconflict.FieldDetectedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetDetectedAt(v)
+		return nil
+	case syncconflict.FieldResolvedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResolvedAt(v)
+		return nil
+	case syncconflict.FieldResolution:
+		v, ok := value.(syncconflict.Resolution)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResolution(v)
+		return nil
+	case syncconflict.FieldMergedState:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetMergedState(v)
+		return nil
+	case syncconflict.FieldResolvedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetResolvedBy(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SyncConflict field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *SyncConflictMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *SyncConflictMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SyncConflictMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown SyncConflict numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *SyncConflictMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(syncconflict.FieldBaseState) {
+		fields = append(fields, syncconflict.FieldBaseState)
+	}
+	if m.FieldCleared(syncconflict.FieldCentralState) {
+		fields = append(fields, syncconflict.FieldCentralState)
+	}
+	if m.FieldCleared(syncconflict.FieldSiteState) {
+		fields = append(fields, syncconflict.FieldSiteState)
+	}
+	if m.FieldCleared(syncconflict.FieldResolvedAt) {
+		fields = append(fields, syncconflict.FieldResolvedAt)
+	}
+	if m.FieldCleared(syncconflict.FieldResolution) {
+		fields = append(fields, syncconflict.FieldResolution)
+	}
+	if m.FieldCleared(syncconflict.FieldMergedState) {
+		fields = append(fields, syncconflict.FieldMergedState)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *SyncConflictMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *SyncConflictMutation) ClearField(name string) error {
+	switch name {
+	case syncconflict.FieldBaseState:
+		m.ClearBaseState()
+		return nil
+	case syncconflict.FieldCentralState:
+		m.ClearCentralState()
+		return nil
+	case syncconflict.FieldSiteState:
+		m.ClearSiteState()
+		return nil
+	case syncconflict.FieldResolvedAt:
+		m.ClearResolvedAt()
+		return nil
+	case syncconflict.FieldResolution:
+		m.ClearResolution()
+		return nil
+	case syncconflict.FieldMergedState:
+		m.ClearMergedState()
+		return nil
+	}
+	return fmt.Errorf("unknown SyncConflict nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *SyncConflictMutation) ResetField(name string) error {
+	switch name {
+	case syncconflict.FieldEntityType:
+		m.ResetEntityType()
+		return nil
+	case syncconflict.FieldEntityID:
+		m.ResetEntityID()
+		return nil
+	case syncconflict.FieldSiteID:
+		m.ResetSiteID()
+		return nil
+	case syncconflict.FieldFields:
+		m.ResetFields()
+		return nil
+	case syncconflict.FieldBaseState:
+		m.ResetBaseState()
+		return nil
+	case syncconflict.FieldCentralState:
+		m.ResetCentralState()
+		return nil
+	case syncconflict.FieldSiteState:
+		m.ResetSiteState()
+		return nil
+	case syncconflict.FieldDetectedAt:
+		m.ResetDetectedAt()
+		return nil
+	case syncconflict.FieldResolvedAt:
+		m.ResetResolvedAt()
+		return nil
+	case syncconflict.FieldResolution:
+		m.ResetResolution()
+		return nil
+	case syncconflict.FieldMergedState:
+		m.ResetMergedState()
+		return nil
+	case syncconflict.FieldResolvedBy:
+		m.ResetResolvedBy()
+		return nil
+	}
+	return fmt.Errorf("unknown SyncConflict field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *SyncConflictMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.site != nil {
+		edges = append(edges, syncconflict.EdgeSite)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *SyncConflictMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case syncconflict.EdgeSite:
+		if id := m.site; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *SyncConflictMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *SyncConflictMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *SyncConflictMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedsite {
+		edges = append(edges, syncconflict.EdgeSite)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *SyncConflictMutation) EdgeCleared(name string) bool {
+	switch name {
+	case syncconflict.EdgeSite:
+		return m.clearedsite
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *SyncConflictMutation) ClearEdge(name string) error {
+	switch name {
+	case syncconflict.EdgeSite:
+		m.ClearSite()
+		return nil
+	}
+	return fmt.Errorf("unknown SyncConflict unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *SyncConflictMutation) ResetEdge(name string) error {
+	switch name {
+	case syncconflict.EdgeSite:
+		m.ResetSite()
+		return nil
+	}
+	return fmt.Errorf("unknown SyncConflict edge %s", name)
+}
+
+// SyncStateMutation represents an operation that mutates the SyncState nodes in the graph.
+type SyncStateMutation struct {
+	config
+	op               Op
+	typ              string
+	id               *int64
+	entity_type      *syncstate.EntityType
+	entity_id        *uuid.UUID
+	site_id          *uuid.UUID
+	version          *int64
+	addversion       *int64
+	last_modified    *time.Time
+	last_modified_by *string
+	checksum         *string
+	clearedFields    map[string]struct{}
+	done             bool
+	oldValue         func(context.Context) (*SyncState, error)
+	predicates       []predicate.SyncState
+}
+
+var _ ent.Mutation = (*SyncStateMutation)(nil)
+
+// syncstateOption allows management of the mutation configuration using functional options.
+type syncstateOption func(*SyncStateMutation)
+
+// newSyncStateMutation creates new mutation for the SyncState entity.
+func newSyncStateMutation(c config, op Op, opts ...syncstateOption) *SyncStateMutation {
+	m := &SyncStateMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeSyncState,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withSyncStateID sets the ID field of the mutation.
+func withSyncStateID(id int64) syncstateOption {
+	return func(m *SyncStateMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *SyncState
+		)
+		m.oldValue = func(ctx context.Context) (*SyncState, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().SyncState.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withSyncState sets the old SyncState of the mutation.
+func withSyncState(node *SyncState) syncstateOption {
+	return func(m *SyncStateMutation) {
+		m.oldValue = func(context.Context) (*SyncState, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m SyncStateMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m SyncStateMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of SyncState entities.
+func (m *SyncStateMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *SyncStateMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *SyncStateMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().SyncState.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetEntityType sets the "entity_type" field.
+func (m *SyncStateMutation) SetEntityType(st syncstate.EntityType) {
+	m.entity_type = &st
+}
+
+// EntityType returns the value of the "entity_type" field in the mutation.
+func (m *SyncStateMutation) EntityType() (r syncstate.EntityType, exists bool) {
+	v := m.entity_type
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEntityType returns the old "entity_type" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldEntityType(ctx context.Context) (v syncstate.EntityType, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEntityType is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEntityType requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEntityType: %w", err)
+	}
+	return oldValue.EntityType, nil
+}
+
+// ResetEntityType resets all changes to the "entity_type" field.
+func (m *SyncStateMutation) ResetEntityType() {
+	m.entity_type = nil
+}
+
+// SetEntityID sets the "entity_id" field.
+func (m *SyncStateMutation) SetEntityID(u uuid.UUID) {
+	m.entity_id = &u
+}
+
+// EntityID returns the value of the "entity_id" field in the mutation.
+func (m *SyncStateMutation) EntityID() (r uuid.UUID, exists bool) {
+	v := m.entity_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldEntityID returns the old "entity_id" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldEntityID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldEntityID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldEntityID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldEntityID: %w", err)
+	}
+	return oldValue.EntityID, nil
+}
+
+// ResetEntityID resets all changes to the "entity_id" field.
+func (m *SyncStateMutation) ResetEntityID() {
+	m.entity_id = nil
+}
+
+// SetSiteID sets the "site_id" field.
+func (m *SyncStateMutation) SetSiteID(u uuid.UUID) {
+	m.site_id = &u
+}
+
+// SiteID returns the value of the "site_id" field in the mutation.
+func (m *SyncStateMutation) SiteID() (r uuid.UUID, exists bool) {
+	v := m.site_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSiteID returns the old "site_id" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldSiteID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSiteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSiteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSiteID: %w", err)
+	}
+	return oldValue.SiteID, nil
+}
+
+// ResetSiteID resets all changes to the "site_id" field.
+func (m *SyncStateMutation) ResetSiteID() {
+	m.site_id = nil
+}
+
+// SetVersion sets the "version" field.
+func (m *SyncStateMutation) SetVersion(i int64) {
+	m.version = &i
+	m.addversion = nil
+}
+
+// Version returns the value of the "version" field in the mutation.
+func (m *SyncStateMutation) Version() (r int64, exists bool) {
+	v := m.version
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldVersion returns the old "version" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldVersion(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldVersion is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldVersion requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldVersion: %w", err)
+	}
+	return oldValue.Version, nil
+}
+
+// AddVersion adds i to the "version" field.
+func (m *SyncStateMutation) AddVersion(i int64) {
+	if m.addversion != nil {
+		*m.addversion += i
+	} else {
+		m.addversion = &i
+	}
+}
+
+// AddedVersion returns the value that was added to the "version" field in this mutation.
+func (m *SyncStateMutation) AddedVersion() (r int64, exists bool) {
+	v := m.addversion
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetVersion resets all changes to the "version" field.
+func (m *SyncStateMutation) ResetVersion() {
+	m.version = nil
+	m.addversion = nil
+}
+
+// SetLastModified sets the "last_modified" field.
+func (m *SyncStateMutation) SetLastModified(t time.Time) {
+	m.last_modified = &t
+}
+
+// LastModified returns the value of the "last_modified" field in the mutation.
+func (m *SyncStateMutation) LastModified() (r time.Time, exists bool) {
+	v := m.last_modified
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLastModified returns the old "last_modified" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldLastModified(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLastModified is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLastModified requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLastModified: %w", err)
+	}
+	return oldValue.LastModified, nil
+}
+
+// ResetLastModified resets all changes to the "last_modified" field.
+func (m *SyncStateMutation) ResetLastModified() {
+	m.last_modified = nil
+}
+
+// SetLastModifiedBy sets the "last_modified_by" field.
+func (m *SyncStateMutation) SetLastModifiedBy(s string) {
+	m.last_modified_by = &s
+}
+
+// LastModifiedBy returns the value of the "last_modified_by" field in the mutation.
+func (m *SyncStateMutation) LastModifiedBy() (r string, exists bool) {
+	v := m.last_modified_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldLastModifiedBy returns the old "last_modified_by" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldLastModifiedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldLastModifiedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldLastModifiedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldLastModifiedBy: %w", err)
+	}
+	return oldValue.LastModifiedBy, nil
+}
+
+// ResetLastModifiedBy resets all changes to the "last_modified_by" field.
+func (m *SyncStateMutation) ResetLastModifiedBy() {
+	m.last_modified_by = nil
+}
+
+// SetChecksum sets the "checksum" field.
+func (m *SyncStateMutation) SetChecksum(s string) {
+	m.checksum = &s
+}
+
+// Checksum returns the value of the "checksum" field in the mutation.
+func (m *SyncStateMutation) Checksum() (r string, exists bool) {
+	v := m.checksum
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldChecksum returns the old "checksum" field's value of the SyncState entity.
+// If the SyncState object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *SyncStateMutation) OldChecksum(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldChecksum is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldChecksum requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldChecksum: %w", err)
+	}
+	return oldValue.Checksum, nil
+}
+
+// ResetChecksum resets all changes to the "checksum" field.
+func (m *SyncStateMutation) ResetChecksum() {
+	m.checksum = nil
+}
+
+// Where appends a list predicates to the SyncStateMutation builder.
+func (m *SyncStateMutation) Where(ps ...predicate.SyncState) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the SyncStateMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *SyncStateMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.SyncState, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *SyncStateMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *SyncStateMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (SyncState).
+func (m *SyncStateMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *SyncStateMutation) Fields() []string {
+	fields := make([]string, 0, 7)
+	if m.entity_type != nil {
+		fields = append(fields, syncstate.FieldEntityType)
+	}
+	if m.entity_id != nil {
+		fields = append(fields, syncstate.FieldEntityID)
+	}
+	if m.site_id != nil {
+		fields = append(fields, syncstate.FieldSiteID)
+	}
+	if m.version != nil {
+		fields = append(fields, syncstate.FieldVersion)
+	}
+	if m.last_modified != nil {
+		fields = append(fields, syncstate.FieldLastModified)
+	}
+	if m.last_modified_by != nil {
+		fields = append(fields, syncstate.FieldLastModifiedBy)
+	}
+	if m.checksum != nil {
+		fields = append(fields, syncstate.FieldChecksum)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *SyncStateMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case syncstate.FieldEntityType:
+		return m.EntityType()
+	case syncstate.FieldEntityID:
+		return m.EntityID()
+	case syncstate.FieldSiteID:
+		return m.SiteID()
+	case syncstate.FieldVersion:
+		return m.Version()
+	case syncstate.FieldLastModified:
+		return m.LastModified()
+	case syncstate.FieldLastModifiedBy:
+		return m.LastModifiedBy()
+	case syncstate.FieldChecksum:
+		return m.Checksum()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *SyncStateMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case syncstate.FieldEntityType:
+		return m.OldEntityType(ctx)
+	case syncstate.FieldEntityID:
+		return m.OldEntityID(ctx)
+	case syncstate.FieldSiteID:
+		return m.OldSiteID(ctx)
+	case syncstate.FieldVersion:
+		return m.OldVersion(ctx)
+	case syncstate.FieldLastModified:
+		return m.OldLastModified(ctx)
+	case syncstate.FieldLastModifiedBy:
+		return m.OldLastModifiedBy(ctx)
+	case syncstate.FieldChecksum:
+		return m.OldChecksum(ctx)
+	}
+	return nil, fmt.Errorf("unknown SyncState field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SyncStateMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case syncstate.FieldEntityType:
+		v, ok := value.(syncstate.EntityType)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEntityType(v)
+		return nil
+	case syncstate.FieldEntityID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetEntityID(v)
+		return nil
+	case syncstate.FieldSiteID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSiteID(v)
+		return nil
+	case syncstate.FieldVersion:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetVersion(v)
+		return nil
+	case syncstate.FieldLastModified:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLastModified(v)
+		return nil
+	case syncstate.FieldLastModifiedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetLastModifiedBy(v)
+		return nil
+	case syncstate.FieldChecksum:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetChecksum(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SyncState field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *SyncStateMutation) AddedFields() []string {
+	var fields []string
+	if m.addversion != nil {
+		fields = append(fields, syncstate.FieldVersion)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *SyncStateMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case syncstate.FieldVersion:
+		return m.AddedVersion()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *SyncStateMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case syncstate.FieldVersion:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddVersion(v)
+		return nil
+	}
+	return fmt.Errorf("unknown SyncState numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *SyncStateMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *SyncStateMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *SyncStateMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown SyncState nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *SyncStateMutation) ResetField(name string) error {
+	switch name {
+	case syncstate.FieldEntityType:
+		m.ResetEntityType()
+		return nil
+	case syncstate.FieldEntityID:
+		m.ResetEntityID()
+		return nil
+	case syncstate.FieldSiteID:
+		m.ResetSiteID()
+		return nil
+	case syncstate.FieldVersion:
+		m.ResetVersion()
+		return nil
+	case syncstate.FieldLastModified:
+		m.ResetLastModified()
+		return nil
+	case syncstate.FieldLastModifiedBy:
+		m.ResetLastModifiedBy()
+		return nil
+	case syncstate.FieldChecksum:
+		m.ResetChecksum()
+		return nil
+	}
+	return fmt.Errorf("unknown SyncState field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *SyncStateMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *SyncStateMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *SyncStateMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *SyncStateMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *SyncStateMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *SyncStateMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *SyncStateMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown SyncState unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *SyncStateMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown SyncState edge %s", name)
+}
+
+// UploadSessionMutation represents an operation that mutates the UploadSession nodes in the graph.
+type UploadSessionMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *uuid.UUID
+	created_at    *time.Time
+	updated_at    *time.Time
+	category      *uploadsession.Category
+	_path         *string
+	sha256        *string
+	size          *int64
+	addsize       *int64
+	_offset       *int64
+	add_offset    *int64
+	created_by    *string
+	expires_at    *time.Time
+	clearedFields map[string]struct{}
+	done          bool
+	oldValue      func(context.Context) (*UploadSession, error)
+	predicates    []predicate.UploadSession
+}
+
+var _ ent.Mutation = (*UploadSessionMutation)(nil)
+
+// uploadsessionOption allows management of the mutation configuration using functional options.
+type uploadsessionOption func(*UploadSessionMutation)
+
+// newUploadSessionMutation creates new mutation for the UploadSession entity.
+func newUploadSessionMutation(c config, op Op, opts ...uploadsessionOption) *UploadSessionMutation {
+	m := &UploadSessionMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeUploadSession,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withUploadSessionID sets the ID field of the mutation.
+func withUploadSessionID(id uuid.UUID) uploadsessionOption {
+	return func(m *UploadSessionMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *UploadSession
+		)
+		m.oldValue = func(ctx context.Context) (*UploadSession, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().UploadSession.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withUploadSession sets the old UploadSession of the mutation.
+func withUploadSession(node *UploadSession) uploadsessionOption {
+	return func(m *UploadSessionMutation) {
+		m.oldValue = func(context.Context) (*UploadSession, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m UploadSessionMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m UploadSessionMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of UploadSession entities.
+func (m *UploadSessionMutation) SetID(id uuid.UUID) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *UploadSessionMutation) ID() (id uuid.UUID, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *UploadSessionMutation) IDs(ctx context.Context) ([]uuid.UUID, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []uuid.UUID{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().UploadSession.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetCreatedAt sets the "created_at" field.
+func (m *UploadSessionMutation) SetCreatedAt(t time.Time) {
+	m.created_at = &t
+}
+
+// CreatedAt returns the value of the "created_at" field in the mutation.
+func (m *UploadSessionMutation) CreatedAt() (r time.Time, exists bool) {
+	v := m.created_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedAt returns the old "created_at" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldCreatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedAt: %w", err)
+	}
+	return oldValue.CreatedAt, nil
+}
+
+// ResetCreatedAt resets all changes to the "created_at" field.
+func (m *UploadSessionMutation) ResetCreatedAt() {
+	m.created_at = nil
+}
+
+// SetUpdatedAt sets the "updated_at" field.
+func (m *UploadSessionMutation) SetUpdatedAt(t time.Time) {
+	m.updated_at = &t
+}
+
+// UpdatedAt returns the value of the "updated_at" field in the mutation.
+func (m *UploadSessionMutation) UpdatedAt() (r time.Time, exists bool) {
+	v := m.updated_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldUpdatedAt returns the old "updated_at" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldUpdatedAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldUpdatedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldUpdatedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldUpdatedAt: %w", err)
+	}
+	return oldValue.UpdatedAt, nil
+}
+
+// ResetUpdatedAt resets all changes to the "updated_at" field.
+func (m *UploadSessionMutation) ResetUpdatedAt() {
+	m.updated_at = nil
+}
+
+// SetCategory sets the "category" field.
+func (m *UploadSessionMutation) SetCategory(u uploadsession.Category) {
+	m.category = &u
+}
+
+// Category returns the value of the "category" field in the mutation.
+func (m *UploadSessionMutation) Category() (r uploadsession.Category, exists bool) {
+	v := m.category
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCategory returns the old "category" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldCategory(ctx context.Context) (v uploadsession.Category, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCategory is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCategory requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCategory: %w", err)
+	}
+	return oldValue.Category, nil
+}
+
+// ResetCategory resets all changes to the "category" field.
+func (m *UploadSessionMutation) ResetCategory() {
+	m.category = nil
+}
+
+// SetPath sets the "path" field.
+func (m *UploadSessionMutation) SetPath(s string) {
+	m._path = &s
+}
+
+// Path returns the value of the "path" field in the mutation.
+func (m *UploadSessionMutation) Path() (r string, exists bool) {
+	v := m._path
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPath returns the old "path" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldPath(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPath is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPath requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPath: %w", err)
+	}
+	return oldValue.Path, nil
+}
+
+// ResetPath resets all changes to the "path" field.
+func (m *UploadSessionMutation) ResetPath() {
+	m._path = nil
+}
+
+// SetSha256 sets the "sha256" field.
+func (m *UploadSessionMutation) SetSha256(s string) {
+	m.sha256 = &s
+}
+
+// Sha256 returns the value of the "sha256" field in the mutation.
+func (m *UploadSessionMutation) Sha256() (r string, exists bool) {
+	v := m.sha256
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSha256 returns the old "sha256" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldSha256(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSha256 is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSha256 requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSha256: %w", err)
+	}
+	return oldValue.Sha256, nil
+}
+
+// ResetSha256 resets all changes to the "sha256" field.
+func (m *UploadSessionMutation) ResetSha256() {
+	m.sha256 = nil
+}
+
+// SetSize sets the "size" field.
+func (m *UploadSessionMutation) SetSize(i int64) {
+	m.size = &i
+	m.addsize = nil
+}
+
+// Size returns the value of the "size" field in the mutation.
+func (m *UploadSessionMutation) Size() (r int64, exists bool) {
+	v := m.size
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSize returns the old "size" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldSize(ctx context.Context) (v *int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSize is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSize requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSize: %w", err)
+	}
+	return oldValue.Size, nil
+}
+
+// AddSize adds i to the "size" field.
+func (m *UploadSessionMutation) AddSize(i int64) {
+	if m.addsize != nil {
+		*m.addsize += i
+	} else {
+		m.addsize = &i
+	}
+}
+
+// AddedSize returns the value that was added to the "size" field in this mutation.
+func (m *UploadSessionMutation) AddedSize() (r int64, exists bool) {
+	v := m.addsize
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ClearSize clears the value of the "size" field.
+func (m *UploadSessionMutation) ClearSize() {
+	m.size = nil
+	m.addsize = nil
+	m.clearedFields[uploadsession.FieldSize] = struct{}{}
+}
+
+// SizeCleared returns if the "size" field was cleared in this mutation.
+func (m *UploadSessionMutation) SizeCleared() bool {
+	_, ok := m.clearedFields[uploadsession.FieldSize]
+	return ok
+}
+
+// ResetSize resets all changes to the "size" field.
+func (m *UploadSessionMutation) ResetSize() {
+	m.size = nil
+	m.addsize = nil
+	delete(m.clearedFields, uploadsession.FieldSize)
+}
+
+// SetOffset sets the "offset" field.
+func (m *UploadSessionMutation) SetOffset(i int64) {
+	m._offset = &i
+	m.add_offset = nil
+}
+
+// Offset returns the value of the "offset" field in the mutation.
+func (m *UploadSessionMutation) Offset() (r int64, exists bool) {
+	v := m._offset
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldOffset returns the old "offset" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldOffset(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldOffset is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldOffset requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldOffset: %w", err)
+	}
+	return oldValue.Offset, nil
+}
+
+// AddOffset adds i to the "offset" field.
+func (m *UploadSessionMutation) AddOffset(i int64) {
+	if m.add_offset != nil {
+		*m.add_offset += i
+	} else {
+		m.add_offset = &i
+	}
+}
+
+// AddedOffset returns the value that was added to the "offset" field in this mutation.
+func (m *UploadSessionMutation) AddedOffset() (r int64, exists bool) {
+	v := m.add_offset
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetOffset resets all changes to the "offset" field.
+func (m *UploadSessionMutation) ResetOffset() {
+	m._offset = nil
+	m.add_offset = nil
+}
+
+// SetCreatedBy sets the "created_by" field.
+func (m *UploadSessionMutation) SetCreatedBy(s string) {
+	m.created_by = &s
+}
+
+// CreatedBy returns the value of the "created_by" field in the mutation.
+func (m *UploadSessionMutation) CreatedBy() (r string, exists bool) {
+	v := m.created_by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCreatedBy returns the old "created_by" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldCreatedBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCreatedBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCreatedBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCreatedBy: %w", err)
+	}
+	return oldValue.CreatedBy, nil
+}
+
+// ResetCreatedBy resets all changes to the "created_by" field.
+func (m *UploadSessionMutation) ResetCreatedBy() {
+	m.created_by = nil
+}
+
+// SetExpiresAt sets the "expires_at" field.
+func (m *UploadSessionMutation) SetExpiresAt(t time.Time) {
+	m.expires_at = &t
+}
+
+// ExpiresAt returns the value of the "expires_at" field in the mutation.
+func (m *UploadSessionMutation) ExpiresAt() (r time.Time, exists bool) {
+	v := m.expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldExpiresAt returns the old "expires_at" field's value of the UploadSession entity.
+// If the UploadSession object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UploadSessionMutation) OldExpiresAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldExpiresAt: %w", err)
+	}
+	return oldValue.ExpiresAt, nil
+}
+
+// ResetExpiresAt resets all changes to the "expires_at" field.
+func (m *UploadSessionMutation) ResetExpiresAt() {
+	m.expires_at = nil
+}
+
+// Where appends a list predicates to the UploadSessionMutation builder.
+func (m *UploadSessionMutation) Where(ps ...predicate.UploadSession) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the UploadSessionMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *UploadSessionMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.UploadSession, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *UploadSessionMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *UploadSessionMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (UploadSession).
+func (m *UploadSessionMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *UploadSessionMutation) Fields() []string {
+	fields := make([]string, 0, 9)
+	if m.created_at != nil {
+		fields = append(fields, uploadsession.FieldCreatedAt)
+	}
+	if m.updated_at != nil {
+		fields = append(fields, uploadsession.FieldUpdatedAt)
+	}
+	if m.category != nil {
+		fields = append(fields, uploadsession.FieldCategory)
+	}
+	if m._path != nil {
+		fields = append(fields, uploadsession.FieldPath)
+	}
+	if m.sha256 != nil {
+		fields = append(fields, uploadsession.FieldSha256)
+	}
+	if m.size != nil {
+		fields = append(fields, uploadsession.FieldSize)
+	}
+	if m._offset != nil {
+		fields = append(fields, uploadsession.FieldOffset)
+	}
+	if m.created_by != nil {
+		fields = append(fields, uploadsession.FieldCreatedBy)
+	}
+	if m.expires_at != nil {
+		fields = append(fields, uploadsession.FieldExpiresAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *UploadSessionMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case uploadsession.FieldCreatedAt:
+		return m.CreatedAt()
+	case uploadsession.FieldUpdatedAt:
+		return m.UpdatedAt()
+	case uploadsession.FieldCategory:
+		return m.Category()
+	case uploadsession.FieldPath:
+		return m.Path()
+	case uploadsession.FieldSha256:
+		return m.Sha256()
+	case uploadsession.FieldSize:
+		return m.Size()
+	case uploadsession.FieldOffset:
+		return m.Offset()
+	case uploadsession.FieldCreatedBy:
+		return m.CreatedBy()
+	case uploadsession.FieldExpiresAt:
+		return m.ExpiresAt()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *UploadSessionMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case uploadsession.FieldCreatedAt:
+		return m.OldCreatedAt(ctx)
+	case uploadsession.FieldUpdatedAt:
+		return m.OldUpdatedAt(ctx)
+	case uploadsession.FieldCategory:
+		return m.OldCategory(ctx)
+	case uploadsession.FieldPath:
+		return m.OldPath(ctx)
+	case uploadsession.FieldSha256:
+		return m.OldSha256(ctx)
+	case uploadsession.FieldSize:
+		return m.OldSize(ctx)
+	case uploadsession.FieldOffset:
+		return m.OldOffset(ctx)
+	case uploadsession.FieldCreatedBy:
+		return m.OldCreatedBy(ctx)
+	case uploadsession.FieldExpiresAt:
+		return m.OldExpiresAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown UploadSession field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *UploadSessionMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case uploadsession.FieldCreatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedAt(v)
+		return nil
+	case uploadsession.FieldUpdatedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetUpdatedAt(v)
+		return nil
+	case uploadsession.FieldCategory:
+		v, ok := value.(uploadsession.Category)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCategory(v)
+		return nil
+	case uploadsession.FieldPath:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPath(v)
+		return nil
+	case uploadsession.FieldSha256:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSha256(v)
+		return nil
+	case uploadsession.FieldSize:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSize(v)
+		return nil
+	case uploadsession.FieldOffset:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetOffset(v)
+		return nil
+	case uploadsession.FieldCreatedBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCreatedBy(v)
+		return nil
+	case uploadsession.FieldExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetExpiresAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown UploadSession field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *UploadSessionMutation) AddedFields() []string {
+	var fields []string
+	if m.addsize != nil {
+		fields = append(fields, uploadsession.FieldSize)
+	}
+	if m.add_offset != nil {
+		fields = append(fields, uploadsession.FieldOffset)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *UploadSessionMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case uploadsession.FieldSize:
+		return m.AddedSize()
+	case uploadsession.FieldOffset:
+		return m.AddedOffset()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *UploadSessionMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case uploadsession.FieldSize:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddSize(v)
+		return nil
+	case uploadsession.FieldOffset:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddOffset(v)
+		return nil
+	}
+	return fmt.Errorf("unknown UploadSession numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *UploadSessionMutation) ClearedFields() []string {
+	var fields []string
+	if m.FieldCleared(uploadsession.FieldSize) {
+		fields = append(fields, uploadsession.FieldSize)
+	}
+	return fields
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *UploadSessionMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *UploadSessionMutation) ClearField(name string) error {
+	switch name {
+	case uploadsession.FieldSize:
+		m.ClearSize()
+		return nil
+	}
+	return fmt.Errorf("unknown UploadSession nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *UploadSessionMutation) ResetField(name string) error {
+	switch name {
+	case uploadsession.FieldCreatedAt:
+		m.ResetCreatedAt()
+		return nil
+	case uploadsession.FieldUpdatedAt:
+		m.ResetUpdatedAt()
+		return nil
+	case uploadsession.FieldCategory:
+		m.ResetCategory()
+		return nil
+	case uploadsession.FieldPath:
+		m.ResetPath()
+		return nil
+	case uploadsession.FieldSha256:
+		m.ResetSha256()
+		return nil
+	case uploadsession.FieldSize:
+		m.ResetSize()
+		return nil
+	case uploadsession.FieldOffset:
+		m.ResetOffset()
+		return nil
+	case uploadsession.FieldCreatedBy:
+		m.ResetCreatedBy()
+		return nil
+	case uploadsession.FieldExpiresAt:
+		m.ResetExpiresAt()
+		return nil
+	}
+	return fmt.Errorf("unknown UploadSession field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *UploadSessionMutation) AddedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *UploadSessionMutation) AddedIDs(name string) []ent.Value {
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *UploadSessionMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *UploadSessionMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *UploadSessionMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 0)
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *UploadSessionMutation) EdgeCleared(name string) bool {
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *UploadSessionMutation) ClearEdge(name string) error {
+	return fmt.Errorf("unknown UploadSession unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *UploadSessionMutation) ResetEdge(name string) error {
+	return fmt.Errorf("unknown UploadSession edge %s", name)
+}
+
 // WorkflowMutation represents an operation that mutates the Workflow nodes in the graph.
 type WorkflowMutation struct {
 	config
@@ -12462,6 +20536,9 @@ type WorkflowMutation struct {
 	default_of        map[uuid.UUID]struct{}
 	removeddefault_of map[uuid.UUID]struct{}
 	cleareddefault_of bool
+	revisions         map[int64]struct{}
+	removedrevisions  map[int64]struct{}
+	clearedrevisions  bool
 	done              bool
 	oldValue          func(context.Context) (*Workflow, error)
 	predicates        []predicate.Workflow
@@ -13208,6 +21285,60 @@ func (m *WorkflowMutation) ResetDefaultOf() {
 	m.removeddefault_of = nil
 }
 
+// AddRevisionIDs adds the "revisions" edge to the WorkflowRevision entity by ids.
+func (m *WorkflowMutation) AddRevisionIDs(ids ...int64) {
+	if m.revisions == nil {
+		m.revisions = make(map[int64]struct{})
+	}
+	for i := range ids {
+		m.revisions[ids[i]] = struct{}{}
+	}
+}
+
+// ClearRevisions clears the "revisions" edge to the WorkflowRevision entity.
+func (m *WorkflowMutation) ClearRevisions() {
+	m.clearedrevisions = true
+}
+
+// RevisionsCleared reports if the "revisions" edge to the WorkflowRevision entity was cleared.
+func (m *WorkflowMutation) RevisionsCleared() bool {
+	return m.clearedrevisions
+}
+
+// RemoveRevisionIDs removes the "revisions" edge to the WorkflowRevision entity by IDs.
+func (m *WorkflowMutation) RemoveRevisionIDs(ids ...int64) {
+	if m.removedrevisions == nil {
+		m.removedrevisions = make(map[int64]struct{})
+	}
+	for i := range ids {
+		delete(m.revisions, ids[i])
+		m.removedrevisions[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedRevisions returns the removed IDs of the "revisions" edge to the WorkflowRevision entity.
+func (m *WorkflowMutation) RemovedRevisionsIDs() (ids []int64) {
+	for id := range m.removedrevisions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// RevisionsIDs returns the "revisions" edge IDs in the mutation.
+func (m *WorkflowMutation) RevisionsIDs() (ids []int64) {
+	for id := range m.revisions {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetRevisions resets all changes to the "revisions" edge.
+func (m *WorkflowMutation) ResetRevisions() {
+	m.revisions = nil
+	m.clearedrevisions = false
+	m.removedrevisions = nil
+}
+
 // Where appends a list predicates to the WorkflowMutation builder.
 func (m *WorkflowMutation) Where(ps ...predicate.Workflow) {
 	m.predicates = append(m.predicates, ps...)
@@ -13575,12 +21706,15 @@ func (m *WorkflowMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *WorkflowMutation) AddedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.nodes != nil {
 		edges = append(edges, workflow.EdgeNodes)
 	}
 	if m.default_of != nil {
 		edges = append(edges, workflow.EdgeDefaultOf)
+	}
+	if m.revisions != nil {
+		edges = append(edges, workflow.EdgeRevisions)
 	}
 	return edges
 }
@@ -13601,18 +21735,27 @@ func (m *WorkflowMutation) AddedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case workflow.EdgeRevisions:
+		ids := make([]ent.Value, 0, len(m.revisions))
+		for id := range m.revisions {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *WorkflowMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.removednodes != nil {
 		edges = append(edges, workflow.EdgeNodes)
 	}
 	if m.removeddefault_of != nil {
 		edges = append(edges, workflow.EdgeDefaultOf)
+	}
+	if m.removedrevisions != nil {
+		edges = append(edges, workflow.EdgeRevisions)
 	}
 	return edges
 }
@@ -13633,18 +21776,27 @@ func (m *WorkflowMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case workflow.EdgeRevisions:
+		ids := make([]ent.Value, 0, len(m.removedrevisions))
+		for id := range m.removedrevisions {
+			ids = append(ids, id)
+		}
+		return ids
 	}
 	return nil
 }
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *WorkflowMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 2)
+	edges := make([]string, 0, 3)
 	if m.clearednodes {
 		edges = append(edges, workflow.EdgeNodes)
 	}
 	if m.cleareddefault_of {
 		edges = append(edges, workflow.EdgeDefaultOf)
+	}
+	if m.clearedrevisions {
+		edges = append(edges, workflow.EdgeRevisions)
 	}
 	return edges
 }
@@ -13657,6 +21809,8 @@ func (m *WorkflowMutation) EdgeCleared(name string) bool {
 		return m.clearednodes
 	case workflow.EdgeDefaultOf:
 		return m.cleareddefault_of
+	case workflow.EdgeRevisions:
+		return m.clearedrevisions
 	}
 	return false
 }
@@ -13679,6 +21833,647 @@ func (m *WorkflowMutation) ResetEdge(name string) error {
 	case workflow.EdgeDefaultOf:
 		m.ResetDefaultOf()
 		return nil
+	case workflow.EdgeRevisions:
+		m.ResetRevisions()
+		return nil
 	}
 	return fmt.Errorf("unknown Workflow edge %s", name)
+}
+
+// WorkflowRevisionMutation represents an operation that mutates the WorkflowRevision nodes in the graph.
+type WorkflowRevisionMutation struct {
+	config
+	op              Op
+	typ             string
+	id              *int64
+	revision        *int64
+	addrevision     *int64
+	spec            *[]byte
+	by              *string
+	at              *time.Time
+	clearedFields   map[string]struct{}
+	workflow        *uuid.UUID
+	clearedworkflow bool
+	done            bool
+	oldValue        func(context.Context) (*WorkflowRevision, error)
+	predicates      []predicate.WorkflowRevision
+}
+
+var _ ent.Mutation = (*WorkflowRevisionMutation)(nil)
+
+// workflowrevisionOption allows management of the mutation configuration using functional options.
+type workflowrevisionOption func(*WorkflowRevisionMutation)
+
+// newWorkflowRevisionMutation creates new mutation for the WorkflowRevision entity.
+func newWorkflowRevisionMutation(c config, op Op, opts ...workflowrevisionOption) *WorkflowRevisionMutation {
+	m := &WorkflowRevisionMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeWorkflowRevision,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withWorkflowRevisionID sets the ID field of the mutation.
+func withWorkflowRevisionID(id int64) workflowrevisionOption {
+	return func(m *WorkflowRevisionMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *WorkflowRevision
+		)
+		m.oldValue = func(ctx context.Context) (*WorkflowRevision, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().WorkflowRevision.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withWorkflowRevision sets the old WorkflowRevision of the mutation.
+func withWorkflowRevision(node *WorkflowRevision) workflowrevisionOption {
+	return func(m *WorkflowRevisionMutation) {
+		m.oldValue = func(context.Context) (*WorkflowRevision, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m WorkflowRevisionMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m WorkflowRevisionMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of WorkflowRevision entities.
+func (m *WorkflowRevisionMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *WorkflowRevisionMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *WorkflowRevisionMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().WorkflowRevision.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetWorkflowID sets the "workflow_id" field.
+func (m *WorkflowRevisionMutation) SetWorkflowID(u uuid.UUID) {
+	m.workflow = &u
+}
+
+// WorkflowID returns the value of the "workflow_id" field in the mutation.
+func (m *WorkflowRevisionMutation) WorkflowID() (r uuid.UUID, exists bool) {
+	v := m.workflow
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldWorkflowID returns the old "workflow_id" field's value of the WorkflowRevision entity.
+// If the WorkflowRevision object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *WorkflowRevisionMutation) OldWorkflowID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldWorkflowID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldWorkflowID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldWorkflowID: %w", err)
+	}
+	return oldValue.WorkflowID, nil
+}
+
+// ResetWorkflowID resets all changes to the "workflow_id" field.
+func (m *WorkflowRevisionMutation) ResetWorkflowID() {
+	m.workflow = nil
+}
+
+// SetRevision sets the "revision" field.
+func (m *WorkflowRevisionMutation) SetRevision(i int64) {
+	m.revision = &i
+	m.addrevision = nil
+}
+
+// Revision returns the value of the "revision" field in the mutation.
+func (m *WorkflowRevisionMutation) Revision() (r int64, exists bool) {
+	v := m.revision
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRevision returns the old "revision" field's value of the WorkflowRevision entity.
+// If the WorkflowRevision object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *WorkflowRevisionMutation) OldRevision(ctx context.Context) (v int64, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRevision is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRevision requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRevision: %w", err)
+	}
+	return oldValue.Revision, nil
+}
+
+// AddRevision adds i to the "revision" field.
+func (m *WorkflowRevisionMutation) AddRevision(i int64) {
+	if m.addrevision != nil {
+		*m.addrevision += i
+	} else {
+		m.addrevision = &i
+	}
+}
+
+// AddedRevision returns the value that was added to the "revision" field in this mutation.
+func (m *WorkflowRevisionMutation) AddedRevision() (r int64, exists bool) {
+	v := m.addrevision
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetRevision resets all changes to the "revision" field.
+func (m *WorkflowRevisionMutation) ResetRevision() {
+	m.revision = nil
+	m.addrevision = nil
+}
+
+// SetSpec sets the "spec" field.
+func (m *WorkflowRevisionMutation) SetSpec(b []byte) {
+	m.spec = &b
+}
+
+// Spec returns the value of the "spec" field in the mutation.
+func (m *WorkflowRevisionMutation) Spec() (r []byte, exists bool) {
+	v := m.spec
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSpec returns the old "spec" field's value of the WorkflowRevision entity.
+// If the WorkflowRevision object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *WorkflowRevisionMutation) OldSpec(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSpec is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSpec requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSpec: %w", err)
+	}
+	return oldValue.Spec, nil
+}
+
+// ResetSpec resets all changes to the "spec" field.
+func (m *WorkflowRevisionMutation) ResetSpec() {
+	m.spec = nil
+}
+
+// SetBy sets the "by" field.
+func (m *WorkflowRevisionMutation) SetBy(s string) {
+	m.by = &s
+}
+
+// By returns the value of the "by" field in the mutation.
+func (m *WorkflowRevisionMutation) By() (r string, exists bool) {
+	v := m.by
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBy returns the old "by" field's value of the WorkflowRevision entity.
+// If the WorkflowRevision object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *WorkflowRevisionMutation) OldBy(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBy is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBy requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBy: %w", err)
+	}
+	return oldValue.By, nil
+}
+
+// ResetBy resets all changes to the "by" field.
+func (m *WorkflowRevisionMutation) ResetBy() {
+	m.by = nil
+}
+
+// SetAt sets the "at" field.
+func (m *WorkflowRevisionMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *WorkflowRevisionMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the WorkflowRevision entity.
+// If the WorkflowRevision object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *WorkflowRevisionMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *WorkflowRevisionMutation) ResetAt() {
+	m.at = nil
+}
+
+// ClearWorkflow clears the "workflow" edge to the Workflow entity.
+func (m *WorkflowRevisionMutation) ClearWorkflow() {
+	m.clearedworkflow = true
+	m.clearedFields[workflowrevision.FieldWorkflowID] = struct{}{}
+}
+
+// WorkflowCleared reports if the "workflow" edge to the Workflow entity was cleared.
+func (m *WorkflowRevisionMutation) WorkflowCleared() bool {
+	return m.clearedworkflow
+}
+
+// WorkflowIDs returns the "workflow" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// WorkflowID instead. It exists only for internal usage by the builders.
+func (m *WorkflowRevisionMutation) WorkflowIDs() (ids []uuid.UUID) {
+	if id := m.workflow; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetWorkflow resets all changes to the "workflow" edge.
+func (m *WorkflowRevisionMutation) ResetWorkflow() {
+	m.workflow = nil
+	m.clearedworkflow = false
+}
+
+// Where appends a list predicates to the WorkflowRevisionMutation builder.
+func (m *WorkflowRevisionMutation) Where(ps ...predicate.WorkflowRevision) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the WorkflowRevisionMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *WorkflowRevisionMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.WorkflowRevision, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *WorkflowRevisionMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *WorkflowRevisionMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (WorkflowRevision).
+func (m *WorkflowRevisionMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *WorkflowRevisionMutation) Fields() []string {
+	fields := make([]string, 0, 5)
+	if m.workflow != nil {
+		fields = append(fields, workflowrevision.FieldWorkflowID)
+	}
+	if m.revision != nil {
+		fields = append(fields, workflowrevision.FieldRevision)
+	}
+	if m.spec != nil {
+		fields = append(fields, workflowrevision.FieldSpec)
+	}
+	if m.by != nil {
+		fields = append(fields, workflowrevision.FieldBy)
+	}
+	if m.at != nil {
+		fields = append(fields, workflowrevision.FieldAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *WorkflowRevisionMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case workflowrevision.FieldWorkflowID:
+		return m.WorkflowID()
+	case workflowrevision.FieldRevision:
+		return m.Revision()
+	case workflowrevision.FieldSpec:
+		return m.Spec()
+	case workflowrevision.FieldBy:
+		return m.By()
+	case workflowrevision.FieldAt:
+		return m.At()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *WorkflowRevisionMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case workflowrevision.FieldWorkflowID:
+		return m.OldWorkflowID(ctx)
+	case workflowrevision.FieldRevision:
+		return m.OldRevision(ctx)
+	case workflowrevision.FieldSpec:
+		return m.OldSpec(ctx)
+	case workflowrevision.FieldBy:
+		return m.OldBy(ctx)
+	case workflowrevision.FieldAt:
+		return m.OldAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown WorkflowRevision field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *WorkflowRevisionMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case workflowrevision.FieldWorkflowID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetWorkflowID(v)
+		return nil
+	case workflowrevision.FieldRevision:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRevision(v)
+		return nil
+	case workflowrevision.FieldSpec:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSpec(v)
+		return nil
+	case workflowrevision.FieldBy:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBy(v)
+		return nil
+	case workflowrevision.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown WorkflowRevision field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *WorkflowRevisionMutation) AddedFields() []string {
+	var fields []string
+	if m.addrevision != nil {
+		fields = append(fields, workflowrevision.FieldRevision)
+	}
+	return fields
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *WorkflowRevisionMutation) AddedField(name string) (ent.Value, bool) {
+	switch name {
+	case workflowrevision.FieldRevision:
+		return m.AddedRevision()
+	}
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *WorkflowRevisionMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	case workflowrevision.FieldRevision:
+		v, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddRevision(v)
+		return nil
+	}
+	return fmt.Errorf("unknown WorkflowRevision numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *WorkflowRevisionMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *WorkflowRevisionMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *WorkflowRevisionMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown WorkflowRevision nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *WorkflowRevisionMutation) ResetField(name string) error {
+	switch name {
+	case workflowrevision.FieldWorkflowID:
+		m.ResetWorkflowID()
+		return nil
+	case workflowrevision.FieldRevision:
+		m.ResetRevision()
+		return nil
+	case workflowrevision.FieldSpec:
+		m.ResetSpec()
+		return nil
+	case workflowrevision.FieldBy:
+		m.ResetBy()
+		return nil
+	case workflowrevision.FieldAt:
+		m.ResetAt()
+		return nil
+	}
+	return fmt.Errorf("unknown WorkflowRevision field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *WorkflowRevisionMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.workflow != nil {
+		edges = append(edges, workflowrevision.EdgeWorkflow)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *WorkflowRevisionMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case workflowrevision.EdgeWorkflow:
+		if id := m.workflow; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *WorkflowRevisionMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *WorkflowRevisionMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *WorkflowRevisionMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedworkflow {
+		edges = append(edges, workflowrevision.EdgeWorkflow)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *WorkflowRevisionMutation) EdgeCleared(name string) bool {
+	switch name {
+	case workflowrevision.EdgeWorkflow:
+		return m.clearedworkflow
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *WorkflowRevisionMutation) ClearEdge(name string) error {
+	switch name {
+	case workflowrevision.EdgeWorkflow:
+		m.ClearWorkflow()
+		return nil
+	}
+	return fmt.Errorf("unknown WorkflowRevision unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *WorkflowRevisionMutation) ResetEdge(name string) error {
+	switch name {
+	case workflowrevision.EdgeWorkflow:
+		m.ResetWorkflow()
+		return nil
+	}
+	return fmt.Errorf("unknown WorkflowRevision edge %s", name)
 }

@@ -55,7 +55,9 @@ type Node struct {
 	Params map[string]string `json:"params,omitempty"`
 	// ExtraCmdline holds the value of the "extra_cmdline" field.
 	ExtraCmdline string `json:"extra_cmdline,omitempty"`
-	// Tags holds the value of the "tags" field.
+	// For one boot: local, installer or the id of a workflow; empty for what its state says
+	NextBoot string `json:"next_boot,omitempty"`
+	// In their order; NodeTag is the index of them
 	Tags []string `json:"tags,omitempty"`
 	// Grows each time the node becomes pending
 	InstallSeq int64 `json:"install_seq,omitempty"`
@@ -63,6 +65,10 @@ type Node struct {
 	InstallAttempts int `json:"install_attempts,omitempty"`
 	// Begin of the latest attempt
 	InstallStartedAt *time.Time `json:"install_started_at,omitempty"`
+	// That the latest attempt used
+	InstallWorkflowID *uuid.UUID `json:"install_workflow_id,omitempty"`
+	// Of that workflow; 0 before the first attempt
+	InstallRevision int64 `json:"install_revision,omitempty"`
 	// LastInstallError holds the value of the "last_install_error" field.
 	LastInstallError string `json:"last_install_error,omitempty"`
 	// StateChangedAt holds the value of the "state_changed_at" field.
@@ -83,10 +89,14 @@ type Node struct {
 type NodeEdges struct {
 	// Interfaces holds the value of the interfaces edge.
 	Interfaces []*NodeInterface `json:"interfaces,omitempty"`
+	// TagRows holds the value of the tag_rows edge.
+	TagRows []*NodeTag `json:"tag_rows,omitempty"`
 	// Events holds the value of the events edge.
 	Events []*NodeEvent `json:"events,omitempty"`
 	// StateLog holds the value of the state_log edge.
 	StateLog []*NodeStateLog `json:"state_log,omitempty"`
+	// Claims holds the value of the claims edge.
+	Claims []*MigrationClaim `json:"claims,omitempty"`
 	// Group holds the value of the group edge.
 	Group *DeviceGroup `json:"group,omitempty"`
 	// HomeSite holds the value of the home_site edge.
@@ -95,7 +105,7 @@ type NodeEdges struct {
 	Workflow *Workflow `json:"workflow,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [6]bool
+	loadedTypes [8]bool
 }
 
 // InterfacesOrErr returns the Interfaces value or an error if the edge
@@ -107,10 +117,19 @@ func (e NodeEdges) InterfacesOrErr() ([]*NodeInterface, error) {
 	return nil, &NotLoadedError{edge: "interfaces"}
 }
 
+// TagRowsOrErr returns the TagRows value or an error if the edge
+// was not loaded in eager-loading.
+func (e NodeEdges) TagRowsOrErr() ([]*NodeTag, error) {
+	if e.loadedTypes[1] {
+		return e.TagRows, nil
+	}
+	return nil, &NotLoadedError{edge: "tag_rows"}
+}
+
 // EventsOrErr returns the Events value or an error if the edge
 // was not loaded in eager-loading.
 func (e NodeEdges) EventsOrErr() ([]*NodeEvent, error) {
-	if e.loadedTypes[1] {
+	if e.loadedTypes[2] {
 		return e.Events, nil
 	}
 	return nil, &NotLoadedError{edge: "events"}
@@ -119,10 +138,19 @@ func (e NodeEdges) EventsOrErr() ([]*NodeEvent, error) {
 // StateLogOrErr returns the StateLog value or an error if the edge
 // was not loaded in eager-loading.
 func (e NodeEdges) StateLogOrErr() ([]*NodeStateLog, error) {
-	if e.loadedTypes[2] {
+	if e.loadedTypes[3] {
 		return e.StateLog, nil
 	}
 	return nil, &NotLoadedError{edge: "state_log"}
+}
+
+// ClaimsOrErr returns the Claims value or an error if the edge
+// was not loaded in eager-loading.
+func (e NodeEdges) ClaimsOrErr() ([]*MigrationClaim, error) {
+	if e.loadedTypes[4] {
+		return e.Claims, nil
+	}
+	return nil, &NotLoadedError{edge: "claims"}
 }
 
 // GroupOrErr returns the Group value or an error if the edge
@@ -130,7 +158,7 @@ func (e NodeEdges) StateLogOrErr() ([]*NodeStateLog, error) {
 func (e NodeEdges) GroupOrErr() (*DeviceGroup, error) {
 	if e.Group != nil {
 		return e.Group, nil
-	} else if e.loadedTypes[3] {
+	} else if e.loadedTypes[5] {
 		return nil, &NotFoundError{label: devicegroup.Label}
 	}
 	return nil, &NotLoadedError{edge: "group"}
@@ -141,7 +169,7 @@ func (e NodeEdges) GroupOrErr() (*DeviceGroup, error) {
 func (e NodeEdges) HomeSiteOrErr() (*DeviceGroup, error) {
 	if e.HomeSite != nil {
 		return e.HomeSite, nil
-	} else if e.loadedTypes[4] {
+	} else if e.loadedTypes[6] {
 		return nil, &NotFoundError{label: devicegroup.Label}
 	}
 	return nil, &NotLoadedError{edge: "home_site"}
@@ -152,7 +180,7 @@ func (e NodeEdges) HomeSiteOrErr() (*DeviceGroup, error) {
 func (e NodeEdges) WorkflowOrErr() (*Workflow, error) {
 	if e.Workflow != nil {
 		return e.Workflow, nil
-	} else if e.loadedTypes[5] {
+	} else if e.loadedTypes[7] {
 		return nil, &NotFoundError{label: workflow.Label}
 	}
 	return nil, &NotLoadedError{edge: "workflow"}
@@ -163,13 +191,13 @@ func (*Node) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case node.FieldWorkflowID, node.FieldGroupID, node.FieldHomeSiteID:
+		case node.FieldWorkflowID, node.FieldGroupID, node.FieldHomeSiteID, node.FieldInstallWorkflowID:
 			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
 		case node.FieldParams, node.FieldTags:
 			values[i] = new([]byte)
-		case node.FieldInstallSeq, node.FieldInstallAttempts, node.FieldVersion, node.FieldEpoch:
+		case node.FieldInstallSeq, node.FieldInstallAttempts, node.FieldInstallRevision, node.FieldVersion, node.FieldEpoch:
 			values[i] = new(sql.NullInt64)
-		case node.FieldMACAddress, node.FieldHostname, node.FieldIPAddress, node.FieldState, node.FieldArch, node.FieldBootMode, node.FieldVendor, node.FieldModel, node.FieldSerialNumber, node.FieldSystemUUID, node.FieldExtraCmdline, node.FieldLastInstallError:
+		case node.FieldMACAddress, node.FieldHostname, node.FieldIPAddress, node.FieldState, node.FieldArch, node.FieldBootMode, node.FieldVendor, node.FieldModel, node.FieldSerialNumber, node.FieldSystemUUID, node.FieldExtraCmdline, node.FieldNextBoot, node.FieldLastInstallError:
 			values[i] = new(sql.NullString)
 		case node.FieldCreatedAt, node.FieldUpdatedAt, node.FieldInstallStartedAt, node.FieldStateChangedAt, node.FieldLastSeenAt:
 			values[i] = new(sql.NullTime)
@@ -306,6 +334,12 @@ func (_m *Node) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.ExtraCmdline = value.String
 			}
+		case node.FieldNextBoot:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field next_boot", values[i])
+			} else if value.Valid {
+				_m.NextBoot = value.String
+			}
 		case node.FieldTags:
 			if value, ok := values[i].(*[]byte); !ok {
 				return fmt.Errorf("unexpected type %T for field tags", values[i])
@@ -332,6 +366,19 @@ func (_m *Node) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.InstallStartedAt = new(time.Time)
 				*_m.InstallStartedAt = value.Time
+			}
+		case node.FieldInstallWorkflowID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field install_workflow_id", values[i])
+			} else if value.Valid {
+				_m.InstallWorkflowID = new(uuid.UUID)
+				*_m.InstallWorkflowID = *value.S.(*uuid.UUID)
+			}
+		case node.FieldInstallRevision:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field install_revision", values[i])
+			} else if value.Valid {
+				_m.InstallRevision = value.Int64
 			}
 		case node.FieldLastInstallError:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -382,6 +429,11 @@ func (_m *Node) QueryInterfaces() *NodeInterfaceQuery {
 	return NewNodeClient(_m.config).QueryInterfaces(_m)
 }
 
+// QueryTagRows queries the "tag_rows" edge of the Node entity.
+func (_m *Node) QueryTagRows() *NodeTagQuery {
+	return NewNodeClient(_m.config).QueryTagRows(_m)
+}
+
 // QueryEvents queries the "events" edge of the Node entity.
 func (_m *Node) QueryEvents() *NodeEventQuery {
 	return NewNodeClient(_m.config).QueryEvents(_m)
@@ -390,6 +442,11 @@ func (_m *Node) QueryEvents() *NodeEventQuery {
 // QueryStateLog queries the "state_log" edge of the Node entity.
 func (_m *Node) QueryStateLog() *NodeStateLogQuery {
 	return NewNodeClient(_m.config).QueryStateLog(_m)
+}
+
+// QueryClaims queries the "claims" edge of the Node entity.
+func (_m *Node) QueryClaims() *MigrationClaimQuery {
+	return NewNodeClient(_m.config).QueryClaims(_m)
 }
 
 // QueryGroup queries the "group" edge of the Node entity.
@@ -493,6 +550,9 @@ func (_m *Node) String() string {
 	builder.WriteString("extra_cmdline=")
 	builder.WriteString(_m.ExtraCmdline)
 	builder.WriteString(", ")
+	builder.WriteString("next_boot=")
+	builder.WriteString(_m.NextBoot)
+	builder.WriteString(", ")
 	builder.WriteString("tags=")
 	builder.WriteString(fmt.Sprintf("%v", _m.Tags))
 	builder.WriteString(", ")
@@ -506,6 +566,14 @@ func (_m *Node) String() string {
 		builder.WriteString("install_started_at=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
+	builder.WriteString(", ")
+	if v := _m.InstallWorkflowID; v != nil {
+		builder.WriteString("install_workflow_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("install_revision=")
+	builder.WriteString(fmt.Sprintf("%v", _m.InstallRevision))
 	builder.WriteString(", ")
 	builder.WriteString("last_install_error=")
 	builder.WriteString(_m.LastInstallError)

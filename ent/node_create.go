@@ -14,10 +14,12 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/workflow"
 )
 
@@ -251,6 +253,20 @@ func (_c *NodeCreate) SetNillableExtraCmdline(v *string) *NodeCreate {
 	return _c
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (_c *NodeCreate) SetNextBoot(v string) *NodeCreate {
+	_c.mutation.SetNextBoot(v)
+	return _c
+}
+
+// SetNillableNextBoot sets the "next_boot" field if the given value is not nil.
+func (_c *NodeCreate) SetNillableNextBoot(v *string) *NodeCreate {
+	if v != nil {
+		_c.SetNextBoot(*v)
+	}
+	return _c
+}
+
 // SetTags sets the "tags" field.
 func (_c *NodeCreate) SetTags(v []string) *NodeCreate {
 	_c.mutation.SetTags(v)
@@ -295,6 +311,34 @@ func (_c *NodeCreate) SetInstallStartedAt(v time.Time) *NodeCreate {
 func (_c *NodeCreate) SetNillableInstallStartedAt(v *time.Time) *NodeCreate {
 	if v != nil {
 		_c.SetInstallStartedAt(*v)
+	}
+	return _c
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (_c *NodeCreate) SetInstallWorkflowID(v uuid.UUID) *NodeCreate {
+	_c.mutation.SetInstallWorkflowID(v)
+	return _c
+}
+
+// SetNillableInstallWorkflowID sets the "install_workflow_id" field if the given value is not nil.
+func (_c *NodeCreate) SetNillableInstallWorkflowID(v *uuid.UUID) *NodeCreate {
+	if v != nil {
+		_c.SetInstallWorkflowID(*v)
+	}
+	return _c
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (_c *NodeCreate) SetInstallRevision(v int64) *NodeCreate {
+	_c.mutation.SetInstallRevision(v)
+	return _c
+}
+
+// SetNillableInstallRevision sets the "install_revision" field if the given value is not nil.
+func (_c *NodeCreate) SetNillableInstallRevision(v *int64) *NodeCreate {
+	if v != nil {
+		_c.SetInstallRevision(*v)
 	}
 	return _c
 }
@@ -398,6 +442,21 @@ func (_c *NodeCreate) AddInterfaces(v ...*NodeInterface) *NodeCreate {
 	return _c.AddInterfaceIDs(ids...)
 }
 
+// AddTagRowIDs adds the "tag_rows" edge to the NodeTag entity by IDs.
+func (_c *NodeCreate) AddTagRowIDs(ids ...int64) *NodeCreate {
+	_c.mutation.AddTagRowIDs(ids...)
+	return _c
+}
+
+// AddTagRows adds the "tag_rows" edges to the NodeTag entity.
+func (_c *NodeCreate) AddTagRows(v ...*NodeTag) *NodeCreate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddTagRowIDs(ids...)
+}
+
 // AddEventIDs adds the "events" edge to the NodeEvent entity by IDs.
 func (_c *NodeCreate) AddEventIDs(ids ...int64) *NodeCreate {
 	_c.mutation.AddEventIDs(ids...)
@@ -426,6 +485,21 @@ func (_c *NodeCreate) AddStateLog(v ...*NodeStateLog) *NodeCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddStateLogIDs(ids...)
+}
+
+// AddClaimIDs adds the "claims" edge to the MigrationClaim entity by IDs.
+func (_c *NodeCreate) AddClaimIDs(ids ...uuid.UUID) *NodeCreate {
+	_c.mutation.AddClaimIDs(ids...)
+	return _c
+}
+
+// AddClaims adds the "claims" edges to the MigrationClaim entity.
+func (_c *NodeCreate) AddClaims(v ...*MigrationClaim) *NodeCreate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddClaimIDs(ids...)
 }
 
 // SetGroup sets the "group" edge to the DeviceGroup entity.
@@ -518,6 +592,10 @@ func (_c *NodeCreate) defaults() {
 		v := node.DefaultExtraCmdline
 		_c.mutation.SetExtraCmdline(v)
 	}
+	if _, ok := _c.mutation.NextBoot(); !ok {
+		v := node.DefaultNextBoot
+		_c.mutation.SetNextBoot(v)
+	}
 	if _, ok := _c.mutation.Tags(); !ok {
 		v := node.DefaultTags
 		_c.mutation.SetTags(v)
@@ -529,6 +607,10 @@ func (_c *NodeCreate) defaults() {
 	if _, ok := _c.mutation.InstallAttempts(); !ok {
 		v := node.DefaultInstallAttempts
 		_c.mutation.SetInstallAttempts(v)
+	}
+	if _, ok := _c.mutation.InstallRevision(); !ok {
+		v := node.DefaultInstallRevision
+		_c.mutation.SetInstallRevision(v)
 	}
 	if _, ok := _c.mutation.LastInstallError(); !ok {
 		v := node.DefaultLastInstallError
@@ -642,6 +724,14 @@ func (_c *NodeCreate) check() error {
 			return &ValidationError{Name: "extra_cmdline", err: fmt.Errorf(`ent: validator failed for field "Node.extra_cmdline": %w`, err)}
 		}
 	}
+	if _, ok := _c.mutation.NextBoot(); !ok {
+		return &ValidationError{Name: "next_boot", err: errors.New(`ent: missing required field "Node.next_boot"`)}
+	}
+	if v, ok := _c.mutation.NextBoot(); ok {
+		if err := node.NextBootValidator(v); err != nil {
+			return &ValidationError{Name: "next_boot", err: fmt.Errorf(`ent: validator failed for field "Node.next_boot": %w`, err)}
+		}
+	}
 	if _, ok := _c.mutation.Tags(); !ok {
 		return &ValidationError{Name: "tags", err: errors.New(`ent: missing required field "Node.tags"`)}
 	}
@@ -650,6 +740,9 @@ func (_c *NodeCreate) check() error {
 	}
 	if _, ok := _c.mutation.InstallAttempts(); !ok {
 		return &ValidationError{Name: "install_attempts", err: errors.New(`ent: missing required field "Node.install_attempts"`)}
+	}
+	if _, ok := _c.mutation.InstallRevision(); !ok {
+		return &ValidationError{Name: "install_revision", err: errors.New(`ent: missing required field "Node.install_revision"`)}
 	}
 	if _, ok := _c.mutation.LastInstallError(); !ok {
 		return &ValidationError{Name: "last_install_error", err: errors.New(`ent: missing required field "Node.last_install_error"`)}
@@ -760,6 +853,10 @@ func (_c *NodeCreate) createSpec() (*Node, *sqlgraph.CreateSpec) {
 		_spec.SetField(node.FieldExtraCmdline, field.TypeString, value)
 		_node.ExtraCmdline = value
 	}
+	if value, ok := _c.mutation.NextBoot(); ok {
+		_spec.SetField(node.FieldNextBoot, field.TypeString, value)
+		_node.NextBoot = value
+	}
 	if value, ok := _c.mutation.Tags(); ok {
 		_spec.SetField(node.FieldTags, field.TypeJSON, value)
 		_node.Tags = value
@@ -775,6 +872,14 @@ func (_c *NodeCreate) createSpec() (*Node, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.InstallStartedAt(); ok {
 		_spec.SetField(node.FieldInstallStartedAt, field.TypeTime, value)
 		_node.InstallStartedAt = &value
+	}
+	if value, ok := _c.mutation.InstallWorkflowID(); ok {
+		_spec.SetField(node.FieldInstallWorkflowID, field.TypeUUID, value)
+		_node.InstallWorkflowID = &value
+	}
+	if value, ok := _c.mutation.InstallRevision(); ok {
+		_spec.SetField(node.FieldInstallRevision, field.TypeInt64, value)
+		_node.InstallRevision = value
 	}
 	if value, ok := _c.mutation.LastInstallError(); ok {
 		_spec.SetField(node.FieldLastInstallError, field.TypeString, value)
@@ -812,6 +917,22 @@ func (_c *NodeCreate) createSpec() (*Node, *sqlgraph.CreateSpec) {
 		}
 		_spec.Edges = append(_spec.Edges, edge)
 	}
+	if nodes := _c.mutation.TagRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
 	if nodes := _c.mutation.EventsIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
 			Rel:     sqlgraph.O2M,
@@ -837,6 +958,22 @@ func (_c *NodeCreate) createSpec() (*Node, *sqlgraph.CreateSpec) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(nodestatelog.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.ClaimsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1175,6 +1312,18 @@ func (u *NodeUpsert) UpdateExtraCmdline() *NodeUpsert {
 	return u
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (u *NodeUpsert) SetNextBoot(v string) *NodeUpsert {
+	u.Set(node.FieldNextBoot, v)
+	return u
+}
+
+// UpdateNextBoot sets the "next_boot" field to the value that was provided on create.
+func (u *NodeUpsert) UpdateNextBoot() *NodeUpsert {
+	u.SetExcluded(node.FieldNextBoot)
+	return u
+}
+
 // SetTags sets the "tags" field.
 func (u *NodeUpsert) SetTags(v []string) *NodeUpsert {
 	u.Set(node.FieldTags, v)
@@ -1238,6 +1387,42 @@ func (u *NodeUpsert) UpdateInstallStartedAt() *NodeUpsert {
 // ClearInstallStartedAt clears the value of the "install_started_at" field.
 func (u *NodeUpsert) ClearInstallStartedAt() *NodeUpsert {
 	u.SetNull(node.FieldInstallStartedAt)
+	return u
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (u *NodeUpsert) SetInstallWorkflowID(v uuid.UUID) *NodeUpsert {
+	u.Set(node.FieldInstallWorkflowID, v)
+	return u
+}
+
+// UpdateInstallWorkflowID sets the "install_workflow_id" field to the value that was provided on create.
+func (u *NodeUpsert) UpdateInstallWorkflowID() *NodeUpsert {
+	u.SetExcluded(node.FieldInstallWorkflowID)
+	return u
+}
+
+// ClearInstallWorkflowID clears the value of the "install_workflow_id" field.
+func (u *NodeUpsert) ClearInstallWorkflowID() *NodeUpsert {
+	u.SetNull(node.FieldInstallWorkflowID)
+	return u
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (u *NodeUpsert) SetInstallRevision(v int64) *NodeUpsert {
+	u.Set(node.FieldInstallRevision, v)
+	return u
+}
+
+// UpdateInstallRevision sets the "install_revision" field to the value that was provided on create.
+func (u *NodeUpsert) UpdateInstallRevision() *NodeUpsert {
+	u.SetExcluded(node.FieldInstallRevision)
+	return u
+}
+
+// AddInstallRevision adds v to the "install_revision" field.
+func (u *NodeUpsert) AddInstallRevision(v int64) *NodeUpsert {
+	u.Add(node.FieldInstallRevision, v)
 	return u
 }
 
@@ -1636,6 +1821,20 @@ func (u *NodeUpsertOne) UpdateExtraCmdline() *NodeUpsertOne {
 	})
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (u *NodeUpsertOne) SetNextBoot(v string) *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.SetNextBoot(v)
+	})
+}
+
+// UpdateNextBoot sets the "next_boot" field to the value that was provided on create.
+func (u *NodeUpsertOne) UpdateNextBoot() *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.UpdateNextBoot()
+	})
+}
+
 // SetTags sets the "tags" field.
 func (u *NodeUpsertOne) SetTags(v []string) *NodeUpsertOne {
 	return u.Update(func(s *NodeUpsert) {
@@ -1710,6 +1909,48 @@ func (u *NodeUpsertOne) UpdateInstallStartedAt() *NodeUpsertOne {
 func (u *NodeUpsertOne) ClearInstallStartedAt() *NodeUpsertOne {
 	return u.Update(func(s *NodeUpsert) {
 		s.ClearInstallStartedAt()
+	})
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (u *NodeUpsertOne) SetInstallWorkflowID(v uuid.UUID) *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.SetInstallWorkflowID(v)
+	})
+}
+
+// UpdateInstallWorkflowID sets the "install_workflow_id" field to the value that was provided on create.
+func (u *NodeUpsertOne) UpdateInstallWorkflowID() *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.UpdateInstallWorkflowID()
+	})
+}
+
+// ClearInstallWorkflowID clears the value of the "install_workflow_id" field.
+func (u *NodeUpsertOne) ClearInstallWorkflowID() *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.ClearInstallWorkflowID()
+	})
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (u *NodeUpsertOne) SetInstallRevision(v int64) *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.SetInstallRevision(v)
+	})
+}
+
+// AddInstallRevision adds v to the "install_revision" field.
+func (u *NodeUpsertOne) AddInstallRevision(v int64) *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.AddInstallRevision(v)
+	})
+}
+
+// UpdateInstallRevision sets the "install_revision" field to the value that was provided on create.
+func (u *NodeUpsertOne) UpdateInstallRevision() *NodeUpsertOne {
+	return u.Update(func(s *NodeUpsert) {
+		s.UpdateInstallRevision()
 	})
 }
 
@@ -2288,6 +2529,20 @@ func (u *NodeUpsertBulk) UpdateExtraCmdline() *NodeUpsertBulk {
 	})
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (u *NodeUpsertBulk) SetNextBoot(v string) *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.SetNextBoot(v)
+	})
+}
+
+// UpdateNextBoot sets the "next_boot" field to the value that was provided on create.
+func (u *NodeUpsertBulk) UpdateNextBoot() *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.UpdateNextBoot()
+	})
+}
+
 // SetTags sets the "tags" field.
 func (u *NodeUpsertBulk) SetTags(v []string) *NodeUpsertBulk {
 	return u.Update(func(s *NodeUpsert) {
@@ -2362,6 +2617,48 @@ func (u *NodeUpsertBulk) UpdateInstallStartedAt() *NodeUpsertBulk {
 func (u *NodeUpsertBulk) ClearInstallStartedAt() *NodeUpsertBulk {
 	return u.Update(func(s *NodeUpsert) {
 		s.ClearInstallStartedAt()
+	})
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (u *NodeUpsertBulk) SetInstallWorkflowID(v uuid.UUID) *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.SetInstallWorkflowID(v)
+	})
+}
+
+// UpdateInstallWorkflowID sets the "install_workflow_id" field to the value that was provided on create.
+func (u *NodeUpsertBulk) UpdateInstallWorkflowID() *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.UpdateInstallWorkflowID()
+	})
+}
+
+// ClearInstallWorkflowID clears the value of the "install_workflow_id" field.
+func (u *NodeUpsertBulk) ClearInstallWorkflowID() *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.ClearInstallWorkflowID()
+	})
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (u *NodeUpsertBulk) SetInstallRevision(v int64) *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.SetInstallRevision(v)
+	})
+}
+
+// AddInstallRevision adds v to the "install_revision" field.
+func (u *NodeUpsertBulk) AddInstallRevision(v int64) *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.AddInstallRevision(v)
+	})
+}
+
+// UpdateInstallRevision sets the "install_revision" field to the value that was provided on create.
+func (u *NodeUpsertBulk) UpdateInstallRevision() *NodeUpsertBulk {
+	return u.Update(func(s *NodeUpsert) {
+		s.UpdateInstallRevision()
 	})
 }
 

@@ -15,10 +15,12 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/predicate"
 	"github.com/pureboot/pureboot/ent/workflow"
 )
@@ -31,8 +33,10 @@ type NodeQuery struct {
 	inters         []Interceptor
 	predicates     []predicate.Node
 	withInterfaces *NodeInterfaceQuery
+	withTagRows    *NodeTagQuery
 	withEvents     *NodeEventQuery
 	withStateLog   *NodeStateLogQuery
+	withClaims     *MigrationClaimQuery
 	withGroup      *DeviceGroupQuery
 	withHomeSite   *DeviceGroupQuery
 	withWorkflow   *WorkflowQuery
@@ -95,6 +99,28 @@ func (_q *NodeQuery) QueryInterfaces() *NodeInterfaceQuery {
 	return query
 }
 
+// QueryTagRows chains the current query on the "tag_rows" edge.
+func (_q *NodeQuery) QueryTagRows() *NodeTagQuery {
+	query := (&NodeTagClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(node.Table, node.FieldID, selector),
+			sqlgraph.To(nodetag.Table, nodetag.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, node.TagRowsTable, node.TagRowsColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
 // QueryEvents chains the current query on the "events" edge.
 func (_q *NodeQuery) QueryEvents() *NodeEventQuery {
 	query := (&NodeEventClient{config: _q.config}).Query()
@@ -132,6 +158,28 @@ func (_q *NodeQuery) QueryStateLog() *NodeStateLogQuery {
 			sqlgraph.From(node.Table, node.FieldID, selector),
 			sqlgraph.To(nodestatelog.Table, nodestatelog.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, node.StateLogTable, node.StateLogColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryClaims chains the current query on the "claims" edge.
+func (_q *NodeQuery) QueryClaims() *MigrationClaimQuery {
+	query := (&MigrationClaimClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(node.Table, node.FieldID, selector),
+			sqlgraph.To(migrationclaim.Table, migrationclaim.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, node.ClaimsTable, node.ClaimsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -398,8 +446,10 @@ func (_q *NodeQuery) Clone() *NodeQuery {
 		inters:         append([]Interceptor{}, _q.inters...),
 		predicates:     append([]predicate.Node{}, _q.predicates...),
 		withInterfaces: _q.withInterfaces.Clone(),
+		withTagRows:    _q.withTagRows.Clone(),
 		withEvents:     _q.withEvents.Clone(),
 		withStateLog:   _q.withStateLog.Clone(),
+		withClaims:     _q.withClaims.Clone(),
 		withGroup:      _q.withGroup.Clone(),
 		withHomeSite:   _q.withHomeSite.Clone(),
 		withWorkflow:   _q.withWorkflow.Clone(),
@@ -418,6 +468,17 @@ func (_q *NodeQuery) WithInterfaces(opts ...func(*NodeInterfaceQuery)) *NodeQuer
 		opt(query)
 	}
 	_q.withInterfaces = query
+	return _q
+}
+
+// WithTagRows tells the query-builder to eager-load the nodes that are connected to
+// the "tag_rows" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *NodeQuery) WithTagRows(opts ...func(*NodeTagQuery)) *NodeQuery {
+	query := (&NodeTagClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withTagRows = query
 	return _q
 }
 
@@ -440,6 +501,17 @@ func (_q *NodeQuery) WithStateLog(opts ...func(*NodeStateLogQuery)) *NodeQuery {
 		opt(query)
 	}
 	_q.withStateLog = query
+	return _q
+}
+
+// WithClaims tells the query-builder to eager-load the nodes that are connected to
+// the "claims" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *NodeQuery) WithClaims(opts ...func(*MigrationClaimQuery)) *NodeQuery {
+	query := (&MigrationClaimClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withClaims = query
 	return _q
 }
 
@@ -554,10 +626,12 @@ func (_q *NodeQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Node, e
 	var (
 		nodes       = []*Node{}
 		_spec       = _q.querySpec()
-		loadedTypes = [6]bool{
+		loadedTypes = [8]bool{
 			_q.withInterfaces != nil,
+			_q.withTagRows != nil,
 			_q.withEvents != nil,
 			_q.withStateLog != nil,
+			_q.withClaims != nil,
 			_q.withGroup != nil,
 			_q.withHomeSite != nil,
 			_q.withWorkflow != nil,
@@ -591,6 +665,13 @@ func (_q *NodeQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Node, e
 			return nil, err
 		}
 	}
+	if query := _q.withTagRows; query != nil {
+		if err := _q.loadTagRows(ctx, query, nodes,
+			func(n *Node) { n.Edges.TagRows = []*NodeTag{} },
+			func(n *Node, e *NodeTag) { n.Edges.TagRows = append(n.Edges.TagRows, e) }); err != nil {
+			return nil, err
+		}
+	}
 	if query := _q.withEvents; query != nil {
 		if err := _q.loadEvents(ctx, query, nodes,
 			func(n *Node) { n.Edges.Events = []*NodeEvent{} },
@@ -602,6 +683,13 @@ func (_q *NodeQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Node, e
 		if err := _q.loadStateLog(ctx, query, nodes,
 			func(n *Node) { n.Edges.StateLog = []*NodeStateLog{} },
 			func(n *Node, e *NodeStateLog) { n.Edges.StateLog = append(n.Edges.StateLog, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withClaims; query != nil {
+		if err := _q.loadClaims(ctx, query, nodes,
+			func(n *Node) { n.Edges.Claims = []*MigrationClaim{} },
+			func(n *Node, e *MigrationClaim) { n.Edges.Claims = append(n.Edges.Claims, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -641,6 +729,36 @@ func (_q *NodeQuery) loadInterfaces(ctx context.Context, query *NodeInterfaceQue
 	}
 	query.Where(predicate.NodeInterface(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(node.InterfacesColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.NodeID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "node_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *NodeQuery) loadTagRows(ctx context.Context, query *NodeTagQuery, nodes []*Node, init func(*Node), assign func(*Node, *NodeTag)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*Node)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(nodetag.FieldNodeID)
+	}
+	query.Where(predicate.NodeTag(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(node.TagRowsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {
@@ -701,6 +819,36 @@ func (_q *NodeQuery) loadStateLog(ctx context.Context, query *NodeStateLogQuery,
 	}
 	query.Where(predicate.NodeStateLog(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(node.StateLogColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.NodeID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "node_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *NodeQuery) loadClaims(ctx context.Context, query *MigrationClaimQuery, nodes []*Node, init func(*Node), assign func(*Node, *MigrationClaim)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*Node)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(migrationclaim.FieldNodeID)
+	}
+	query.Where(predicate.MigrationClaim(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(node.ClaimsColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {

@@ -14,10 +14,12 @@ import (
 	"entgo.io/ent/schema/field"
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/predicate"
 	"github.com/pureboot/pureboot/ent/workflow"
 )
@@ -280,6 +282,20 @@ func (_u *NodeUpdate) SetNillableExtraCmdline(v *string) *NodeUpdate {
 	return _u
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (_u *NodeUpdate) SetNextBoot(v string) *NodeUpdate {
+	_u.mutation.SetNextBoot(v)
+	return _u
+}
+
+// SetNillableNextBoot sets the "next_boot" field if the given value is not nil.
+func (_u *NodeUpdate) SetNillableNextBoot(v *string) *NodeUpdate {
+	if v != nil {
+		_u.SetNextBoot(*v)
+	}
+	return _u
+}
+
 // SetTags sets the "tags" field.
 func (_u *NodeUpdate) SetTags(v []string) *NodeUpdate {
 	_u.mutation.SetTags(v)
@@ -351,6 +367,47 @@ func (_u *NodeUpdate) SetNillableInstallStartedAt(v *time.Time) *NodeUpdate {
 // ClearInstallStartedAt clears the value of the "install_started_at" field.
 func (_u *NodeUpdate) ClearInstallStartedAt() *NodeUpdate {
 	_u.mutation.ClearInstallStartedAt()
+	return _u
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (_u *NodeUpdate) SetInstallWorkflowID(v uuid.UUID) *NodeUpdate {
+	_u.mutation.SetInstallWorkflowID(v)
+	return _u
+}
+
+// SetNillableInstallWorkflowID sets the "install_workflow_id" field if the given value is not nil.
+func (_u *NodeUpdate) SetNillableInstallWorkflowID(v *uuid.UUID) *NodeUpdate {
+	if v != nil {
+		_u.SetInstallWorkflowID(*v)
+	}
+	return _u
+}
+
+// ClearInstallWorkflowID clears the value of the "install_workflow_id" field.
+func (_u *NodeUpdate) ClearInstallWorkflowID() *NodeUpdate {
+	_u.mutation.ClearInstallWorkflowID()
+	return _u
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (_u *NodeUpdate) SetInstallRevision(v int64) *NodeUpdate {
+	_u.mutation.ResetInstallRevision()
+	_u.mutation.SetInstallRevision(v)
+	return _u
+}
+
+// SetNillableInstallRevision sets the "install_revision" field if the given value is not nil.
+func (_u *NodeUpdate) SetNillableInstallRevision(v *int64) *NodeUpdate {
+	if v != nil {
+		_u.SetInstallRevision(*v)
+	}
+	return _u
+}
+
+// AddInstallRevision adds value to the "install_revision" field.
+func (_u *NodeUpdate) AddInstallRevision(v int64) *NodeUpdate {
+	_u.mutation.AddInstallRevision(v)
 	return _u
 }
 
@@ -459,6 +516,21 @@ func (_u *NodeUpdate) AddInterfaces(v ...*NodeInterface) *NodeUpdate {
 	return _u.AddInterfaceIDs(ids...)
 }
 
+// AddTagRowIDs adds the "tag_rows" edge to the NodeTag entity by IDs.
+func (_u *NodeUpdate) AddTagRowIDs(ids ...int64) *NodeUpdate {
+	_u.mutation.AddTagRowIDs(ids...)
+	return _u
+}
+
+// AddTagRows adds the "tag_rows" edges to the NodeTag entity.
+func (_u *NodeUpdate) AddTagRows(v ...*NodeTag) *NodeUpdate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddTagRowIDs(ids...)
+}
+
 // AddEventIDs adds the "events" edge to the NodeEvent entity by IDs.
 func (_u *NodeUpdate) AddEventIDs(ids ...int64) *NodeUpdate {
 	_u.mutation.AddEventIDs(ids...)
@@ -487,6 +559,21 @@ func (_u *NodeUpdate) AddStateLog(v ...*NodeStateLog) *NodeUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.AddStateLogIDs(ids...)
+}
+
+// AddClaimIDs adds the "claims" edge to the MigrationClaim entity by IDs.
+func (_u *NodeUpdate) AddClaimIDs(ids ...uuid.UUID) *NodeUpdate {
+	_u.mutation.AddClaimIDs(ids...)
+	return _u
+}
+
+// AddClaims adds the "claims" edges to the MigrationClaim entity.
+func (_u *NodeUpdate) AddClaims(v ...*MigrationClaim) *NodeUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddClaimIDs(ids...)
 }
 
 // SetGroup sets the "group" edge to the DeviceGroup entity.
@@ -530,6 +617,27 @@ func (_u *NodeUpdate) RemoveInterfaces(v ...*NodeInterface) *NodeUpdate {
 	return _u.RemoveInterfaceIDs(ids...)
 }
 
+// ClearTagRows clears all "tag_rows" edges to the NodeTag entity.
+func (_u *NodeUpdate) ClearTagRows() *NodeUpdate {
+	_u.mutation.ClearTagRows()
+	return _u
+}
+
+// RemoveTagRowIDs removes the "tag_rows" edge to NodeTag entities by IDs.
+func (_u *NodeUpdate) RemoveTagRowIDs(ids ...int64) *NodeUpdate {
+	_u.mutation.RemoveTagRowIDs(ids...)
+	return _u
+}
+
+// RemoveTagRows removes "tag_rows" edges to NodeTag entities.
+func (_u *NodeUpdate) RemoveTagRows(v ...*NodeTag) *NodeUpdate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveTagRowIDs(ids...)
+}
+
 // ClearEvents clears all "events" edges to the NodeEvent entity.
 func (_u *NodeUpdate) ClearEvents() *NodeUpdate {
 	_u.mutation.ClearEvents()
@@ -570,6 +678,27 @@ func (_u *NodeUpdate) RemoveStateLog(v ...*NodeStateLog) *NodeUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveStateLogIDs(ids...)
+}
+
+// ClearClaims clears all "claims" edges to the MigrationClaim entity.
+func (_u *NodeUpdate) ClearClaims() *NodeUpdate {
+	_u.mutation.ClearClaims()
+	return _u
+}
+
+// RemoveClaimIDs removes the "claims" edge to MigrationClaim entities by IDs.
+func (_u *NodeUpdate) RemoveClaimIDs(ids ...uuid.UUID) *NodeUpdate {
+	_u.mutation.RemoveClaimIDs(ids...)
+	return _u
+}
+
+// RemoveClaims removes "claims" edges to MigrationClaim entities.
+func (_u *NodeUpdate) RemoveClaims(v ...*MigrationClaim) *NodeUpdate {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveClaimIDs(ids...)
 }
 
 // ClearGroup clears the "group" edge to the DeviceGroup entity.
@@ -683,6 +812,11 @@ func (_u *NodeUpdate) check() error {
 			return &ValidationError{Name: "extra_cmdline", err: fmt.Errorf(`ent: validator failed for field "Node.extra_cmdline": %w`, err)}
 		}
 	}
+	if v, ok := _u.mutation.NextBoot(); ok {
+		if err := node.NextBootValidator(v); err != nil {
+			return &ValidationError{Name: "next_boot", err: fmt.Errorf(`ent: validator failed for field "Node.next_boot": %w`, err)}
+		}
+	}
 	if v, ok := _u.mutation.LastInstallError(); ok {
 		if err := node.LastInstallErrorValidator(v); err != nil {
 			return &ValidationError{Name: "last_install_error", err: fmt.Errorf(`ent: validator failed for field "Node.last_install_error": %w`, err)}
@@ -757,6 +891,9 @@ func (_u *NodeUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	if value, ok := _u.mutation.ExtraCmdline(); ok {
 		_spec.SetField(node.FieldExtraCmdline, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.NextBoot(); ok {
+		_spec.SetField(node.FieldNextBoot, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.Tags(); ok {
 		_spec.SetField(node.FieldTags, field.TypeJSON, value)
 	}
@@ -782,6 +919,18 @@ func (_u *NodeUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.InstallStartedAtCleared() {
 		_spec.ClearField(node.FieldInstallStartedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.InstallWorkflowID(); ok {
+		_spec.SetField(node.FieldInstallWorkflowID, field.TypeUUID, value)
+	}
+	if _u.mutation.InstallWorkflowIDCleared() {
+		_spec.ClearField(node.FieldInstallWorkflowID, field.TypeUUID)
+	}
+	if value, ok := _u.mutation.InstallRevision(); ok {
+		_spec.SetField(node.FieldInstallRevision, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedInstallRevision(); ok {
+		_spec.AddField(node.FieldInstallRevision, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.LastInstallError(); ok {
 		_spec.SetField(node.FieldLastInstallError, field.TypeString, value)
@@ -845,6 +994,51 @@ func (_u *NodeUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(nodeinterface.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.TagRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedTagRowsIDs(); len(nodes) > 0 && !_u.mutation.TagRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.TagRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {
@@ -935,6 +1129,51 @@ func (_u *NodeUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(nodestatelog.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ClaimsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedClaimsIDs(); len(nodes) > 0 && !_u.mutation.ClaimsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ClaimsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {
@@ -1295,6 +1534,20 @@ func (_u *NodeUpdateOne) SetNillableExtraCmdline(v *string) *NodeUpdateOne {
 	return _u
 }
 
+// SetNextBoot sets the "next_boot" field.
+func (_u *NodeUpdateOne) SetNextBoot(v string) *NodeUpdateOne {
+	_u.mutation.SetNextBoot(v)
+	return _u
+}
+
+// SetNillableNextBoot sets the "next_boot" field if the given value is not nil.
+func (_u *NodeUpdateOne) SetNillableNextBoot(v *string) *NodeUpdateOne {
+	if v != nil {
+		_u.SetNextBoot(*v)
+	}
+	return _u
+}
+
 // SetTags sets the "tags" field.
 func (_u *NodeUpdateOne) SetTags(v []string) *NodeUpdateOne {
 	_u.mutation.SetTags(v)
@@ -1366,6 +1619,47 @@ func (_u *NodeUpdateOne) SetNillableInstallStartedAt(v *time.Time) *NodeUpdateOn
 // ClearInstallStartedAt clears the value of the "install_started_at" field.
 func (_u *NodeUpdateOne) ClearInstallStartedAt() *NodeUpdateOne {
 	_u.mutation.ClearInstallStartedAt()
+	return _u
+}
+
+// SetInstallWorkflowID sets the "install_workflow_id" field.
+func (_u *NodeUpdateOne) SetInstallWorkflowID(v uuid.UUID) *NodeUpdateOne {
+	_u.mutation.SetInstallWorkflowID(v)
+	return _u
+}
+
+// SetNillableInstallWorkflowID sets the "install_workflow_id" field if the given value is not nil.
+func (_u *NodeUpdateOne) SetNillableInstallWorkflowID(v *uuid.UUID) *NodeUpdateOne {
+	if v != nil {
+		_u.SetInstallWorkflowID(*v)
+	}
+	return _u
+}
+
+// ClearInstallWorkflowID clears the value of the "install_workflow_id" field.
+func (_u *NodeUpdateOne) ClearInstallWorkflowID() *NodeUpdateOne {
+	_u.mutation.ClearInstallWorkflowID()
+	return _u
+}
+
+// SetInstallRevision sets the "install_revision" field.
+func (_u *NodeUpdateOne) SetInstallRevision(v int64) *NodeUpdateOne {
+	_u.mutation.ResetInstallRevision()
+	_u.mutation.SetInstallRevision(v)
+	return _u
+}
+
+// SetNillableInstallRevision sets the "install_revision" field if the given value is not nil.
+func (_u *NodeUpdateOne) SetNillableInstallRevision(v *int64) *NodeUpdateOne {
+	if v != nil {
+		_u.SetInstallRevision(*v)
+	}
+	return _u
+}
+
+// AddInstallRevision adds value to the "install_revision" field.
+func (_u *NodeUpdateOne) AddInstallRevision(v int64) *NodeUpdateOne {
+	_u.mutation.AddInstallRevision(v)
 	return _u
 }
 
@@ -1474,6 +1768,21 @@ func (_u *NodeUpdateOne) AddInterfaces(v ...*NodeInterface) *NodeUpdateOne {
 	return _u.AddInterfaceIDs(ids...)
 }
 
+// AddTagRowIDs adds the "tag_rows" edge to the NodeTag entity by IDs.
+func (_u *NodeUpdateOne) AddTagRowIDs(ids ...int64) *NodeUpdateOne {
+	_u.mutation.AddTagRowIDs(ids...)
+	return _u
+}
+
+// AddTagRows adds the "tag_rows" edges to the NodeTag entity.
+func (_u *NodeUpdateOne) AddTagRows(v ...*NodeTag) *NodeUpdateOne {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddTagRowIDs(ids...)
+}
+
 // AddEventIDs adds the "events" edge to the NodeEvent entity by IDs.
 func (_u *NodeUpdateOne) AddEventIDs(ids ...int64) *NodeUpdateOne {
 	_u.mutation.AddEventIDs(ids...)
@@ -1502,6 +1811,21 @@ func (_u *NodeUpdateOne) AddStateLog(v ...*NodeStateLog) *NodeUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.AddStateLogIDs(ids...)
+}
+
+// AddClaimIDs adds the "claims" edge to the MigrationClaim entity by IDs.
+func (_u *NodeUpdateOne) AddClaimIDs(ids ...uuid.UUID) *NodeUpdateOne {
+	_u.mutation.AddClaimIDs(ids...)
+	return _u
+}
+
+// AddClaims adds the "claims" edges to the MigrationClaim entity.
+func (_u *NodeUpdateOne) AddClaims(v ...*MigrationClaim) *NodeUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddClaimIDs(ids...)
 }
 
 // SetGroup sets the "group" edge to the DeviceGroup entity.
@@ -1545,6 +1869,27 @@ func (_u *NodeUpdateOne) RemoveInterfaces(v ...*NodeInterface) *NodeUpdateOne {
 	return _u.RemoveInterfaceIDs(ids...)
 }
 
+// ClearTagRows clears all "tag_rows" edges to the NodeTag entity.
+func (_u *NodeUpdateOne) ClearTagRows() *NodeUpdateOne {
+	_u.mutation.ClearTagRows()
+	return _u
+}
+
+// RemoveTagRowIDs removes the "tag_rows" edge to NodeTag entities by IDs.
+func (_u *NodeUpdateOne) RemoveTagRowIDs(ids ...int64) *NodeUpdateOne {
+	_u.mutation.RemoveTagRowIDs(ids...)
+	return _u
+}
+
+// RemoveTagRows removes "tag_rows" edges to NodeTag entities.
+func (_u *NodeUpdateOne) RemoveTagRows(v ...*NodeTag) *NodeUpdateOne {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveTagRowIDs(ids...)
+}
+
 // ClearEvents clears all "events" edges to the NodeEvent entity.
 func (_u *NodeUpdateOne) ClearEvents() *NodeUpdateOne {
 	_u.mutation.ClearEvents()
@@ -1585,6 +1930,27 @@ func (_u *NodeUpdateOne) RemoveStateLog(v ...*NodeStateLog) *NodeUpdateOne {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveStateLogIDs(ids...)
+}
+
+// ClearClaims clears all "claims" edges to the MigrationClaim entity.
+func (_u *NodeUpdateOne) ClearClaims() *NodeUpdateOne {
+	_u.mutation.ClearClaims()
+	return _u
+}
+
+// RemoveClaimIDs removes the "claims" edge to MigrationClaim entities by IDs.
+func (_u *NodeUpdateOne) RemoveClaimIDs(ids ...uuid.UUID) *NodeUpdateOne {
+	_u.mutation.RemoveClaimIDs(ids...)
+	return _u
+}
+
+// RemoveClaims removes "claims" edges to MigrationClaim entities.
+func (_u *NodeUpdateOne) RemoveClaims(v ...*MigrationClaim) *NodeUpdateOne {
+	ids := make([]uuid.UUID, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveClaimIDs(ids...)
 }
 
 // ClearGroup clears the "group" edge to the DeviceGroup entity.
@@ -1711,6 +2077,11 @@ func (_u *NodeUpdateOne) check() error {
 			return &ValidationError{Name: "extra_cmdline", err: fmt.Errorf(`ent: validator failed for field "Node.extra_cmdline": %w`, err)}
 		}
 	}
+	if v, ok := _u.mutation.NextBoot(); ok {
+		if err := node.NextBootValidator(v); err != nil {
+			return &ValidationError{Name: "next_boot", err: fmt.Errorf(`ent: validator failed for field "Node.next_boot": %w`, err)}
+		}
+	}
 	if v, ok := _u.mutation.LastInstallError(); ok {
 		if err := node.LastInstallErrorValidator(v); err != nil {
 			return &ValidationError{Name: "last_install_error", err: fmt.Errorf(`ent: validator failed for field "Node.last_install_error": %w`, err)}
@@ -1802,6 +2173,9 @@ func (_u *NodeUpdateOne) sqlSave(ctx context.Context) (_node *Node, err error) {
 	if value, ok := _u.mutation.ExtraCmdline(); ok {
 		_spec.SetField(node.FieldExtraCmdline, field.TypeString, value)
 	}
+	if value, ok := _u.mutation.NextBoot(); ok {
+		_spec.SetField(node.FieldNextBoot, field.TypeString, value)
+	}
 	if value, ok := _u.mutation.Tags(); ok {
 		_spec.SetField(node.FieldTags, field.TypeJSON, value)
 	}
@@ -1827,6 +2201,18 @@ func (_u *NodeUpdateOne) sqlSave(ctx context.Context) (_node *Node, err error) {
 	}
 	if _u.mutation.InstallStartedAtCleared() {
 		_spec.ClearField(node.FieldInstallStartedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.InstallWorkflowID(); ok {
+		_spec.SetField(node.FieldInstallWorkflowID, field.TypeUUID, value)
+	}
+	if _u.mutation.InstallWorkflowIDCleared() {
+		_spec.ClearField(node.FieldInstallWorkflowID, field.TypeUUID)
+	}
+	if value, ok := _u.mutation.InstallRevision(); ok {
+		_spec.SetField(node.FieldInstallRevision, field.TypeInt64, value)
+	}
+	if value, ok := _u.mutation.AddedInstallRevision(); ok {
+		_spec.AddField(node.FieldInstallRevision, field.TypeInt64, value)
 	}
 	if value, ok := _u.mutation.LastInstallError(); ok {
 		_spec.SetField(node.FieldLastInstallError, field.TypeString, value)
@@ -1890,6 +2276,51 @@ func (_u *NodeUpdateOne) sqlSave(ctx context.Context) (_node *Node, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(nodeinterface.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.TagRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedTagRowsIDs(); len(nodes) > 0 && !_u.mutation.TagRowsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.TagRowsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.TagRowsTable,
+			Columns: []string{node.TagRowsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(nodetag.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {
@@ -1980,6 +2411,51 @@ func (_u *NodeUpdateOne) sqlSave(ctx context.Context) (_node *Node, err error) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(nodestatelog.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.ClaimsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedClaimsIDs(); len(nodes) > 0 && !_u.mutation.ClaimsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.ClaimsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   node.ClaimsTable,
+			Columns: []string{node.ClaimsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(migrationclaim.FieldID, field.TypeUUID),
 			},
 		}
 		for _, k := range nodes {

@@ -30,6 +30,10 @@ type NodeStateLog struct {
 	By string `json:"by,omitempty"`
 	// Comment holds the value of the "comment" field.
 	Comment string `json:"comment,omitempty"`
+	// That an installation began with
+	WorkflowID *uuid.UUID `json:"workflow_id,omitempty"`
+	// WorkflowRevision holds the value of the "workflow_revision" field.
+	WorkflowRevision int64 `json:"workflow_revision,omitempty"`
 	// At holds the value of the "at" field.
 	At time.Time `json:"at,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
@@ -63,7 +67,9 @@ func (*NodeStateLog) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case nodestatelog.FieldID:
+		case nodestatelog.FieldWorkflowID:
+			values[i] = &sql.NullScanner{S: new(uuid.UUID)}
+		case nodestatelog.FieldID, nodestatelog.FieldWorkflowRevision:
 			values[i] = new(sql.NullInt64)
 		case nodestatelog.FieldFromState, nodestatelog.FieldToState, nodestatelog.FieldBy, nodestatelog.FieldComment:
 			values[i] = new(sql.NullString)
@@ -121,6 +127,19 @@ func (_m *NodeStateLog) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field comment", values[i])
 			} else if value.Valid {
 				_m.Comment = value.String
+			}
+		case nodestatelog.FieldWorkflowID:
+			if value, ok := values[i].(*sql.NullScanner); !ok {
+				return fmt.Errorf("unexpected type %T for field workflow_id", values[i])
+			} else if value.Valid {
+				_m.WorkflowID = new(uuid.UUID)
+				*_m.WorkflowID = *value.S.(*uuid.UUID)
+			}
+		case nodestatelog.FieldWorkflowRevision:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field workflow_revision", values[i])
+			} else if value.Valid {
+				_m.WorkflowRevision = value.Int64
 			}
 		case nodestatelog.FieldAt:
 			if value, ok := values[i].(*sql.NullTime); !ok {
@@ -183,6 +202,14 @@ func (_m *NodeStateLog) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("comment=")
 	builder.WriteString(_m.Comment)
+	builder.WriteString(", ")
+	if v := _m.WorkflowID; v != nil {
+		builder.WriteString("workflow_id=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("workflow_revision=")
+	builder.WriteString(fmt.Sprintf("%v", _m.WorkflowRevision))
 	builder.WriteString(", ")
 	builder.WriteString("at=")
 	builder.WriteString(_m.At.Format(time.ANSIC))

@@ -62,6 +62,34 @@ func (_c *NodeStateLogCreate) SetNillableComment(v *string) *NodeStateLogCreate 
 	return _c
 }
 
+// SetWorkflowID sets the "workflow_id" field.
+func (_c *NodeStateLogCreate) SetWorkflowID(v uuid.UUID) *NodeStateLogCreate {
+	_c.mutation.SetWorkflowID(v)
+	return _c
+}
+
+// SetNillableWorkflowID sets the "workflow_id" field if the given value is not nil.
+func (_c *NodeStateLogCreate) SetNillableWorkflowID(v *uuid.UUID) *NodeStateLogCreate {
+	if v != nil {
+		_c.SetWorkflowID(*v)
+	}
+	return _c
+}
+
+// SetWorkflowRevision sets the "workflow_revision" field.
+func (_c *NodeStateLogCreate) SetWorkflowRevision(v int64) *NodeStateLogCreate {
+	_c.mutation.SetWorkflowRevision(v)
+	return _c
+}
+
+// SetNillableWorkflowRevision sets the "workflow_revision" field if the given value is not nil.
+func (_c *NodeStateLogCreate) SetNillableWorkflowRevision(v *int64) *NodeStateLogCreate {
+	if v != nil {
+		_c.SetWorkflowRevision(*v)
+	}
+	return _c
+}
+
 // SetAt sets the "at" field.
 func (_c *NodeStateLogCreate) SetAt(v time.Time) *NodeStateLogCreate {
 	_c.mutation.SetAt(v)
@@ -126,6 +154,10 @@ func (_c *NodeStateLogCreate) defaults() {
 		v := nodestatelog.DefaultComment
 		_c.mutation.SetComment(v)
 	}
+	if _, ok := _c.mutation.WorkflowRevision(); !ok {
+		v := nodestatelog.DefaultWorkflowRevision
+		_c.mutation.SetWorkflowRevision(v)
+	}
 	if _, ok := _c.mutation.At(); !ok {
 		v := nodestatelog.DefaultAt()
 		_c.mutation.SetAt(v)
@@ -168,6 +200,9 @@ func (_c *NodeStateLogCreate) check() error {
 		if err := nodestatelog.CommentValidator(v); err != nil {
 			return &ValidationError{Name: "comment", err: fmt.Errorf(`ent: validator failed for field "NodeStateLog.comment": %w`, err)}
 		}
+	}
+	if _, ok := _c.mutation.WorkflowRevision(); !ok {
+		return &ValidationError{Name: "workflow_revision", err: errors.New(`ent: missing required field "NodeStateLog.workflow_revision"`)}
 	}
 	if _, ok := _c.mutation.At(); !ok {
 		return &ValidationError{Name: "at", err: errors.New(`ent: missing required field "NodeStateLog.at"`)}
@@ -223,6 +258,14 @@ func (_c *NodeStateLogCreate) createSpec() (*NodeStateLog, *sqlgraph.CreateSpec)
 	if value, ok := _c.mutation.Comment(); ok {
 		_spec.SetField(nodestatelog.FieldComment, field.TypeString, value)
 		_node.Comment = value
+	}
+	if value, ok := _c.mutation.WorkflowID(); ok {
+		_spec.SetField(nodestatelog.FieldWorkflowID, field.TypeUUID, value)
+		_node.WorkflowID = &value
+	}
+	if value, ok := _c.mutation.WorkflowRevision(); ok {
+		_spec.SetField(nodestatelog.FieldWorkflowRevision, field.TypeInt64, value)
+		_node.WorkflowRevision = value
 	}
 	if value, ok := _c.mutation.At(); ok {
 		_spec.SetField(nodestatelog.FieldAt, field.TypeTime, value)
@@ -328,6 +371,12 @@ func (u *NodeStateLogUpsertOne) UpdateNewValues() *NodeStateLogUpsertOne {
 		}
 		if _, exists := u.create.mutation.Comment(); exists {
 			s.SetIgnore(nodestatelog.FieldComment)
+		}
+		if _, exists := u.create.mutation.WorkflowID(); exists {
+			s.SetIgnore(nodestatelog.FieldWorkflowID)
+		}
+		if _, exists := u.create.mutation.WorkflowRevision(); exists {
+			s.SetIgnore(nodestatelog.FieldWorkflowRevision)
 		}
 		if _, exists := u.create.mutation.At(); exists {
 			s.SetIgnore(nodestatelog.FieldAt)
@@ -559,6 +608,12 @@ func (u *NodeStateLogUpsertBulk) UpdateNewValues() *NodeStateLogUpsertBulk {
 			}
 			if _, exists := b.mutation.Comment(); exists {
 				s.SetIgnore(nodestatelog.FieldComment)
+			}
+			if _, exists := b.mutation.WorkflowID(); exists {
+				s.SetIgnore(nodestatelog.FieldWorkflowID)
+			}
+			if _, exists := b.mutation.WorkflowRevision(); exists {
+				s.SetIgnore(nodestatelog.FieldWorkflowRevision)
 			}
 			if _, exists := b.mutation.At(); exists {
 				s.SetIgnore(nodestatelog.FieldAt)

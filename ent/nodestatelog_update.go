@@ -86,6 +86,9 @@ func (_u *NodeStateLogUpdate) sqlSave(ctx context.Context) (_node int, err error
 			}
 		}
 	}
+	if _u.mutation.WorkflowIDCleared() {
+		_spec.ClearField(nodestatelog.FieldWorkflowID, field.TypeUUID)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -195,6 +198,9 @@ func (_u *NodeStateLogUpdateOne) sqlSave(ctx context.Context) (_node *NodeStateL
 				ps[i](selector)
 			}
 		}
+	}
+	if _u.mutation.WorkflowIDCleared() {
+		_spec.ClearField(nodestatelog.FieldWorkflowID, field.TypeUUID)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &NodeStateLog{config: _u.config}

@@ -8,17 +8,26 @@ import (
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/idempotencykey"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeevent"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
 	"github.com/pureboot/pureboot/ent/nodestatelog"
+	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/schema"
+	"github.com/pureboot/pureboot/ent/syncconflict"
+	"github.com/pureboot/pureboot/ent/syncstate"
+	"github.com/pureboot/pureboot/ent/uploadsession"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 )
 
 // The init function reads all schema descriptors with runtime code
@@ -49,8 +58,14 @@ func init() {
 	admintokenDescSecretHash := admintokenFields[3].Descriptor()
 	// admintoken.SecretHashValidator is a validator for the "secret_hash" field. It is called by the builders before save.
 	admintoken.SecretHashValidator = admintokenDescSecretHash.Validators[0].(func(string) error)
+	// admintokenDescCreatedBy is the schema descriptor for created_by field.
+	admintokenDescCreatedBy := admintokenFields[4].Descriptor()
+	// admintoken.DefaultCreatedBy holds the default value on creation for the created_by field.
+	admintoken.DefaultCreatedBy = admintokenDescCreatedBy.Default.(string)
+	// admintoken.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
+	admintoken.CreatedByValidator = admintokenDescCreatedBy.Validators[0].(func(string) error)
 	// admintokenDescCreatedAt is the schema descriptor for created_at field.
-	admintokenDescCreatedAt := admintokenFields[4].Descriptor()
+	admintokenDescCreatedAt := admintokenFields[5].Descriptor()
 	// admintoken.DefaultCreatedAt holds the default value on creation for the created_at field.
 	admintoken.DefaultCreatedAt = admintokenDescCreatedAt.Default.(func() time.Time)
 	// admintokenDescID is the schema descriptor for id field.
@@ -114,6 +129,104 @@ func init() {
 	agentDescID := agentFields[0].Descriptor()
 	// agent.DefaultID holds the default value on creation for the id field.
 	agent.DefaultID = agentDescID.Default.(func() uuid.UUID)
+	agentcommandFields := schema.AgentCommand{}.Fields()
+	_ = agentcommandFields
+	// agentcommandDescSeq is the schema descriptor for seq field.
+	agentcommandDescSeq := agentcommandFields[2].Descriptor()
+	// agentcommand.SeqValidator is a validator for the "seq" field. It is called by the builders before save.
+	agentcommand.SeqValidator = agentcommandDescSeq.Validators[0].(func(int64) error)
+	// agentcommandDescParams is the schema descriptor for params field.
+	agentcommandDescParams := agentcommandFields[4].Descriptor()
+	// agentcommand.ParamsValidator is a validator for the "params" field. It is called by the builders before save.
+	agentcommand.ParamsValidator = agentcommandDescParams.Validators[0].(func([]byte) error)
+	// agentcommandDescResult is the schema descriptor for result field.
+	agentcommandDescResult := agentcommandFields[6].Descriptor()
+	// agentcommand.DefaultResult holds the default value on creation for the result field.
+	agentcommand.DefaultResult = agentcommandDescResult.Default.(string)
+	// agentcommand.ResultValidator is a validator for the "result" field. It is called by the builders before save.
+	agentcommand.ResultValidator = agentcommandDescResult.Validators[0].(func(string) error)
+	// agentcommandDescOnce is the schema descriptor for once field.
+	agentcommandDescOnce := agentcommandFields[7].Descriptor()
+	// agentcommand.DefaultOnce holds the default value on creation for the once field.
+	agentcommand.DefaultOnce = agentcommandDescOnce.Default.(bool)
+	// agentcommandDescTTLSeconds is the schema descriptor for ttl_seconds field.
+	agentcommandDescTTLSeconds := agentcommandFields[8].Descriptor()
+	// agentcommand.TTLSecondsValidator is a validator for the "ttl_seconds" field. It is called by the builders before save.
+	agentcommand.TTLSecondsValidator = agentcommandDescTTLSeconds.Validators[0].(func(int) error)
+	// agentcommandDescCreatedBy is the schema descriptor for created_by field.
+	agentcommandDescCreatedBy := agentcommandFields[9].Descriptor()
+	// agentcommand.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
+	agentcommand.CreatedByValidator = agentcommandDescCreatedBy.Validators[0].(func(string) error)
+	// agentcommandDescCreatedAt is the schema descriptor for created_at field.
+	agentcommandDescCreatedAt := agentcommandFields[10].Descriptor()
+	// agentcommand.DefaultCreatedAt holds the default value on creation for the created_at field.
+	agentcommand.DefaultCreatedAt = agentcommandDescCreatedAt.Default.(func() time.Time)
+	// agentcommandDescID is the schema descriptor for id field.
+	agentcommandDescID := agentcommandFields[0].Descriptor()
+	// agentcommand.DefaultID holds the default value on creation for the id field.
+	agentcommand.DefaultID = agentcommandDescID.Default.(func() uuid.UUID)
+	approvalFields := schema.Approval{}.Fields()
+	_ = approvalFields
+	// approvalDescAction is the schema descriptor for action field.
+	approvalDescAction := approvalFields[1].Descriptor()
+	// approval.ActionValidator is a validator for the "action" field. It is called by the builders before save.
+	approval.ActionValidator = func() func(string) error {
+		validators := approvalDescAction.Validators
+		fns := [...]func(string) error{
+			validators[0].(func(string) error),
+			validators[1].(func(string) error),
+		}
+		return func(action string) error {
+			for _, fn := range fns {
+				if err := fn(action); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// approvalDescSubject is the schema descriptor for subject field.
+	approvalDescSubject := approvalFields[2].Descriptor()
+	// approval.SubjectValidator is a validator for the "subject" field. It is called by the builders before save.
+	approval.SubjectValidator = func() func(string) error {
+		validators := approvalDescSubject.Validators
+		fns := [...]func(string) error{
+			validators[0].(func(string) error),
+			validators[1].(func(string) error),
+		}
+		return func(subject string) error {
+			for _, fn := range fns {
+				if err := fn(subject); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// approvalDescRequestedBy is the schema descriptor for requested_by field.
+	approvalDescRequestedBy := approvalFields[3].Descriptor()
+	// approval.RequestedByValidator is a validator for the "requested_by" field. It is called by the builders before save.
+	approval.RequestedByValidator = approvalDescRequestedBy.Validators[0].(func(string) error)
+	// approvalDescDecidedBy is the schema descriptor for decided_by field.
+	approvalDescDecidedBy := approvalFields[5].Descriptor()
+	// approval.DefaultDecidedBy holds the default value on creation for the decided_by field.
+	approval.DefaultDecidedBy = approvalDescDecidedBy.Default.(string)
+	// approval.DecidedByValidator is a validator for the "decided_by" field. It is called by the builders before save.
+	approval.DecidedByValidator = approvalDescDecidedBy.Validators[0].(func(string) error)
+	// approvalDescComment is the schema descriptor for comment field.
+	approvalDescComment := approvalFields[7].Descriptor()
+	// approval.DefaultComment holds the default value on creation for the comment field.
+	approval.DefaultComment = approvalDescComment.Default.(string)
+	// approval.CommentValidator is a validator for the "comment" field. It is called by the builders before save.
+	approval.CommentValidator = approvalDescComment.Validators[0].(func(string) error)
+	// approvalDescCreatedAt is the schema descriptor for created_at field.
+	approvalDescCreatedAt := approvalFields[8].Descriptor()
+	// approval.DefaultCreatedAt holds the default value on creation for the created_at field.
+	approval.DefaultCreatedAt = approvalDescCreatedAt.Default.(func() time.Time)
+	// approvalDescID is the schema descriptor for id field.
+	approvalDescID := approvalFields[0].Descriptor()
+	// approval.DefaultID holds the default value on creation for the id field.
+	approval.DefaultID = approvalDescID.Default.(func() uuid.UUID)
 	auditentryFields := schema.AuditEntry{}.Fields()
 	_ = auditentryFields
 	// auditentryDescAt is the schema descriptor for at field.
@@ -180,6 +293,10 @@ func init() {
 	blobDescCreatedAt := blobFields[4].Descriptor()
 	// blob.DefaultCreatedAt holds the default value on creation for the created_at field.
 	blob.DefaultCreatedAt = blobDescCreatedAt.Default.(func() time.Time)
+	// blobDescUsedAt is the schema descriptor for used_at field.
+	blobDescUsedAt := blobFields[5].Descriptor()
+	// blob.DefaultUsedAt holds the default value on creation for the used_at field.
+	blob.DefaultUsedAt = blobDescUsedAt.Default.(func() time.Time)
 	// blobDescID is the schema descriptor for id field.
 	blobDescID := blobFields[0].Descriptor()
 	// blob.DefaultID holds the default value on creation for the id field.
@@ -231,8 +348,14 @@ func init() {
 	counterDescStream := counterFields[1].Descriptor()
 	// counter.StreamValidator is a validator for the "stream" field. It is called by the builders before save.
 	counter.StreamValidator = counterDescStream.Validators[0].(func(string) error)
+	// counterDescOrigin is the schema descriptor for origin field.
+	counterDescOrigin := counterFields[2].Descriptor()
+	// counter.DefaultOrigin holds the default value on creation for the origin field.
+	counter.DefaultOrigin = counterDescOrigin.Default.(string)
+	// counter.OriginValidator is a validator for the "origin" field. It is called by the builders before save.
+	counter.OriginValidator = counterDescOrigin.Validators[0].(func(string) error)
 	// counterDescValue is the schema descriptor for value field.
-	counterDescValue := counterFields[2].Descriptor()
+	counterDescValue := counterFields[3].Descriptor()
 	// counter.DefaultValue holds the default value on creation for the value field.
 	counter.DefaultValue = counterDescValue.Default.(int64)
 	// counterDescID is the schema descriptor for id field.
@@ -309,33 +432,97 @@ func init() {
 	// devicegroup.AgentTokenHashValidator is a validator for the "agent_token_hash" field. It is called by the builders before save.
 	devicegroup.AgentTokenHashValidator = devicegroupDescAgentTokenHash.Validators[0].(func(string) error)
 	// devicegroupDescNodesLeftEpoch is the schema descriptor for nodes_left_epoch field.
-	devicegroupDescNodesLeftEpoch := devicegroupFields[17].Descriptor()
+	devicegroupDescNodesLeftEpoch := devicegroupFields[15].Descriptor()
 	// devicegroup.DefaultNodesLeftEpoch holds the default value on creation for the nodes_left_epoch field.
 	devicegroup.DefaultNodesLeftEpoch = devicegroupDescNodesLeftEpoch.Default.(int64)
 	// devicegroupDescCacheMaxSizeGB is the schema descriptor for cache_max_size_gb field.
-	devicegroupDescCacheMaxSizeGB := devicegroupFields[22].Descriptor()
+	devicegroupDescCacheMaxSizeGB := devicegroupFields[20].Descriptor()
 	// devicegroup.CacheMaxSizeGBValidator is a validator for the "cache_max_size_gb" field. It is called by the builders before save.
 	devicegroup.CacheMaxSizeGBValidator = devicegroupDescCacheMaxSizeGB.Validators[0].(func(int) error)
 	// devicegroupDescCacheRetentionDays is the schema descriptor for cache_retention_days field.
-	devicegroupDescCacheRetentionDays := devicegroupFields[23].Descriptor()
+	devicegroupDescCacheRetentionDays := devicegroupFields[21].Descriptor()
 	// devicegroup.CacheRetentionDaysValidator is a validator for the "cache_retention_days" field. It is called by the builders before save.
 	devicegroup.CacheRetentionDaysValidator = devicegroupDescCacheRetentionDays.Validators[0].(func(int) error)
 	// devicegroupDescSyncSchedule is the schema descriptor for sync_schedule field.
-	devicegroupDescSyncSchedule := devicegroupFields[27].Descriptor()
+	devicegroupDescSyncSchedule := devicegroupFields[25].Descriptor()
 	// devicegroup.SyncScheduleValidator is a validator for the "sync_schedule" field. It is called by the builders before save.
 	devicegroup.SyncScheduleValidator = devicegroupDescSyncSchedule.Validators[0].(func(string) error)
 	// devicegroupDescSyncMaxMBPerS is the schema descriptor for sync_max_mb_per_s field.
-	devicegroupDescSyncMaxMBPerS := devicegroupFields[28].Descriptor()
+	devicegroupDescSyncMaxMBPerS := devicegroupFields[26].Descriptor()
 	// devicegroup.SyncMaxMBPerSValidator is a validator for the "sync_max_mb_per_s" field. It is called by the builders before save.
 	devicegroup.SyncMaxMBPerSValidator = devicegroupDescSyncMaxMBPerS.Validators[0].(func(int) error)
 	// devicegroupDescHeartbeatSeconds is the schema descriptor for heartbeat_seconds field.
-	devicegroupDescHeartbeatSeconds := devicegroupFields[29].Descriptor()
+	devicegroupDescHeartbeatSeconds := devicegroupFields[27].Descriptor()
 	// devicegroup.HeartbeatSecondsValidator is a validator for the "heartbeat_seconds" field. It is called by the builders before save.
 	devicegroup.HeartbeatSecondsValidator = devicegroupDescHeartbeatSeconds.Validators[0].(func(int) error)
 	// devicegroupDescID is the schema descriptor for id field.
 	devicegroupDescID := devicegroupFields[0].Descriptor()
 	// devicegroup.DefaultID holds the default value on creation for the id field.
 	devicegroup.DefaultID = devicegroupDescID.Default.(func() uuid.UUID)
+	idempotencykeyFields := schema.IdempotencyKey{}.Fields()
+	_ = idempotencykeyFields
+	// idempotencykeyDescPrincipal is the schema descriptor for principal field.
+	idempotencykeyDescPrincipal := idempotencykeyFields[1].Descriptor()
+	// idempotencykey.PrincipalValidator is a validator for the "principal" field. It is called by the builders before save.
+	idempotencykey.PrincipalValidator = idempotencykeyDescPrincipal.Validators[0].(func(string) error)
+	// idempotencykeyDescKey is the schema descriptor for key field.
+	idempotencykeyDescKey := idempotencykeyFields[2].Descriptor()
+	// idempotencykey.KeyValidator is a validator for the "key" field. It is called by the builders before save.
+	idempotencykey.KeyValidator = func() func(string) error {
+		validators := idempotencykeyDescKey.Validators
+		fns := [...]func(string) error{
+			validators[0].(func(string) error),
+			validators[1].(func(string) error),
+		}
+		return func(key string) error {
+			for _, fn := range fns {
+				if err := fn(key); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// idempotencykeyDescRoute is the schema descriptor for route field.
+	idempotencykeyDescRoute := idempotencykeyFields[3].Descriptor()
+	// idempotencykey.RouteValidator is a validator for the "route" field. It is called by the builders before save.
+	idempotencykey.RouteValidator = idempotencykeyDescRoute.Validators[0].(func(string) error)
+	// idempotencykeyDescRequestHash is the schema descriptor for request_hash field.
+	idempotencykeyDescRequestHash := idempotencykeyFields[4].Descriptor()
+	// idempotencykey.RequestHashValidator is a validator for the "request_hash" field. It is called by the builders before save.
+	idempotencykey.RequestHashValidator = idempotencykeyDescRequestHash.Validators[0].(func(string) error)
+	// idempotencykeyDescStatus is the schema descriptor for status field.
+	idempotencykeyDescStatus := idempotencykeyFields[5].Descriptor()
+	// idempotencykey.DefaultStatus holds the default value on creation for the status field.
+	idempotencykey.DefaultStatus = idempotencykeyDescStatus.Default.(int)
+	// idempotencykeyDescHeader is the schema descriptor for header field.
+	idempotencykeyDescHeader := idempotencykeyFields[6].Descriptor()
+	// idempotencykey.DefaultHeader holds the default value on creation for the header field.
+	idempotencykey.DefaultHeader = idempotencykeyDescHeader.Default.(func() map[string]string)
+	// idempotencykeyDescCreatedAt is the schema descriptor for created_at field.
+	idempotencykeyDescCreatedAt := idempotencykeyFields[8].Descriptor()
+	// idempotencykey.DefaultCreatedAt holds the default value on creation for the created_at field.
+	idempotencykey.DefaultCreatedAt = idempotencykeyDescCreatedAt.Default.(func() time.Time)
+	migrationclaimFields := schema.MigrationClaim{}.Fields()
+	_ = migrationclaimFields
+	// migrationclaimDescAutoApproveEligible is the schema descriptor for auto_approve_eligible field.
+	migrationclaimDescAutoApproveEligible := migrationclaimFields[5].Descriptor()
+	// migrationclaim.DefaultAutoApproveEligible holds the default value on creation for the auto_approve_eligible field.
+	migrationclaim.DefaultAutoApproveEligible = migrationclaimDescAutoApproveEligible.Default.(bool)
+	// migrationclaimDescPolicyMatched is the schema descriptor for policy_matched field.
+	migrationclaimDescPolicyMatched := migrationclaimFields[6].Descriptor()
+	// migrationclaim.DefaultPolicyMatched holds the default value on creation for the policy_matched field.
+	migrationclaim.DefaultPolicyMatched = migrationclaimDescPolicyMatched.Default.(string)
+	// migrationclaim.PolicyMatchedValidator is a validator for the "policy_matched" field. It is called by the builders before save.
+	migrationclaim.PolicyMatchedValidator = migrationclaimDescPolicyMatched.Validators[0].(func(string) error)
+	// migrationclaimDescCreatedAt is the schema descriptor for created_at field.
+	migrationclaimDescCreatedAt := migrationclaimFields[8].Descriptor()
+	// migrationclaim.DefaultCreatedAt holds the default value on creation for the created_at field.
+	migrationclaim.DefaultCreatedAt = migrationclaimDescCreatedAt.Default.(func() time.Time)
+	// migrationclaimDescID is the schema descriptor for id field.
+	migrationclaimDescID := migrationclaimFields[0].Descriptor()
+	// migrationclaim.DefaultID holds the default value on creation for the id field.
+	migrationclaim.DefaultID = migrationclaimDescID.Default.(func() uuid.UUID)
 	nodeMixin := schema.Node{}.Mixin()
 	nodeMixinFields0 := nodeMixin[0].Fields()
 	_ = nodeMixinFields0
@@ -399,34 +586,44 @@ func init() {
 	node.DefaultExtraCmdline = nodeDescExtraCmdline.Default.(string)
 	// node.ExtraCmdlineValidator is a validator for the "extra_cmdline" field. It is called by the builders before save.
 	node.ExtraCmdlineValidator = nodeDescExtraCmdline.Validators[0].(func(string) error)
+	// nodeDescNextBoot is the schema descriptor for next_boot field.
+	nodeDescNextBoot := nodeFields[16].Descriptor()
+	// node.DefaultNextBoot holds the default value on creation for the next_boot field.
+	node.DefaultNextBoot = nodeDescNextBoot.Default.(string)
+	// node.NextBootValidator is a validator for the "next_boot" field. It is called by the builders before save.
+	node.NextBootValidator = nodeDescNextBoot.Validators[0].(func(string) error)
 	// nodeDescTags is the schema descriptor for tags field.
-	nodeDescTags := nodeFields[16].Descriptor()
+	nodeDescTags := nodeFields[17].Descriptor()
 	// node.DefaultTags holds the default value on creation for the tags field.
 	node.DefaultTags = nodeDescTags.Default.([]string)
 	// nodeDescInstallSeq is the schema descriptor for install_seq field.
-	nodeDescInstallSeq := nodeFields[17].Descriptor()
+	nodeDescInstallSeq := nodeFields[18].Descriptor()
 	// node.DefaultInstallSeq holds the default value on creation for the install_seq field.
 	node.DefaultInstallSeq = nodeDescInstallSeq.Default.(int64)
 	// nodeDescInstallAttempts is the schema descriptor for install_attempts field.
-	nodeDescInstallAttempts := nodeFields[18].Descriptor()
+	nodeDescInstallAttempts := nodeFields[19].Descriptor()
 	// node.DefaultInstallAttempts holds the default value on creation for the install_attempts field.
 	node.DefaultInstallAttempts = nodeDescInstallAttempts.Default.(int)
+	// nodeDescInstallRevision is the schema descriptor for install_revision field.
+	nodeDescInstallRevision := nodeFields[22].Descriptor()
+	// node.DefaultInstallRevision holds the default value on creation for the install_revision field.
+	node.DefaultInstallRevision = nodeDescInstallRevision.Default.(int64)
 	// nodeDescLastInstallError is the schema descriptor for last_install_error field.
-	nodeDescLastInstallError := nodeFields[20].Descriptor()
+	nodeDescLastInstallError := nodeFields[23].Descriptor()
 	// node.DefaultLastInstallError holds the default value on creation for the last_install_error field.
 	node.DefaultLastInstallError = nodeDescLastInstallError.Default.(string)
 	// node.LastInstallErrorValidator is a validator for the "last_install_error" field. It is called by the builders before save.
 	node.LastInstallErrorValidator = nodeDescLastInstallError.Validators[0].(func(string) error)
 	// nodeDescStateChangedAt is the schema descriptor for state_changed_at field.
-	nodeDescStateChangedAt := nodeFields[21].Descriptor()
+	nodeDescStateChangedAt := nodeFields[24].Descriptor()
 	// node.DefaultStateChangedAt holds the default value on creation for the state_changed_at field.
 	node.DefaultStateChangedAt = nodeDescStateChangedAt.Default.(func() time.Time)
 	// nodeDescVersion is the schema descriptor for version field.
-	nodeDescVersion := nodeFields[23].Descriptor()
+	nodeDescVersion := nodeFields[26].Descriptor()
 	// node.DefaultVersion holds the default value on creation for the version field.
 	node.DefaultVersion = nodeDescVersion.Default.(int64)
 	// nodeDescEpoch is the schema descriptor for epoch field.
-	nodeDescEpoch := nodeFields[24].Descriptor()
+	nodeDescEpoch := nodeFields[27].Descriptor()
 	// node.DefaultEpoch holds the default value on creation for the epoch field.
 	node.DefaultEpoch = nodeDescEpoch.Default.(int64)
 	// nodeDescID is the schema descriptor for id field.
@@ -513,10 +710,133 @@ func init() {
 	nodestatelog.DefaultComment = nodestatelogDescComment.Default.(string)
 	// nodestatelog.CommentValidator is a validator for the "comment" field. It is called by the builders before save.
 	nodestatelog.CommentValidator = nodestatelogDescComment.Validators[0].(func(string) error)
+	// nodestatelogDescWorkflowRevision is the schema descriptor for workflow_revision field.
+	nodestatelogDescWorkflowRevision := nodestatelogFields[7].Descriptor()
+	// nodestatelog.DefaultWorkflowRevision holds the default value on creation for the workflow_revision field.
+	nodestatelog.DefaultWorkflowRevision = nodestatelogDescWorkflowRevision.Default.(int64)
 	// nodestatelogDescAt is the schema descriptor for at field.
-	nodestatelogDescAt := nodestatelogFields[6].Descriptor()
+	nodestatelogDescAt := nodestatelogFields[8].Descriptor()
 	// nodestatelog.DefaultAt holds the default value on creation for the at field.
 	nodestatelog.DefaultAt = nodestatelogDescAt.Default.(func() time.Time)
+	nodetagFields := schema.NodeTag{}.Fields()
+	_ = nodetagFields
+	// nodetagDescTag is the schema descriptor for tag field.
+	nodetagDescTag := nodetagFields[2].Descriptor()
+	// nodetag.TagValidator is a validator for the "tag" field. It is called by the builders before save.
+	nodetag.TagValidator = func() func(string) error {
+		validators := nodetagDescTag.Validators
+		fns := [...]func(string) error{
+			validators[0].(func(string) error),
+			validators[1].(func(string) error),
+		}
+		return func(tag string) error {
+			for _, fn := range fns {
+				if err := fn(tag); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	syncconflictFields := schema.SyncConflict{}.Fields()
+	_ = syncconflictFields
+	// syncconflictDescFields is the schema descriptor for fields field.
+	syncconflictDescFields := syncconflictFields[4].Descriptor()
+	// syncconflict.DefaultFields holds the default value on creation for the fields field.
+	syncconflict.DefaultFields = syncconflictDescFields.Default.([]string)
+	// syncconflictDescDetectedAt is the schema descriptor for detected_at field.
+	syncconflictDescDetectedAt := syncconflictFields[8].Descriptor()
+	// syncconflict.DefaultDetectedAt holds the default value on creation for the detected_at field.
+	syncconflict.DefaultDetectedAt = syncconflictDescDetectedAt.Default.(func() time.Time)
+	// syncconflictDescResolvedBy is the schema descriptor for resolved_by field.
+	syncconflictDescResolvedBy := syncconflictFields[12].Descriptor()
+	// syncconflict.DefaultResolvedBy holds the default value on creation for the resolved_by field.
+	syncconflict.DefaultResolvedBy = syncconflictDescResolvedBy.Default.(string)
+	// syncconflict.ResolvedByValidator is a validator for the "resolved_by" field. It is called by the builders before save.
+	syncconflict.ResolvedByValidator = syncconflictDescResolvedBy.Validators[0].(func(string) error)
+	// syncconflictDescID is the schema descriptor for id field.
+	syncconflictDescID := syncconflictFields[0].Descriptor()
+	// syncconflict.DefaultID holds the default value on creation for the id field.
+	syncconflict.DefaultID = syncconflictDescID.Default.(func() uuid.UUID)
+	syncstateFields := schema.SyncState{}.Fields()
+	_ = syncstateFields
+	// syncstateDescVersion is the schema descriptor for version field.
+	syncstateDescVersion := syncstateFields[4].Descriptor()
+	// syncstate.DefaultVersion holds the default value on creation for the version field.
+	syncstate.DefaultVersion = syncstateDescVersion.Default.(int64)
+	// syncstateDescLastModified is the schema descriptor for last_modified field.
+	syncstateDescLastModified := syncstateFields[5].Descriptor()
+	// syncstate.DefaultLastModified holds the default value on creation for the last_modified field.
+	syncstate.DefaultLastModified = syncstateDescLastModified.Default.(func() time.Time)
+	// syncstateDescLastModifiedBy is the schema descriptor for last_modified_by field.
+	syncstateDescLastModifiedBy := syncstateFields[6].Descriptor()
+	// syncstate.DefaultLastModifiedBy holds the default value on creation for the last_modified_by field.
+	syncstate.DefaultLastModifiedBy = syncstateDescLastModifiedBy.Default.(string)
+	// syncstate.LastModifiedByValidator is a validator for the "last_modified_by" field. It is called by the builders before save.
+	syncstate.LastModifiedByValidator = syncstateDescLastModifiedBy.Validators[0].(func(string) error)
+	// syncstateDescChecksum is the schema descriptor for checksum field.
+	syncstateDescChecksum := syncstateFields[7].Descriptor()
+	// syncstate.DefaultChecksum holds the default value on creation for the checksum field.
+	syncstate.DefaultChecksum = syncstateDescChecksum.Default.(string)
+	// syncstate.ChecksumValidator is a validator for the "checksum" field. It is called by the builders before save.
+	syncstate.ChecksumValidator = syncstateDescChecksum.Validators[0].(func(string) error)
+	uploadsessionMixin := schema.UploadSession{}.Mixin()
+	uploadsessionMixinFields0 := uploadsessionMixin[0].Fields()
+	_ = uploadsessionMixinFields0
+	uploadsessionFields := schema.UploadSession{}.Fields()
+	_ = uploadsessionFields
+	// uploadsessionDescCreatedAt is the schema descriptor for created_at field.
+	uploadsessionDescCreatedAt := uploadsessionMixinFields0[0].Descriptor()
+	// uploadsession.DefaultCreatedAt holds the default value on creation for the created_at field.
+	uploadsession.DefaultCreatedAt = uploadsessionDescCreatedAt.Default.(func() time.Time)
+	// uploadsessionDescUpdatedAt is the schema descriptor for updated_at field.
+	uploadsessionDescUpdatedAt := uploadsessionMixinFields0[1].Descriptor()
+	// uploadsession.DefaultUpdatedAt holds the default value on creation for the updated_at field.
+	uploadsession.DefaultUpdatedAt = uploadsessionDescUpdatedAt.Default.(func() time.Time)
+	// uploadsession.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.
+	uploadsession.UpdateDefaultUpdatedAt = uploadsessionDescUpdatedAt.UpdateDefault.(func() time.Time)
+	// uploadsessionDescPath is the schema descriptor for path field.
+	uploadsessionDescPath := uploadsessionFields[2].Descriptor()
+	// uploadsession.PathValidator is a validator for the "path" field. It is called by the builders before save.
+	uploadsession.PathValidator = func() func(string) error {
+		validators := uploadsessionDescPath.Validators
+		fns := [...]func(string) error{
+			validators[0].(func(string) error),
+			validators[1].(func(string) error),
+		}
+		return func(_path string) error {
+			for _, fn := range fns {
+				if err := fn(_path); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}()
+	// uploadsessionDescSha256 is the schema descriptor for sha256 field.
+	uploadsessionDescSha256 := uploadsessionFields[3].Descriptor()
+	// uploadsession.DefaultSha256 holds the default value on creation for the sha256 field.
+	uploadsession.DefaultSha256 = uploadsessionDescSha256.Default.(string)
+	// uploadsession.Sha256Validator is a validator for the "sha256" field. It is called by the builders before save.
+	uploadsession.Sha256Validator = uploadsessionDescSha256.Validators[0].(func(string) error)
+	// uploadsessionDescSize is the schema descriptor for size field.
+	uploadsessionDescSize := uploadsessionFields[4].Descriptor()
+	// uploadsession.SizeValidator is a validator for the "size" field. It is called by the builders before save.
+	uploadsession.SizeValidator = uploadsessionDescSize.Validators[0].(func(int64) error)
+	// uploadsessionDescOffset is the schema descriptor for offset field.
+	uploadsessionDescOffset := uploadsessionFields[5].Descriptor()
+	// uploadsession.DefaultOffset holds the default value on creation for the offset field.
+	uploadsession.DefaultOffset = uploadsessionDescOffset.Default.(int64)
+	// uploadsession.OffsetValidator is a validator for the "offset" field. It is called by the builders before save.
+	uploadsession.OffsetValidator = uploadsessionDescOffset.Validators[0].(func(int64) error)
+	// uploadsessionDescCreatedBy is the schema descriptor for created_by field.
+	uploadsessionDescCreatedBy := uploadsessionFields[6].Descriptor()
+	// uploadsession.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
+	uploadsession.CreatedByValidator = uploadsessionDescCreatedBy.Validators[0].(func(string) error)
+	// uploadsessionDescID is the schema descriptor for id field.
+	uploadsessionDescID := uploadsessionFields[0].Descriptor()
+	// uploadsession.DefaultID holds the default value on creation for the id field.
+	uploadsession.DefaultID = uploadsessionDescID.Default.(func() uuid.UUID)
 	workflowMixin := schema.Workflow{}.Mixin()
 	workflowMixinFields0 := workflowMixin[0].Fields()
 	_ = workflowMixinFields0
@@ -590,4 +910,20 @@ func init() {
 	workflowDescID := workflowFields[0].Descriptor()
 	// workflow.DefaultID holds the default value on creation for the id field.
 	workflow.DefaultID = workflowDescID.Default.(func() uuid.UUID)
+	workflowrevisionFields := schema.WorkflowRevision{}.Fields()
+	_ = workflowrevisionFields
+	// workflowrevisionDescRevision is the schema descriptor for revision field.
+	workflowrevisionDescRevision := workflowrevisionFields[2].Descriptor()
+	// workflowrevision.RevisionValidator is a validator for the "revision" field. It is called by the builders before save.
+	workflowrevision.RevisionValidator = workflowrevisionDescRevision.Validators[0].(func(int64) error)
+	// workflowrevisionDescBy is the schema descriptor for by field.
+	workflowrevisionDescBy := workflowrevisionFields[4].Descriptor()
+	// workflowrevision.DefaultBy holds the default value on creation for the by field.
+	workflowrevision.DefaultBy = workflowrevisionDescBy.Default.(string)
+	// workflowrevision.ByValidator is a validator for the "by" field. It is called by the builders before save.
+	workflowrevision.ByValidator = workflowrevisionDescBy.Validators[0].(func(string) error)
+	// workflowrevisionDescAt is the schema descriptor for at field.
+	workflowrevisionDescAt := workflowrevisionFields[5].Descriptor()
+	// workflowrevision.DefaultAt holds the default value on creation for the at field.
+	workflowrevision.DefaultAt = workflowrevisionDescAt.Default.(func() time.Time)
 }

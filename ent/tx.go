@@ -18,6 +18,10 @@ type Tx struct {
 	AdminToken *AdminTokenClient
 	// Agent is the client for interacting with the Agent builders.
 	Agent *AgentClient
+	// AgentCommand is the client for interacting with the AgentCommand builders.
+	AgentCommand *AgentCommandClient
+	// Approval is the client for interacting with the Approval builders.
+	Approval *ApprovalClient
 	// AuditEntry is the client for interacting with the AuditEntry builders.
 	AuditEntry *AuditEntryClient
 	// Blob is the client for interacting with the Blob builders.
@@ -28,6 +32,10 @@ type Tx struct {
 	Counter *CounterClient
 	// DeviceGroup is the client for interacting with the DeviceGroup builders.
 	DeviceGroup *DeviceGroupClient
+	// IdempotencyKey is the client for interacting with the IdempotencyKey builders.
+	IdempotencyKey *IdempotencyKeyClient
+	// MigrationClaim is the client for interacting with the MigrationClaim builders.
+	MigrationClaim *MigrationClaimClient
 	// Node is the client for interacting with the Node builders.
 	Node *NodeClient
 	// NodeEvent is the client for interacting with the NodeEvent builders.
@@ -36,8 +44,18 @@ type Tx struct {
 	NodeInterface *NodeInterfaceClient
 	// NodeStateLog is the client for interacting with the NodeStateLog builders.
 	NodeStateLog *NodeStateLogClient
+	// NodeTag is the client for interacting with the NodeTag builders.
+	NodeTag *NodeTagClient
+	// SyncConflict is the client for interacting with the SyncConflict builders.
+	SyncConflict *SyncConflictClient
+	// SyncState is the client for interacting with the SyncState builders.
+	SyncState *SyncStateClient
+	// UploadSession is the client for interacting with the UploadSession builders.
+	UploadSession *UploadSessionClient
 	// Workflow is the client for interacting with the Workflow builders.
 	Workflow *WorkflowClient
+	// WorkflowRevision is the client for interacting with the WorkflowRevision builders.
+	WorkflowRevision *WorkflowRevisionClient
 
 	// lazily loaded.
 	client     *Client
@@ -171,16 +189,25 @@ func (tx *Tx) Client() *Client {
 func (tx *Tx) init() {
 	tx.AdminToken = NewAdminTokenClient(tx.config)
 	tx.Agent = NewAgentClient(tx.config)
+	tx.AgentCommand = NewAgentCommandClient(tx.config)
+	tx.Approval = NewApprovalClient(tx.config)
 	tx.AuditEntry = NewAuditEntryClient(tx.config)
 	tx.Blob = NewBlobClient(tx.config)
 	tx.Content = NewContentClient(tx.config)
 	tx.Counter = NewCounterClient(tx.config)
 	tx.DeviceGroup = NewDeviceGroupClient(tx.config)
+	tx.IdempotencyKey = NewIdempotencyKeyClient(tx.config)
+	tx.MigrationClaim = NewMigrationClaimClient(tx.config)
 	tx.Node = NewNodeClient(tx.config)
 	tx.NodeEvent = NewNodeEventClient(tx.config)
 	tx.NodeInterface = NewNodeInterfaceClient(tx.config)
 	tx.NodeStateLog = NewNodeStateLogClient(tx.config)
+	tx.NodeTag = NewNodeTagClient(tx.config)
+	tx.SyncConflict = NewSyncConflictClient(tx.config)
+	tx.SyncState = NewSyncStateClient(tx.config)
+	tx.UploadSession = NewUploadSessionClient(tx.config)
 	tx.Workflow = NewWorkflowClient(tx.config)
+	tx.WorkflowRevision = NewWorkflowRevisionClient(tx.config)
 }
 
 // txDriver wraps the given dialect.Tx with a nop dialect.Driver implementation.

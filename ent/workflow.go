@@ -57,9 +57,11 @@ type WorkflowEdges struct {
 	Nodes []*Node `json:"nodes,omitempty"`
 	// DefaultOf holds the value of the default_of edge.
 	DefaultOf []*DeviceGroup `json:"default_of,omitempty"`
+	// Revisions holds the value of the revisions edge.
+	Revisions []*WorkflowRevision `json:"revisions,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [2]bool
+	loadedTypes [3]bool
 }
 
 // NodesOrErr returns the Nodes value or an error if the edge
@@ -78,6 +80,15 @@ func (e WorkflowEdges) DefaultOfOrErr() ([]*DeviceGroup, error) {
 		return e.DefaultOf, nil
 	}
 	return nil, &NotLoadedError{edge: "default_of"}
+}
+
+// RevisionsOrErr returns the Revisions value or an error if the edge
+// was not loaded in eager-loading.
+func (e WorkflowEdges) RevisionsOrErr() ([]*WorkflowRevision, error) {
+	if e.loadedTypes[2] {
+		return e.Revisions, nil
+	}
+	return nil, &NotLoadedError{edge: "revisions"}
 }
 
 // scanValues returns the types for scanning values from sql.Rows.
@@ -221,6 +232,11 @@ func (_m *Workflow) QueryNodes() *NodeQuery {
 // QueryDefaultOf queries the "default_of" edge of the Workflow entity.
 func (_m *Workflow) QueryDefaultOf() *DeviceGroupQuery {
 	return NewWorkflowClient(_m.config).QueryDefaultOf(_m)
+}
+
+// QueryRevisions queries the "revisions" edge of the Workflow entity.
+func (_m *Workflow) QueryRevisions() *WorkflowRevisionQuery {
+	return NewWorkflowClient(_m.config).QueryRevisions(_m)
 }
 
 // Update returns a builder for updating this Workflow.

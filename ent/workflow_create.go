@@ -16,6 +16,7 @@ import (
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 )
 
 // WorkflowCreate is the builder for creating a Workflow entity.
@@ -218,6 +219,21 @@ func (_c *WorkflowCreate) AddDefaultOf(v ...*DeviceGroup) *WorkflowCreate {
 		ids[i] = v[i].ID
 	}
 	return _c.AddDefaultOfIDs(ids...)
+}
+
+// AddRevisionIDs adds the "revisions" edge to the WorkflowRevision entity by IDs.
+func (_c *WorkflowCreate) AddRevisionIDs(ids ...int64) *WorkflowCreate {
+	_c.mutation.AddRevisionIDs(ids...)
+	return _c
+}
+
+// AddRevisions adds the "revisions" edges to the WorkflowRevision entity.
+func (_c *WorkflowCreate) AddRevisions(v ...*WorkflowRevision) *WorkflowCreate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddRevisionIDs(ids...)
 }
 
 // Mutation returns the WorkflowMutation object of the builder.
@@ -485,6 +501,22 @@ func (_c *WorkflowCreate) createSpec() (*Workflow, *sqlgraph.CreateSpec) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(devicegroup.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.RevisionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {

@@ -18,6 +18,7 @@ import (
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 )
 
 // WorkflowQuery is the builder for querying Workflow entities.
@@ -29,6 +30,7 @@ type WorkflowQuery struct {
 	predicates    []predicate.Workflow
 	withNodes     *NodeQuery
 	withDefaultOf *DeviceGroupQuery
+	withRevisions *WorkflowRevisionQuery
 	modifiers     []func(*sql.Selector)
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
@@ -103,6 +105,28 @@ func (_q *WorkflowQuery) QueryDefaultOf() *DeviceGroupQuery {
 			sqlgraph.From(workflow.Table, workflow.FieldID, selector),
 			sqlgraph.To(devicegroup.Table, devicegroup.FieldID),
 			sqlgraph.Edge(sqlgraph.O2M, false, workflow.DefaultOfTable, workflow.DefaultOfColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryRevisions chains the current query on the "revisions" edge.
+func (_q *WorkflowQuery) QueryRevisions() *WorkflowRevisionQuery {
+	query := (&WorkflowRevisionClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(workflow.Table, workflow.FieldID, selector),
+			sqlgraph.To(workflowrevision.Table, workflowrevision.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, workflow.RevisionsTable, workflow.RevisionsColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -304,6 +328,7 @@ func (_q *WorkflowQuery) Clone() *WorkflowQuery {
 		predicates:    append([]predicate.Workflow{}, _q.predicates...),
 		withNodes:     _q.withNodes.Clone(),
 		withDefaultOf: _q.withDefaultOf.Clone(),
+		withRevisions: _q.withRevisions.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -330,6 +355,17 @@ func (_q *WorkflowQuery) WithDefaultOf(opts ...func(*DeviceGroupQuery)) *Workflo
 		opt(query)
 	}
 	_q.withDefaultOf = query
+	return _q
+}
+
+// WithRevisions tells the query-builder to eager-load the nodes that are connected to
+// the "revisions" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *WorkflowQuery) WithRevisions(opts ...func(*WorkflowRevisionQuery)) *WorkflowQuery {
+	query := (&WorkflowRevisionClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withRevisions = query
 	return _q
 }
 
@@ -411,9 +447,10 @@ func (_q *WorkflowQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Wor
 	var (
 		nodes       = []*Workflow{}
 		_spec       = _q.querySpec()
-		loadedTypes = [2]bool{
+		loadedTypes = [3]bool{
 			_q.withNodes != nil,
 			_q.withDefaultOf != nil,
+			_q.withRevisions != nil,
 		}
 	)
 	_spec.ScanValues = func(columns []string) ([]any, error) {
@@ -448,6 +485,13 @@ func (_q *WorkflowQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*Wor
 		if err := _q.loadDefaultOf(ctx, query, nodes,
 			func(n *Workflow) { n.Edges.DefaultOf = []*DeviceGroup{} },
 			func(n *Workflow, e *DeviceGroup) { n.Edges.DefaultOf = append(n.Edges.DefaultOf, e) }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withRevisions; query != nil {
+		if err := _q.loadRevisions(ctx, query, nodes,
+			func(n *Workflow) { n.Edges.Revisions = []*WorkflowRevision{} },
+			func(n *Workflow, e *WorkflowRevision) { n.Edges.Revisions = append(n.Edges.Revisions, e) }); err != nil {
 			return nil, err
 		}
 	}
@@ -515,6 +559,36 @@ func (_q *WorkflowQuery) loadDefaultOf(ctx context.Context, query *DeviceGroupQu
 		node, ok := nodeids[*fk]
 		if !ok {
 			return fmt.Errorf(`unexpected referenced foreign-key "default_workflow_id" returned %v for node %v`, *fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *WorkflowQuery) loadRevisions(ctx context.Context, query *WorkflowRevisionQuery, nodes []*Workflow, init func(*Workflow), assign func(*Workflow, *WorkflowRevision)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*Workflow)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(workflowrevision.FieldWorkflowID)
+	}
+	query.Where(predicate.WorkflowRevision(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(workflow.RevisionsColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.WorkflowID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "workflow_id" returned %v for node %v`, fk, n.ID)
 		}
 		assign(node, n)
 	}

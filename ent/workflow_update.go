@@ -17,6 +17,7 @@ import (
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
 	"github.com/pureboot/pureboot/ent/workflow"
+	"github.com/pureboot/pureboot/ent/workflowrevision"
 )
 
 // WorkflowUpdate is the builder for updating Workflow entities.
@@ -232,6 +233,21 @@ func (_u *WorkflowUpdate) AddDefaultOf(v ...*DeviceGroup) *WorkflowUpdate {
 	return _u.AddDefaultOfIDs(ids...)
 }
 
+// AddRevisionIDs adds the "revisions" edge to the WorkflowRevision entity by IDs.
+func (_u *WorkflowUpdate) AddRevisionIDs(ids ...int64) *WorkflowUpdate {
+	_u.mutation.AddRevisionIDs(ids...)
+	return _u
+}
+
+// AddRevisions adds the "revisions" edges to the WorkflowRevision entity.
+func (_u *WorkflowUpdate) AddRevisions(v ...*WorkflowRevision) *WorkflowUpdate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddRevisionIDs(ids...)
+}
+
 // Mutation returns the WorkflowMutation object of the builder.
 func (_u *WorkflowUpdate) Mutation() *WorkflowMutation {
 	return _u.mutation
@@ -277,6 +293,27 @@ func (_u *WorkflowUpdate) RemoveDefaultOf(v ...*DeviceGroup) *WorkflowUpdate {
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveDefaultOfIDs(ids...)
+}
+
+// ClearRevisions clears all "revisions" edges to the WorkflowRevision entity.
+func (_u *WorkflowUpdate) ClearRevisions() *WorkflowUpdate {
+	_u.mutation.ClearRevisions()
+	return _u
+}
+
+// RemoveRevisionIDs removes the "revisions" edge to WorkflowRevision entities by IDs.
+func (_u *WorkflowUpdate) RemoveRevisionIDs(ids ...int64) *WorkflowUpdate {
+	_u.mutation.RemoveRevisionIDs(ids...)
+	return _u
+}
+
+// RemoveRevisions removes "revisions" edges to WorkflowRevision entities.
+func (_u *WorkflowUpdate) RemoveRevisions(v ...*WorkflowRevision) *WorkflowUpdate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveRevisionIDs(ids...)
 }
 
 // Save executes the query and returns the number of nodes affected by the update operation.
@@ -518,6 +555,51 @@ func (_u *WorkflowUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 		}
 		_spec.Edges.Add = append(_spec.Edges.Add, edge)
 	}
+	if _u.mutation.RevisionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedRevisionsIDs(); len(nodes) > 0 && !_u.mutation.RevisionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RevisionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
 		if _, ok := err.(*sqlgraph.NotFoundError); ok {
@@ -739,6 +821,21 @@ func (_u *WorkflowUpdateOne) AddDefaultOf(v ...*DeviceGroup) *WorkflowUpdateOne 
 	return _u.AddDefaultOfIDs(ids...)
 }
 
+// AddRevisionIDs adds the "revisions" edge to the WorkflowRevision entity by IDs.
+func (_u *WorkflowUpdateOne) AddRevisionIDs(ids ...int64) *WorkflowUpdateOne {
+	_u.mutation.AddRevisionIDs(ids...)
+	return _u
+}
+
+// AddRevisions adds the "revisions" edges to the WorkflowRevision entity.
+func (_u *WorkflowUpdateOne) AddRevisions(v ...*WorkflowRevision) *WorkflowUpdateOne {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddRevisionIDs(ids...)
+}
+
 // Mutation returns the WorkflowMutation object of the builder.
 func (_u *WorkflowUpdateOne) Mutation() *WorkflowMutation {
 	return _u.mutation
@@ -784,6 +881,27 @@ func (_u *WorkflowUpdateOne) RemoveDefaultOf(v ...*DeviceGroup) *WorkflowUpdateO
 		ids[i] = v[i].ID
 	}
 	return _u.RemoveDefaultOfIDs(ids...)
+}
+
+// ClearRevisions clears all "revisions" edges to the WorkflowRevision entity.
+func (_u *WorkflowUpdateOne) ClearRevisions() *WorkflowUpdateOne {
+	_u.mutation.ClearRevisions()
+	return _u
+}
+
+// RemoveRevisionIDs removes the "revisions" edge to WorkflowRevision entities by IDs.
+func (_u *WorkflowUpdateOne) RemoveRevisionIDs(ids ...int64) *WorkflowUpdateOne {
+	_u.mutation.RemoveRevisionIDs(ids...)
+	return _u
+}
+
+// RemoveRevisions removes "revisions" edges to WorkflowRevision entities.
+func (_u *WorkflowUpdateOne) RemoveRevisions(v ...*WorkflowRevision) *WorkflowUpdateOne {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveRevisionIDs(ids...)
 }
 
 // Where appends a list predicates to the WorkflowUpdate builder.
@@ -1048,6 +1166,51 @@ func (_u *WorkflowUpdateOne) sqlSave(ctx context.Context) (_node *Workflow, err 
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(devicegroup.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.RevisionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedRevisionsIDs(); len(nodes) > 0 && !_u.mutation.RevisionsCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RevisionsIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   workflow.RevisionsTable,
+			Columns: []string{workflow.RevisionsColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(workflowrevision.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {

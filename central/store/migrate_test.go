@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/ent"
 )
 
 func TestASecondCentralIsRefused(t *testing.T) {
@@ -113,7 +118,7 @@ var filled = []string{
 	`INSERT INTO device_group_assigned_content (device_group_id, content_id) VALUES
 		('00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000006')`,
 	`INSERT INTO nodes (id, created_at, updated_at, mac_address, params, tags, state_changed_at, group_id, home_site_id, workflow_id) VALUES
-		('00000000-0000-0000-0000-000000000007', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'm', '{}', '[]',
+		('00000000-0000-0000-0000-000000000007', '2026-01-01 00:00:00+00:00', '2026-01-01 00:00:00+00:00', 'm', '{}', '["rack 1", "db"]',
 			'2026-01-01 00:00:00+00:00', '00000000-0000-0000-0000-000000000003', '00000000-0000-0000-0000-000000000003',
 			'00000000-0000-0000-0000-000000000001')`,
 	`INSERT INTO node_interfaces (id, mac_address, node_id) VALUES
@@ -172,7 +177,30 @@ func TestAnUpgradeLosesNothing(t *testing.T) {
 		if e, err := s.Epoch(ctx, NodeCounter); err != nil || e.Stream != "t" || e.N != 6 {
 			t.Errorf("the counter is at %v, %v", e, err)
 		}
+		derived(t, s)
 	})
+}
+
+// derived checks what a migration made of older data in tables that it added.
+func derived(t *testing.T, s *Store) {
+	t.Helper()
+	ctx := t.Context()
+	tags, err := s.Read().NodeTag.Query().Order(ent.Asc("tag")).All(ctx)
+	if err != nil || len(tags) != 2 || tags[0].Tag != "db" || tags[1].Tag != "rack 1" {
+		t.Errorf("the tags are %v, %v", tags, err)
+	}
+	revision, err := s.Read().WorkflowRevision.Query().Only(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec WorkflowSpec
+	if err := json.Unmarshal(revision.Spec, &spec); err != nil || spec.Name != "w" || spec.InstallMethod != "chain" || spec.Initrd == nil {
+		t.Errorf("the first revision is %+v, %v", spec, err)
+	}
+	states, err := s.Read().SyncState.Query().Order(ent.Asc("entity_type")).All(ctx)
+	if err != nil || len(states) != 2 || states[0].EntityType != "node" || states[0].SiteID == uuid.Nil || states[1].SiteID != uuid.Nil {
+		t.Errorf("the sync states are %v, %v", states, err)
+	}
 }
 
 // old opens a database to migrate it by hand, as migrateSQLite does.

@@ -30,6 +30,8 @@ const (
 	FieldPreviousBlobID = "previous_blob_id"
 	// FieldModified holds the string denoting the modified field in the database.
 	FieldModified = "modified"
+	// FieldPreviousModified holds the string denoting the previous_modified field in the database.
+	FieldPreviousModified = "previous_modified"
 	// FieldEpoch holds the string denoting the epoch field in the database.
 	FieldEpoch = "epoch"
 	// EdgeBlob holds the string denoting the blob edge name in mutations.
@@ -71,6 +73,7 @@ var Columns = []string{
 	FieldBlobID,
 	FieldPreviousBlobID,
 	FieldModified,
+	FieldPreviousModified,
 	FieldEpoch,
 }
 
@@ -171,6 +174,11 @@ func ByPreviousBlobID(opts ...sql.OrderTermOption) OrderOption {
 // ByModified orders the results by the modified field.
 func ByModified(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldModified, opts...).ToFunc()
+}
+
+// ByPreviousModified orders the results by the previous_modified field.
+func ByPreviousModified(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPreviousModified, opts...).ToFunc()
 }
 
 // ByEpoch orders the results by the epoch field.

@@ -86,6 +86,11 @@ func Modified(v time.Time) predicate.Content {
 	return predicate.Content(sql.FieldEQ(FieldModified, v))
 }
 
+// PreviousModified applies equality check predicate on the "previous_modified" field. It's identical to PreviousModifiedEQ.
+func PreviousModified(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldEQ(FieldPreviousModified, v))
+}
+
 // Epoch applies equality check predicate on the "epoch" field. It's identical to EpochEQ.
 func Epoch(v int64) predicate.Content {
 	return predicate.Content(sql.FieldEQ(FieldEpoch, v))
@@ -354,6 +359,56 @@ func ModifiedLT(v time.Time) predicate.Content {
 // ModifiedLTE applies the LTE predicate on the "modified" field.
 func ModifiedLTE(v time.Time) predicate.Content {
 	return predicate.Content(sql.FieldLTE(FieldModified, v))
+}
+
+// PreviousModifiedEQ applies the EQ predicate on the "previous_modified" field.
+func PreviousModifiedEQ(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldEQ(FieldPreviousModified, v))
+}
+
+// PreviousModifiedNEQ applies the NEQ predicate on the "previous_modified" field.
+func PreviousModifiedNEQ(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldNEQ(FieldPreviousModified, v))
+}
+
+// PreviousModifiedIn applies the In predicate on the "previous_modified" field.
+func PreviousModifiedIn(vs ...time.Time) predicate.Content {
+	return predicate.Content(sql.FieldIn(FieldPreviousModified, vs...))
+}
+
+// PreviousModifiedNotIn applies the NotIn predicate on the "previous_modified" field.
+func PreviousModifiedNotIn(vs ...time.Time) predicate.Content {
+	return predicate.Content(sql.FieldNotIn(FieldPreviousModified, vs...))
+}
+
+// PreviousModifiedGT applies the GT predicate on the "previous_modified" field.
+func PreviousModifiedGT(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldGT(FieldPreviousModified, v))
+}
+
+// PreviousModifiedGTE applies the GTE predicate on the "previous_modified" field.
+func PreviousModifiedGTE(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldGTE(FieldPreviousModified, v))
+}
+
+// PreviousModifiedLT applies the LT predicate on the "previous_modified" field.
+func PreviousModifiedLT(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldLT(FieldPreviousModified, v))
+}
+
+// PreviousModifiedLTE applies the LTE predicate on the "previous_modified" field.
+func PreviousModifiedLTE(v time.Time) predicate.Content {
+	return predicate.Content(sql.FieldLTE(FieldPreviousModified, v))
+}
+
+// PreviousModifiedIsNil applies the IsNil predicate on the "previous_modified" field.
+func PreviousModifiedIsNil() predicate.Content {
+	return predicate.Content(sql.FieldIsNull(FieldPreviousModified))
+}
+
+// PreviousModifiedNotNil applies the NotNil predicate on the "previous_modified" field.
+func PreviousModifiedNotNil() predicate.Content {
+	return predicate.Content(sql.FieldNotNull(FieldPreviousModified))
 }
 
 // EpochEQ applies the EQ predicate on the "epoch" field.

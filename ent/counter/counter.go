@@ -13,6 +13,8 @@ const (
 	FieldID = "id"
 	// FieldStream holds the string denoting the stream field in the database.
 	FieldStream = "stream"
+	// FieldOrigin holds the string denoting the origin field in the database.
+	FieldOrigin = "origin"
 	// FieldValue holds the string denoting the value field in the database.
 	FieldValue = "value"
 	// Table holds the table name of the counter in the database.
@@ -23,6 +25,7 @@ const (
 var Columns = []string{
 	FieldID,
 	FieldStream,
+	FieldOrigin,
 	FieldValue,
 }
 
@@ -39,6 +42,10 @@ func ValidColumn(column string) bool {
 var (
 	// StreamValidator is a validator for the "stream" field. It is called by the builders before save.
 	StreamValidator func(string) error
+	// DefaultOrigin holds the default value on creation for the "origin" field.
+	DefaultOrigin string
+	// OriginValidator is a validator for the "origin" field. It is called by the builders before save.
+	OriginValidator func(string) error
 	// DefaultValue holds the default value on creation for the "value" field.
 	DefaultValue int64
 	// IDValidator is a validator for the "id" field. It is called by the builders before save.
@@ -56,6 +63,11 @@ func ByID(opts ...sql.OrderTermOption) OrderOption {
 // ByStream orders the results by the stream field.
 func ByStream(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldStream, opts...).ToFunc()
+}
+
+// ByOrigin orders the results by the origin field.
+func ByOrigin(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldOrigin, opts...).ToFunc()
 }
 
 // ByValue orders the results by the value field.

@@ -67,6 +67,11 @@ func Stream(v string) predicate.Counter {
 	return predicate.Counter(sql.FieldEQ(FieldStream, v))
 }
 
+// Origin applies equality check predicate on the "origin" field. It's identical to OriginEQ.
+func Origin(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldEQ(FieldOrigin, v))
+}
+
 // Value applies equality check predicate on the "value" field. It's identical to ValueEQ.
 func Value(v int64) predicate.Counter {
 	return predicate.Counter(sql.FieldEQ(FieldValue, v))
@@ -135,6 +140,71 @@ func StreamEqualFold(v string) predicate.Counter {
 // StreamContainsFold applies the ContainsFold predicate on the "stream" field.
 func StreamContainsFold(v string) predicate.Counter {
 	return predicate.Counter(sql.FieldContainsFold(FieldStream, v))
+}
+
+// OriginEQ applies the EQ predicate on the "origin" field.
+func OriginEQ(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldEQ(FieldOrigin, v))
+}
+
+// OriginNEQ applies the NEQ predicate on the "origin" field.
+func OriginNEQ(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldNEQ(FieldOrigin, v))
+}
+
+// OriginIn applies the In predicate on the "origin" field.
+func OriginIn(vs ...string) predicate.Counter {
+	return predicate.Counter(sql.FieldIn(FieldOrigin, vs...))
+}
+
+// OriginNotIn applies the NotIn predicate on the "origin" field.
+func OriginNotIn(vs ...string) predicate.Counter {
+	return predicate.Counter(sql.FieldNotIn(FieldOrigin, vs...))
+}
+
+// OriginGT applies the GT predicate on the "origin" field.
+func OriginGT(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldGT(FieldOrigin, v))
+}
+
+// OriginGTE applies the GTE predicate on the "origin" field.
+func OriginGTE(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldGTE(FieldOrigin, v))
+}
+
+// OriginLT applies the LT predicate on the "origin" field.
+func OriginLT(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldLT(FieldOrigin, v))
+}
+
+// OriginLTE applies the LTE predicate on the "origin" field.
+func OriginLTE(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldLTE(FieldOrigin, v))
+}
+
+// OriginContains applies the Contains predicate on the "origin" field.
+func OriginContains(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldContains(FieldOrigin, v))
+}
+
+// OriginHasPrefix applies the HasPrefix predicate on the "origin" field.
+func OriginHasPrefix(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldHasPrefix(FieldOrigin, v))
+}
+
+// OriginHasSuffix applies the HasSuffix predicate on the "origin" field.
+func OriginHasSuffix(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldHasSuffix(FieldOrigin, v))
+}
+
+// OriginEqualFold applies the EqualFold predicate on the "origin" field.
+func OriginEqualFold(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldEqualFold(FieldOrigin, v))
+}
+
+// OriginContainsFold applies the ContainsFold predicate on the "origin" field.
+func OriginContainsFold(v string) predicate.Counter {
+	return predicate.Counter(sql.FieldContainsFold(FieldOrigin, v))
 }
 
 // ValueEQ applies the EQ predicate on the "value" field.

@@ -48,10 +48,6 @@ const (
 	FieldAgentTokenHash = "agent_token_hash"
 	// FieldAgentTokenExpiresAt holds the string denoting the agent_token_expires_at field in the database.
 	FieldAgentTokenExpiresAt = "agent_token_expires_at"
-	// FieldAgentStatus holds the string denoting the agent_status field in the database.
-	FieldAgentStatus = "agent_status"
-	// FieldAgentLastSeen holds the string denoting the agent_last_seen field in the database.
-	FieldAgentLastSeen = "agent_last_seen"
 	// FieldNodesLeftEpoch holds the string denoting the nodes_left_epoch field in the database.
 	FieldNodesLeftEpoch = "nodes_left_epoch"
 	// FieldAutonomyLevel holds the string denoting the autonomy_level field in the database.
@@ -92,6 +88,14 @@ const (
 	EdgeAgent = "agent"
 	// EdgeAssignedContent holds the string denoting the assigned_content edge name in mutations.
 	EdgeAssignedContent = "assigned_content"
+	// EdgeCommands holds the string denoting the commands edge name in mutations.
+	EdgeCommands = "commands"
+	// EdgeConflicts holds the string denoting the conflicts edge name in mutations.
+	EdgeConflicts = "conflicts"
+	// EdgeClaimsTo holds the string denoting the claims_to edge name in mutations.
+	EdgeClaimsTo = "claims_to"
+	// EdgeClaimsFrom holds the string denoting the claims_from edge name in mutations.
+	EdgeClaimsFrom = "claims_from"
 	// Table holds the table name of the devicegroup in the database.
 	Table = "device_groups"
 	// ParentTable is the table that holds the parent relation/edge.
@@ -135,6 +139,34 @@ const (
 	// AssignedContentInverseTable is the table name for the Content entity.
 	// It exists in this package in order to avoid circular dependency with the "content" package.
 	AssignedContentInverseTable = "contents"
+	// CommandsTable is the table that holds the commands relation/edge.
+	CommandsTable = "agent_commands"
+	// CommandsInverseTable is the table name for the AgentCommand entity.
+	// It exists in this package in order to avoid circular dependency with the "agentcommand" package.
+	CommandsInverseTable = "agent_commands"
+	// CommandsColumn is the table column denoting the commands relation/edge.
+	CommandsColumn = "site_id"
+	// ConflictsTable is the table that holds the conflicts relation/edge.
+	ConflictsTable = "sync_conflicts"
+	// ConflictsInverseTable is the table name for the SyncConflict entity.
+	// It exists in this package in order to avoid circular dependency with the "syncconflict" package.
+	ConflictsInverseTable = "sync_conflicts"
+	// ConflictsColumn is the table column denoting the conflicts relation/edge.
+	ConflictsColumn = "site_id"
+	// ClaimsToTable is the table that holds the claims_to relation/edge.
+	ClaimsToTable = "migration_claims"
+	// ClaimsToInverseTable is the table name for the MigrationClaim entity.
+	// It exists in this package in order to avoid circular dependency with the "migrationclaim" package.
+	ClaimsToInverseTable = "migration_claims"
+	// ClaimsToColumn is the table column denoting the claims_to relation/edge.
+	ClaimsToColumn = "target_site_id"
+	// ClaimsFromTable is the table that holds the claims_from relation/edge.
+	ClaimsFromTable = "migration_claims"
+	// ClaimsFromInverseTable is the table name for the MigrationClaim entity.
+	// It exists in this package in order to avoid circular dependency with the "migrationclaim" package.
+	ClaimsFromInverseTable = "migration_claims"
+	// ClaimsFromColumn is the table column denoting the claims_from relation/edge.
+	ClaimsFromColumn = "source_site_id"
 )
 
 // Columns holds all SQL columns for devicegroup fields.
@@ -156,8 +188,6 @@ var Columns = []string{
 	FieldAgentTokenID,
 	FieldAgentTokenHash,
 	FieldAgentTokenExpiresAt,
-	FieldAgentStatus,
-	FieldAgentLastSeen,
 	FieldNodesLeftEpoch,
 	FieldAutonomyLevel,
 	FieldConflictResolution,
@@ -233,30 +263,6 @@ var (
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() uuid.UUID
 )
-
-// AgentStatus defines the type for the "agent_status" enum field.
-type AgentStatus string
-
-// AgentStatus values.
-const (
-	AgentStatusOnline   AgentStatus = "online"
-	AgentStatusDegraded AgentStatus = "degraded"
-	AgentStatusOffline  AgentStatus = "offline"
-)
-
-func (as AgentStatus) String() string {
-	return string(as)
-}
-
-// AgentStatusValidator is a validator for the "agent_status" field enum values. It is called by the builders before save.
-func AgentStatusValidator(as AgentStatus) error {
-	switch as {
-	case AgentStatusOnline, AgentStatusDegraded, AgentStatusOffline:
-		return nil
-	default:
-		return fmt.Errorf("devicegroup: invalid enum value for agent_status field: %q", as)
-	}
-}
 
 // AutonomyLevel defines the type for the "autonomy_level" enum field.
 type AutonomyLevel string
@@ -465,16 +471,6 @@ func ByAgentTokenExpiresAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldAgentTokenExpiresAt, opts...).ToFunc()
 }
 
-// ByAgentStatus orders the results by the agent_status field.
-func ByAgentStatus(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldAgentStatus, opts...).ToFunc()
-}
-
-// ByAgentLastSeen orders the results by the agent_last_seen field.
-func ByAgentLastSeen(opts ...sql.OrderTermOption) OrderOption {
-	return sql.OrderByField(FieldAgentLastSeen, opts...).ToFunc()
-}
-
 // ByNodesLeftEpoch orders the results by the nodes_left_epoch field.
 func ByNodesLeftEpoch(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldNodesLeftEpoch, opts...).ToFunc()
@@ -606,6 +602,62 @@ func ByAssignedContent(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newAssignedContentStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByCommandsCount orders the results by commands count.
+func ByCommandsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newCommandsStep(), opts...)
+	}
+}
+
+// ByCommands orders the results by commands terms.
+func ByCommands(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newCommandsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByConflictsCount orders the results by conflicts count.
+func ByConflictsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newConflictsStep(), opts...)
+	}
+}
+
+// ByConflicts orders the results by conflicts terms.
+func ByConflicts(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newConflictsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByClaimsToCount orders the results by claims_to count.
+func ByClaimsToCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newClaimsToStep(), opts...)
+	}
+}
+
+// ByClaimsTo orders the results by claims_to terms.
+func ByClaimsTo(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newClaimsToStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByClaimsFromCount orders the results by claims_from count.
+func ByClaimsFromCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newClaimsFromStep(), opts...)
+	}
+}
+
+// ByClaimsFrom orders the results by claims_from terms.
+func ByClaimsFrom(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newClaimsFromStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newParentStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -653,5 +705,33 @@ func newAssignedContentStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AssignedContentInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.M2M, false, AssignedContentTable, AssignedContentPrimaryKey...),
+	)
+}
+func newCommandsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(CommandsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, CommandsTable, CommandsColumn),
+	)
+}
+func newConflictsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ConflictsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ConflictsTable, ConflictsColumn),
+	)
+}
+func newClaimsToStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ClaimsToInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ClaimsToTable, ClaimsToColumn),
+	)
+}
+func newClaimsFromStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ClaimsFromInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ClaimsFromTable, ClaimsFromColumn),
 	)
 }

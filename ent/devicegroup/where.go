@@ -131,11 +131,6 @@ func AgentTokenExpiresAt(v time.Time) predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldEQ(FieldAgentTokenExpiresAt, v))
 }
 
-// AgentLastSeen applies equality check predicate on the "agent_last_seen" field. It's identical to AgentLastSeenEQ.
-func AgentLastSeen(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldEQ(FieldAgentLastSeen, v))
-}
-
 // NodesLeftEpoch applies equality check predicate on the "nodes_left_epoch" field. It's identical to NodesLeftEpochEQ.
 func NodesLeftEpoch(v int64) predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldEQ(FieldNodesLeftEpoch, v))
@@ -886,86 +881,6 @@ func AgentTokenExpiresAtNotNil() predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldNotNull(FieldAgentTokenExpiresAt))
 }
 
-// AgentStatusEQ applies the EQ predicate on the "agent_status" field.
-func AgentStatusEQ(v AgentStatus) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldEQ(FieldAgentStatus, v))
-}
-
-// AgentStatusNEQ applies the NEQ predicate on the "agent_status" field.
-func AgentStatusNEQ(v AgentStatus) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldNEQ(FieldAgentStatus, v))
-}
-
-// AgentStatusIn applies the In predicate on the "agent_status" field.
-func AgentStatusIn(vs ...AgentStatus) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldIn(FieldAgentStatus, vs...))
-}
-
-// AgentStatusNotIn applies the NotIn predicate on the "agent_status" field.
-func AgentStatusNotIn(vs ...AgentStatus) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldNotIn(FieldAgentStatus, vs...))
-}
-
-// AgentStatusIsNil applies the IsNil predicate on the "agent_status" field.
-func AgentStatusIsNil() predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldIsNull(FieldAgentStatus))
-}
-
-// AgentStatusNotNil applies the NotNil predicate on the "agent_status" field.
-func AgentStatusNotNil() predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldNotNull(FieldAgentStatus))
-}
-
-// AgentLastSeenEQ applies the EQ predicate on the "agent_last_seen" field.
-func AgentLastSeenEQ(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldEQ(FieldAgentLastSeen, v))
-}
-
-// AgentLastSeenNEQ applies the NEQ predicate on the "agent_last_seen" field.
-func AgentLastSeenNEQ(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldNEQ(FieldAgentLastSeen, v))
-}
-
-// AgentLastSeenIn applies the In predicate on the "agent_last_seen" field.
-func AgentLastSeenIn(vs ...time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldIn(FieldAgentLastSeen, vs...))
-}
-
-// AgentLastSeenNotIn applies the NotIn predicate on the "agent_last_seen" field.
-func AgentLastSeenNotIn(vs ...time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldNotIn(FieldAgentLastSeen, vs...))
-}
-
-// AgentLastSeenGT applies the GT predicate on the "agent_last_seen" field.
-func AgentLastSeenGT(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldGT(FieldAgentLastSeen, v))
-}
-
-// AgentLastSeenGTE applies the GTE predicate on the "agent_last_seen" field.
-func AgentLastSeenGTE(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldGTE(FieldAgentLastSeen, v))
-}
-
-// AgentLastSeenLT applies the LT predicate on the "agent_last_seen" field.
-func AgentLastSeenLT(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldLT(FieldAgentLastSeen, v))
-}
-
-// AgentLastSeenLTE applies the LTE predicate on the "agent_last_seen" field.
-func AgentLastSeenLTE(v time.Time) predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldLTE(FieldAgentLastSeen, v))
-}
-
-// AgentLastSeenIsNil applies the IsNil predicate on the "agent_last_seen" field.
-func AgentLastSeenIsNil() predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldIsNull(FieldAgentLastSeen))
-}
-
-// AgentLastSeenNotNil applies the NotNil predicate on the "agent_last_seen" field.
-func AgentLastSeenNotNil() predicate.DeviceGroup {
-	return predicate.DeviceGroup(sql.FieldNotNull(FieldAgentLastSeen))
-}
-
 // NodesLeftEpochEQ applies the EQ predicate on the "nodes_left_epoch" field.
 func NodesLeftEpochEQ(v int64) predicate.DeviceGroup {
 	return predicate.DeviceGroup(sql.FieldEQ(FieldNodesLeftEpoch, v))
@@ -1604,6 +1519,98 @@ func HasAssignedContent() predicate.DeviceGroup {
 func HasAssignedContentWith(preds ...predicate.Content) predicate.DeviceGroup {
 	return predicate.DeviceGroup(func(s *sql.Selector) {
 		step := newAssignedContentStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasCommands applies the HasEdge predicate on the "commands" edge.
+func HasCommands() predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, CommandsTable, CommandsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasCommandsWith applies the HasEdge predicate on the "commands" edge with a given conditions (other predicates).
+func HasCommandsWith(preds ...predicate.AgentCommand) predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := newCommandsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasConflicts applies the HasEdge predicate on the "conflicts" edge.
+func HasConflicts() predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, ConflictsTable, ConflictsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasConflictsWith applies the HasEdge predicate on the "conflicts" edge with a given conditions (other predicates).
+func HasConflictsWith(preds ...predicate.SyncConflict) predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := newConflictsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasClaimsTo applies the HasEdge predicate on the "claims_to" edge.
+func HasClaimsTo() predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, ClaimsToTable, ClaimsToColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasClaimsToWith applies the HasEdge predicate on the "claims_to" edge with a given conditions (other predicates).
+func HasClaimsToWith(preds ...predicate.MigrationClaim) predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := newClaimsToStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasClaimsFrom applies the HasEdge predicate on the "claims_from" edge.
+func HasClaimsFrom() predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, ClaimsFromTable, ClaimsFromColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasClaimsFromWith applies the HasEdge predicate on the "claims_from" edge with a given conditions (other predicates).
+func HasClaimsFromWith(preds ...predicate.MigrationClaim) predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := newClaimsFromStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

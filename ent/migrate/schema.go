@@ -3,6 +3,7 @@
 package migrate
 
 import (
+	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/dialect/sql/schema"
 	"entgo.io/ent/schema/field"
 )
@@ -14,6 +15,7 @@ var (
 		{Name: "name", Type: field.TypeString, Size: 100},
 		{Name: "role", Type: field.TypeEnum, Enums: []string{"admin", "operator", "viewer"}},
 		{Name: "secret_hash", Type: field.TypeString, Size: 64},
+		{Name: "created_by", Type: field.TypeString, Size: 200, Default: ""},
 		{Name: "created_at", Type: field.TypeTime},
 		{Name: "expires_at", Type: field.TypeTime, Nullable: true},
 		{Name: "revoked_at", Type: field.TypeTime, Nullable: true},
@@ -57,6 +59,91 @@ var (
 			},
 		},
 	}
+	// AgentCommandsColumns holds the columns for the "agent_commands" table.
+	AgentCommandsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "seq", Type: field.TypeInt64},
+		{Name: "command", Type: field.TypeEnum, Enums: []string{"sync", "invalidate", "update_config"}},
+		{Name: "params", Type: field.TypeBytes, Size: 65536},
+		{Name: "state", Type: field.TypeEnum, Enums: []string{"queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired", "canceled", "superseded"}, Default: "queued"},
+		{Name: "result", Type: field.TypeString, Size: 4096, Default: ""},
+		{Name: "once", Type: field.TypeBool, Default: false},
+		{Name: "ttl_seconds", Type: field.TypeInt},
+		{Name: "created_by", Type: field.TypeString, Size: 200},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "sent_at", Type: field.TypeTime, Nullable: true},
+		{Name: "started_at", Type: field.TypeTime, Nullable: true},
+		{Name: "finished_at", Type: field.TypeTime, Nullable: true},
+		{Name: "site_id", Type: field.TypeUUID},
+	}
+	// AgentCommandsTable holds the schema information for the "agent_commands" table.
+	AgentCommandsTable = &schema.Table{
+		Name:       "agent_commands",
+		Columns:    AgentCommandsColumns,
+		PrimaryKey: []*schema.Column{AgentCommandsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "agent_commands_device_groups_commands",
+				Columns:    []*schema.Column{AgentCommandsColumns[14]},
+				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "agentcommand_site_id_seq",
+				Unique:  true,
+				Columns: []*schema.Column{AgentCommandsColumns[14], AgentCommandsColumns[1]},
+			},
+			{
+				Name:    "agentcommand_site_id_state",
+				Unique:  false,
+				Columns: []*schema.Column{AgentCommandsColumns[14], AgentCommandsColumns[4]},
+			},
+			{
+				Name:    "agentcommand_state_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{AgentCommandsColumns[4], AgentCommandsColumns[10]},
+			},
+		},
+	}
+	// ApprovalsColumns holds the columns for the "approvals" table.
+	ApprovalsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "action", Type: field.TypeString, Size: 100},
+		{Name: "subject", Type: field.TypeString, Size: 300},
+		{Name: "requested_by", Type: field.TypeString, Size: 200},
+		{Name: "status", Type: field.TypeEnum, Enums: []string{"pending", "approved", "rejected", "expired"}, Default: "pending"},
+		{Name: "decided_by", Type: field.TypeString, Size: 200, Default: ""},
+		{Name: "decided_at", Type: field.TypeTime, Nullable: true},
+		{Name: "comment", Type: field.TypeString, Size: 1000, Default: ""},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "expires_at", Type: field.TypeTime},
+	}
+	// ApprovalsTable holds the schema information for the "approvals" table.
+	ApprovalsTable = &schema.Table{
+		Name:       "approvals",
+		Columns:    ApprovalsColumns,
+		PrimaryKey: []*schema.Column{ApprovalsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "approval_status_id",
+				Unique:  false,
+				Columns: []*schema.Column{ApprovalsColumns[4], ApprovalsColumns[0]},
+			},
+			{
+				Name:    "approval_status_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{ApprovalsColumns[4], ApprovalsColumns[9]},
+			},
+			{
+				Name:    "approval_subject_id",
+				Unique:  false,
+				Columns: []*schema.Column{ApprovalsColumns[2], ApprovalsColumns[0]},
+			},
+		},
+	}
 	// AuditEntriesColumns holds the columns for the "audit_entries" table.
 	AuditEntriesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeInt64, Increment: true},
@@ -82,9 +169,19 @@ var (
 				Columns: []*schema.Column{AuditEntriesColumns[1]},
 			},
 			{
-				Name:    "auditentry_subject",
+				Name:    "auditentry_subject_id",
 				Unique:  false,
-				Columns: []*schema.Column{AuditEntriesColumns[5]},
+				Columns: []*schema.Column{AuditEntriesColumns[5], AuditEntriesColumns[0]},
+			},
+			{
+				Name:    "auditentry_who_id",
+				Unique:  false,
+				Columns: []*schema.Column{AuditEntriesColumns[2], AuditEntriesColumns[0]},
+			},
+			{
+				Name:    "auditentry_action_id",
+				Unique:  false,
+				Columns: []*schema.Column{AuditEntriesColumns[4], AuditEntriesColumns[0]},
 			},
 		},
 	}
@@ -95,12 +192,20 @@ var (
 		{Name: "size", Type: field.TypeInt64},
 		{Name: "chunks", Type: field.TypeBytes},
 		{Name: "created_at", Type: field.TypeTime},
+		{Name: "used_at", Type: field.TypeTime},
 	}
 	// BlobsTable holds the schema information for the "blobs" table.
 	BlobsTable = &schema.Table{
 		Name:       "blobs",
 		Columns:    BlobsColumns,
 		PrimaryKey: []*schema.Column{BlobsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "blob_used_at",
+				Unique:  false,
+				Columns: []*schema.Column{BlobsColumns[5]},
+			},
+		},
 	}
 	// ContentsColumns holds the columns for the "contents" table.
 	ContentsColumns = []*schema.Column{
@@ -110,6 +215,7 @@ var (
 		{Name: "category", Type: field.TypeEnum, Enums: []string{"bootloaders", "scripts", "templates", "images"}},
 		{Name: "path", Type: field.TypeString, Size: 512},
 		{Name: "modified", Type: field.TypeTime},
+		{Name: "previous_modified", Type: field.TypeTime, Nullable: true},
 		{Name: "epoch", Type: field.TypeInt64},
 		{Name: "blob_id", Type: field.TypeUUID, Nullable: true},
 		{Name: "previous_blob_id", Type: field.TypeUUID, Nullable: true},
@@ -122,13 +228,13 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "contents_blobs_current",
-				Columns:    []*schema.Column{ContentsColumns[7]},
+				Columns:    []*schema.Column{ContentsColumns[8]},
 				RefColumns: []*schema.Column{BlobsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "contents_blobs_previous",
-				Columns:    []*schema.Column{ContentsColumns[8]},
+				Columns:    []*schema.Column{ContentsColumns[9]},
 				RefColumns: []*schema.Column{BlobsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -142,14 +248,25 @@ var (
 			{
 				Name:    "content_epoch",
 				Unique:  false,
-				Columns: []*schema.Column{ContentsColumns[6]},
+				Columns: []*schema.Column{ContentsColumns[7]},
+			},
+			{
+				Name:    "content_blob_id",
+				Unique:  false,
+				Columns: []*schema.Column{ContentsColumns[8]},
+			},
+			{
+				Name:    "content_previous_blob_id",
+				Unique:  false,
+				Columns: []*schema.Column{ContentsColumns[9]},
 			},
 		},
 	}
 	// CountersColumns holds the columns for the "counters" table.
 	CountersColumns = []*schema.Column{
-		{Name: "id", Type: field.TypeString, Size: 32},
+		{Name: "id", Type: field.TypeString, Size: 64},
 		{Name: "stream", Type: field.TypeString, Size: 64},
+		{Name: "origin", Type: field.TypeString, Size: 200, Default: ""},
 		{Name: "value", Type: field.TypeInt64, Default: 0},
 	}
 	// CountersTable holds the schema information for the "counters" table.
@@ -175,8 +292,6 @@ var (
 		{Name: "agent_token_id", Type: field.TypeString, Nullable: true, Size: 32},
 		{Name: "agent_token_hash", Type: field.TypeString, Nullable: true, Size: 64},
 		{Name: "agent_token_expires_at", Type: field.TypeTime, Nullable: true},
-		{Name: "agent_status", Type: field.TypeEnum, Nullable: true, Enums: []string{"online", "degraded", "offline"}},
-		{Name: "agent_last_seen", Type: field.TypeTime, Nullable: true},
 		{Name: "nodes_left_epoch", Type: field.TypeInt64, Default: 0},
 		{Name: "autonomy_level", Type: field.TypeEnum, Nullable: true, Enums: []string{"readonly", "limited", "full"}},
 		{Name: "conflict_resolution", Type: field.TypeEnum, Nullable: true, Enums: []string{"central_wins", "last_write", "site_wins", "manual"}},
@@ -201,13 +316,13 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "device_groups_device_groups_children",
-				Columns:    []*schema.Column{DeviceGroupsColumns[30]},
+				Columns:    []*schema.Column{DeviceGroupsColumns[28]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "device_groups_workflows_default_of",
-				Columns:    []*schema.Column{DeviceGroupsColumns[31]},
+				Columns:    []*schema.Column{DeviceGroupsColumns[29]},
 				RefColumns: []*schema.Column{WorkflowsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
@@ -216,7 +331,7 @@ var (
 			{
 				Name:    "devicegroup_parent_id",
 				Unique:  false,
-				Columns: []*schema.Column{DeviceGroupsColumns[30]},
+				Columns: []*schema.Column{DeviceGroupsColumns[28]},
 			},
 			{
 				Name:    "devicegroup_is_site_name",
@@ -227,6 +342,133 @@ var (
 				Name:    "devicegroup_path",
 				Unique:  false,
 				Columns: []*schema.Column{DeviceGroupsColumns[5]},
+			},
+			{
+				Name:    "devicegroup_default_workflow_id",
+				Unique:  false,
+				Columns: []*schema.Column{DeviceGroupsColumns[29]},
+			},
+			{
+				Name:    "devicegroup_agent_token_id",
+				Unique:  false,
+				Columns: []*schema.Column{DeviceGroupsColumns[12]},
+			},
+		},
+	}
+	// IdempotencyKeysColumns holds the columns for the "idempotency_keys" table.
+	IdempotencyKeysColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "principal", Type: field.TypeString, Size: 200},
+		{Name: "key", Type: field.TypeString, Size: 255},
+		{Name: "route", Type: field.TypeString, Size: 300},
+		{Name: "request_hash", Type: field.TypeString, Size: 64},
+		{Name: "status", Type: field.TypeInt, Default: 0},
+		{Name: "header", Type: field.TypeJSON},
+		{Name: "body", Type: field.TypeBytes, Nullable: true},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "expires_at", Type: field.TypeTime},
+	}
+	// IdempotencyKeysTable holds the schema information for the "idempotency_keys" table.
+	IdempotencyKeysTable = &schema.Table{
+		Name:       "idempotency_keys",
+		Columns:    IdempotencyKeysColumns,
+		PrimaryKey: []*schema.Column{IdempotencyKeysColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "idempotencykey_principal_key",
+				Unique:  true,
+				Columns: []*schema.Column{IdempotencyKeysColumns[1], IdempotencyKeysColumns[2]},
+			},
+			{
+				Name:    "idempotencykey_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{IdempotencyKeysColumns[9]},
+			},
+		},
+	}
+	// MigrationClaimsColumns holds the columns for the "migration_claims" table.
+	MigrationClaimsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "status", Type: field.TypeEnum, Enums: []string{"pending", "approved", "rejected", "expired"}, Default: "pending"},
+		{Name: "auto_approve_eligible", Type: field.TypeBool, Default: false},
+		{Name: "policy_matched", Type: field.TypeString, Size: 50, Default: ""},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "resolved_at", Type: field.TypeTime, Nullable: true},
+		{Name: "expires_at", Type: field.TypeTime},
+		{Name: "approval_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "target_site_id", Type: field.TypeUUID},
+		{Name: "source_site_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "node_id", Type: field.TypeUUID},
+	}
+	// MigrationClaimsTable holds the schema information for the "migration_claims" table.
+	MigrationClaimsTable = &schema.Table{
+		Name:       "migration_claims",
+		Columns:    MigrationClaimsColumns,
+		PrimaryKey: []*schema.Column{MigrationClaimsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "migration_claims_approvals_claim",
+				Columns:    []*schema.Column{MigrationClaimsColumns[7]},
+				RefColumns: []*schema.Column{ApprovalsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "migration_claims_device_groups_claims_to",
+				Columns:    []*schema.Column{MigrationClaimsColumns[8]},
+				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+			{
+				Symbol:     "migration_claims_device_groups_claims_from",
+				Columns:    []*schema.Column{MigrationClaimsColumns[9]},
+				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
+				OnDelete:   schema.SetNull,
+			},
+			{
+				Symbol:     "migration_claims_nodes_claims",
+				Columns:    []*schema.Column{MigrationClaimsColumns[10]},
+				RefColumns: []*schema.Column{NodesColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "migrationclaim_status_id",
+				Unique:  false,
+				Columns: []*schema.Column{MigrationClaimsColumns[1], MigrationClaimsColumns[0]},
+			},
+			{
+				Name:    "migrationclaim_status_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{MigrationClaimsColumns[1], MigrationClaimsColumns[6]},
+			},
+			{
+				Name:    "migrationclaim_node_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{MigrationClaimsColumns[10], MigrationClaimsColumns[0]},
+			},
+			{
+				Name:    "migrationclaim_source_site_id",
+				Unique:  false,
+				Columns: []*schema.Column{MigrationClaimsColumns[9]},
+			},
+			{
+				Name:    "migrationclaim_target_site_id",
+				Unique:  false,
+				Columns: []*schema.Column{MigrationClaimsColumns[8]},
+			},
+			{
+				Name:    "migrationclaim_approval_id",
+				Unique:  false,
+				Columns: []*schema.Column{MigrationClaimsColumns[7]},
+			},
+			{
+				Name:    "migrationclaim_one_pending",
+				Unique:  true,
+				Columns: []*schema.Column{MigrationClaimsColumns[10]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "resolved_at IS NULL",
+				},
 			},
 		},
 	}
@@ -247,10 +489,13 @@ var (
 		{Name: "system_uuid", Type: field.TypeString, Nullable: true, Size: 36},
 		{Name: "params", Type: field.TypeJSON},
 		{Name: "extra_cmdline", Type: field.TypeString, Size: 4096, Default: ""},
+		{Name: "next_boot", Type: field.TypeString, Size: 36, Default: ""},
 		{Name: "tags", Type: field.TypeJSON},
 		{Name: "install_seq", Type: field.TypeInt64, Default: 0},
 		{Name: "install_attempts", Type: field.TypeInt, Default: 0},
 		{Name: "install_started_at", Type: field.TypeTime, Nullable: true},
+		{Name: "install_workflow_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "install_revision", Type: field.TypeInt64, Default: 0},
 		{Name: "last_install_error", Type: field.TypeString, Size: 1000, Default: ""},
 		{Name: "state_changed_at", Type: field.TypeTime},
 		{Name: "last_seen_at", Type: field.TypeTime, Nullable: true},
@@ -268,38 +513,48 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "nodes_device_groups_nodes",
-				Columns:    []*schema.Column{NodesColumns[24]},
+				Columns:    []*schema.Column{NodesColumns[27]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "nodes_device_groups_home_nodes",
-				Columns:    []*schema.Column{NodesColumns[25]},
+				Columns:    []*schema.Column{NodesColumns[28]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 			{
 				Symbol:     "nodes_workflows_nodes",
-				Columns:    []*schema.Column{NodesColumns[26]},
+				Columns:    []*schema.Column{NodesColumns[29]},
 				RefColumns: []*schema.Column{WorkflowsColumns[0]},
 				OnDelete:   schema.SetNull,
 			},
 		},
 		Indexes: []*schema.Index{
 			{
-				Name:    "node_state",
+				Name:    "node_state_mac_address",
 				Unique:  false,
-				Columns: []*schema.Column{NodesColumns[6]},
+				Columns: []*schema.Column{NodesColumns[6], NodesColumns[3]},
 			},
 			{
-				Name:    "node_group_id",
+				Name:    "node_group_id_mac_address",
 				Unique:  false,
-				Columns: []*schema.Column{NodesColumns[24]},
+				Columns: []*schema.Column{NodesColumns[27], NodesColumns[3]},
+			},
+			{
+				Name:    "node_home_site_id_mac_address",
+				Unique:  false,
+				Columns: []*schema.Column{NodesColumns[28], NodesColumns[3]},
+			},
+			{
+				Name:    "node_home_site_id_epoch",
+				Unique:  false,
+				Columns: []*schema.Column{NodesColumns[28], NodesColumns[26]},
 			},
 			{
 				Name:    "node_workflow_id",
 				Unique:  false,
-				Columns: []*schema.Column{NodesColumns[26]},
+				Columns: []*schema.Column{NodesColumns[29]},
 			},
 			{
 				Name:    "node_system_uuid",
@@ -307,9 +562,24 @@ var (
 				Columns: []*schema.Column{NodesColumns[12]},
 			},
 			{
-				Name:    "node_home_site_id_epoch",
+				Name:    "node_serial_number",
 				Unique:  false,
-				Columns: []*schema.Column{NodesColumns[25], NodesColumns[23]},
+				Columns: []*schema.Column{NodesColumns[11]},
+			},
+			{
+				Name:    "node_hostname_id",
+				Unique:  false,
+				Columns: []*schema.Column{NodesColumns[4], NodesColumns[0]},
+			},
+			{
+				Name:    "node_created_at_id",
+				Unique:  false,
+				Columns: []*schema.Column{NodesColumns[1], NodesColumns[0]},
+			},
+			{
+				Name:    "node_last_seen_at_id",
+				Unique:  false,
+				Columns: []*schema.Column{NodesColumns[24], NodesColumns[0]},
 			},
 		},
 	}
@@ -387,6 +657,8 @@ var (
 		{Name: "to_state", Type: field.TypeString, Size: 20},
 		{Name: "by", Type: field.TypeString, Size: 200},
 		{Name: "comment", Type: field.TypeString, Size: 1000, Default: ""},
+		{Name: "workflow_id", Type: field.TypeUUID, Nullable: true},
+		{Name: "workflow_revision", Type: field.TypeInt64, Default: 0},
 		{Name: "at", Type: field.TypeTime},
 		{Name: "node_id", Type: field.TypeUUID},
 	}
@@ -398,7 +670,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "node_state_logs_nodes_state_log",
-				Columns:    []*schema.Column{NodeStateLogsColumns[6]},
+				Columns:    []*schema.Column{NodeStateLogsColumns[8]},
 				RefColumns: []*schema.Column{NodesColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -407,7 +679,149 @@ var (
 			{
 				Name:    "nodestatelog_node_id_id",
 				Unique:  false,
-				Columns: []*schema.Column{NodeStateLogsColumns[6], NodeStateLogsColumns[0]},
+				Columns: []*schema.Column{NodeStateLogsColumns[8], NodeStateLogsColumns[0]},
+			},
+		},
+	}
+	// NodeTagsColumns holds the columns for the "node_tags" table.
+	NodeTagsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "tag", Type: field.TypeString, Size: 100},
+		{Name: "node_id", Type: field.TypeUUID},
+	}
+	// NodeTagsTable holds the schema information for the "node_tags" table.
+	NodeTagsTable = &schema.Table{
+		Name:       "node_tags",
+		Columns:    NodeTagsColumns,
+		PrimaryKey: []*schema.Column{NodeTagsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "node_tags_nodes_tag_rows",
+				Columns:    []*schema.Column{NodeTagsColumns[2]},
+				RefColumns: []*schema.Column{NodesColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "nodetag_node_id_tag",
+				Unique:  true,
+				Columns: []*schema.Column{NodeTagsColumns[2], NodeTagsColumns[1]},
+			},
+			{
+				Name:    "nodetag_tag_node_id",
+				Unique:  false,
+				Columns: []*schema.Column{NodeTagsColumns[1], NodeTagsColumns[2]},
+			},
+		},
+	}
+	// SyncConflictsColumns holds the columns for the "sync_conflicts" table.
+	SyncConflictsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "entity_type", Type: field.TypeEnum, Enums: []string{"node", "workflow", "template"}},
+		{Name: "entity_id", Type: field.TypeUUID},
+		{Name: "fields", Type: field.TypeJSON},
+		{Name: "base_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "central_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "site_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "detected_at", Type: field.TypeTime},
+		{Name: "resolved_at", Type: field.TypeTime, Nullable: true},
+		{Name: "resolution", Type: field.TypeEnum, Nullable: true, Enums: []string{"accepted_central", "accepted_site", "merged"}},
+		{Name: "merged_state", Type: field.TypeBytes, Nullable: true},
+		{Name: "resolved_by", Type: field.TypeString, Size: 200, Default: ""},
+		{Name: "site_id", Type: field.TypeUUID},
+	}
+	// SyncConflictsTable holds the schema information for the "sync_conflicts" table.
+	SyncConflictsTable = &schema.Table{
+		Name:       "sync_conflicts",
+		Columns:    SyncConflictsColumns,
+		PrimaryKey: []*schema.Column{SyncConflictsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "sync_conflicts_device_groups_conflicts",
+				Columns:    []*schema.Column{SyncConflictsColumns[12]},
+				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "syncconflict_site_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{SyncConflictsColumns[12], SyncConflictsColumns[0]},
+			},
+			{
+				Name:    "syncconflict_entity_type_entity_id",
+				Unique:  false,
+				Columns: []*schema.Column{SyncConflictsColumns[1], SyncConflictsColumns[2]},
+			},
+			{
+				Name:    "syncconflict_open",
+				Unique:  false,
+				Columns: []*schema.Column{SyncConflictsColumns[12]},
+				Annotation: &entsql.IndexAnnotation{
+					Where: "resolved_at IS NULL",
+				},
+			},
+		},
+	}
+	// SyncStatesColumns holds the columns for the "sync_states" table.
+	SyncStatesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "entity_type", Type: field.TypeEnum, Enums: []string{"node", "workflow", "template"}},
+		{Name: "entity_id", Type: field.TypeUUID},
+		{Name: "site_id", Type: field.TypeUUID},
+		{Name: "version", Type: field.TypeInt64, Default: 1},
+		{Name: "last_modified", Type: field.TypeTime},
+		{Name: "last_modified_by", Type: field.TypeString, Size: 36, Default: "central"},
+		{Name: "checksum", Type: field.TypeString, Size: 64, Default: ""},
+	}
+	// SyncStatesTable holds the schema information for the "sync_states" table.
+	SyncStatesTable = &schema.Table{
+		Name:       "sync_states",
+		Columns:    SyncStatesColumns,
+		PrimaryKey: []*schema.Column{SyncStatesColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "syncstate_entity_type_entity_id_site_id",
+				Unique:  true,
+				Columns: []*schema.Column{SyncStatesColumns[1], SyncStatesColumns[2], SyncStatesColumns[3]},
+			},
+			{
+				Name:    "syncstate_site_id_entity_type",
+				Unique:  false,
+				Columns: []*schema.Column{SyncStatesColumns[3], SyncStatesColumns[1]},
+			},
+		},
+	}
+	// UploadSessionsColumns holds the columns for the "upload_sessions" table.
+	UploadSessionsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID},
+		{Name: "created_at", Type: field.TypeTime},
+		{Name: "updated_at", Type: field.TypeTime},
+		{Name: "category", Type: field.TypeEnum, Enums: []string{"bootloaders", "scripts", "templates", "images"}},
+		{Name: "path", Type: field.TypeString, Size: 512},
+		{Name: "sha256", Type: field.TypeString, Size: 64, Default: ""},
+		{Name: "size", Type: field.TypeInt64, Nullable: true},
+		{Name: "offset", Type: field.TypeInt64, Default: 0},
+		{Name: "created_by", Type: field.TypeString, Size: 200},
+		{Name: "expires_at", Type: field.TypeTime},
+	}
+	// UploadSessionsTable holds the schema information for the "upload_sessions" table.
+	UploadSessionsTable = &schema.Table{
+		Name:       "upload_sessions",
+		Columns:    UploadSessionsColumns,
+		PrimaryKey: []*schema.Column{UploadSessionsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "uploadsession_expires_at",
+				Unique:  false,
+				Columns: []*schema.Column{UploadSessionsColumns[9]},
+			},
+			{
+				Name:    "uploadsession_category_path",
+				Unique:  false,
+				Columns: []*schema.Column{UploadSessionsColumns[3], UploadSessionsColumns[4]},
 			},
 		},
 	}
@@ -433,6 +847,36 @@ var (
 		Name:       "workflows",
 		Columns:    WorkflowsColumns,
 		PrimaryKey: []*schema.Column{WorkflowsColumns[0]},
+	}
+	// WorkflowRevisionsColumns holds the columns for the "workflow_revisions" table.
+	WorkflowRevisionsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "revision", Type: field.TypeInt64},
+		{Name: "spec", Type: field.TypeBytes},
+		{Name: "by", Type: field.TypeString, Size: 200, Default: ""},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "workflow_id", Type: field.TypeUUID},
+	}
+	// WorkflowRevisionsTable holds the schema information for the "workflow_revisions" table.
+	WorkflowRevisionsTable = &schema.Table{
+		Name:       "workflow_revisions",
+		Columns:    WorkflowRevisionsColumns,
+		PrimaryKey: []*schema.Column{WorkflowRevisionsColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "workflow_revisions_workflows_revisions",
+				Columns:    []*schema.Column{WorkflowRevisionsColumns[5]},
+				RefColumns: []*schema.Column{WorkflowsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "workflowrevision_workflow_id_revision",
+				Unique:  true,
+				Columns: []*schema.Column{WorkflowRevisionsColumns[5], WorkflowRevisionsColumns[1]},
+			},
+		},
 	}
 	// DeviceGroupAssignedContentColumns holds the columns for the "device_group_assigned_content" table.
 	DeviceGroupAssignedContentColumns = []*schema.Column{
@@ -463,32 +907,49 @@ var (
 	Tables = []*schema.Table{
 		AdminTokensTable,
 		AgentsTable,
+		AgentCommandsTable,
+		ApprovalsTable,
 		AuditEntriesTable,
 		BlobsTable,
 		ContentsTable,
 		CountersTable,
 		DeviceGroupsTable,
+		IdempotencyKeysTable,
+		MigrationClaimsTable,
 		NodesTable,
 		NodeEventsTable,
 		NodeInterfacesTable,
 		NodeStateLogsTable,
+		NodeTagsTable,
+		SyncConflictsTable,
+		SyncStatesTable,
+		UploadSessionsTable,
 		WorkflowsTable,
+		WorkflowRevisionsTable,
 		DeviceGroupAssignedContentTable,
 	}
 )
 
 func init() {
 	AgentsTable.ForeignKeys[0].RefTable = DeviceGroupsTable
+	AgentCommandsTable.ForeignKeys[0].RefTable = DeviceGroupsTable
 	ContentsTable.ForeignKeys[0].RefTable = BlobsTable
 	ContentsTable.ForeignKeys[1].RefTable = BlobsTable
 	DeviceGroupsTable.ForeignKeys[0].RefTable = DeviceGroupsTable
 	DeviceGroupsTable.ForeignKeys[1].RefTable = WorkflowsTable
+	MigrationClaimsTable.ForeignKeys[0].RefTable = ApprovalsTable
+	MigrationClaimsTable.ForeignKeys[1].RefTable = DeviceGroupsTable
+	MigrationClaimsTable.ForeignKeys[2].RefTable = DeviceGroupsTable
+	MigrationClaimsTable.ForeignKeys[3].RefTable = NodesTable
 	NodesTable.ForeignKeys[0].RefTable = DeviceGroupsTable
 	NodesTable.ForeignKeys[1].RefTable = DeviceGroupsTable
 	NodesTable.ForeignKeys[2].RefTable = WorkflowsTable
 	NodeEventsTable.ForeignKeys[0].RefTable = NodesTable
 	NodeInterfacesTable.ForeignKeys[0].RefTable = NodesTable
 	NodeStateLogsTable.ForeignKeys[0].RefTable = NodesTable
+	NodeTagsTable.ForeignKeys[0].RefTable = NodesTable
+	SyncConflictsTable.ForeignKeys[0].RefTable = DeviceGroupsTable
+	WorkflowRevisionsTable.ForeignKeys[0].RefTable = WorkflowsTable
 	DeviceGroupAssignedContentTable.ForeignKeys[0].RefTable = DeviceGroupsTable
 	DeviceGroupAssignedContentTable.ForeignKeys[1].RefTable = ContentsTable
 }

@@ -50,6 +50,8 @@ const (
 	FieldParams = "params"
 	// FieldExtraCmdline holds the string denoting the extra_cmdline field in the database.
 	FieldExtraCmdline = "extra_cmdline"
+	// FieldNextBoot holds the string denoting the next_boot field in the database.
+	FieldNextBoot = "next_boot"
 	// FieldTags holds the string denoting the tags field in the database.
 	FieldTags = "tags"
 	// FieldInstallSeq holds the string denoting the install_seq field in the database.
@@ -58,6 +60,10 @@ const (
 	FieldInstallAttempts = "install_attempts"
 	// FieldInstallStartedAt holds the string denoting the install_started_at field in the database.
 	FieldInstallStartedAt = "install_started_at"
+	// FieldInstallWorkflowID holds the string denoting the install_workflow_id field in the database.
+	FieldInstallWorkflowID = "install_workflow_id"
+	// FieldInstallRevision holds the string denoting the install_revision field in the database.
+	FieldInstallRevision = "install_revision"
 	// FieldLastInstallError holds the string denoting the last_install_error field in the database.
 	FieldLastInstallError = "last_install_error"
 	// FieldStateChangedAt holds the string denoting the state_changed_at field in the database.
@@ -70,10 +76,14 @@ const (
 	FieldEpoch = "epoch"
 	// EdgeInterfaces holds the string denoting the interfaces edge name in mutations.
 	EdgeInterfaces = "interfaces"
+	// EdgeTagRows holds the string denoting the tag_rows edge name in mutations.
+	EdgeTagRows = "tag_rows"
 	// EdgeEvents holds the string denoting the events edge name in mutations.
 	EdgeEvents = "events"
 	// EdgeStateLog holds the string denoting the state_log edge name in mutations.
 	EdgeStateLog = "state_log"
+	// EdgeClaims holds the string denoting the claims edge name in mutations.
+	EdgeClaims = "claims"
 	// EdgeGroup holds the string denoting the group edge name in mutations.
 	EdgeGroup = "group"
 	// EdgeHomeSite holds the string denoting the home_site edge name in mutations.
@@ -89,6 +99,13 @@ const (
 	InterfacesInverseTable = "node_interfaces"
 	// InterfacesColumn is the table column denoting the interfaces relation/edge.
 	InterfacesColumn = "node_id"
+	// TagRowsTable is the table that holds the tag_rows relation/edge.
+	TagRowsTable = "node_tags"
+	// TagRowsInverseTable is the table name for the NodeTag entity.
+	// It exists in this package in order to avoid circular dependency with the "nodetag" package.
+	TagRowsInverseTable = "node_tags"
+	// TagRowsColumn is the table column denoting the tag_rows relation/edge.
+	TagRowsColumn = "node_id"
 	// EventsTable is the table that holds the events relation/edge.
 	EventsTable = "node_events"
 	// EventsInverseTable is the table name for the NodeEvent entity.
@@ -103,6 +120,13 @@ const (
 	StateLogInverseTable = "node_state_logs"
 	// StateLogColumn is the table column denoting the state_log relation/edge.
 	StateLogColumn = "node_id"
+	// ClaimsTable is the table that holds the claims relation/edge.
+	ClaimsTable = "migration_claims"
+	// ClaimsInverseTable is the table name for the MigrationClaim entity.
+	// It exists in this package in order to avoid circular dependency with the "migrationclaim" package.
+	ClaimsInverseTable = "migration_claims"
+	// ClaimsColumn is the table column denoting the claims relation/edge.
+	ClaimsColumn = "node_id"
 	// GroupTable is the table that holds the group relation/edge.
 	GroupTable = "nodes"
 	// GroupInverseTable is the table name for the DeviceGroup entity.
@@ -146,10 +170,13 @@ var Columns = []string{
 	FieldSystemUUID,
 	FieldParams,
 	FieldExtraCmdline,
+	FieldNextBoot,
 	FieldTags,
 	FieldInstallSeq,
 	FieldInstallAttempts,
 	FieldInstallStartedAt,
+	FieldInstallWorkflowID,
+	FieldInstallRevision,
 	FieldLastInstallError,
 	FieldStateChangedAt,
 	FieldLastSeenAt,
@@ -204,12 +231,18 @@ var (
 	DefaultExtraCmdline string
 	// ExtraCmdlineValidator is a validator for the "extra_cmdline" field. It is called by the builders before save.
 	ExtraCmdlineValidator func(string) error
+	// DefaultNextBoot holds the default value on creation for the "next_boot" field.
+	DefaultNextBoot string
+	// NextBootValidator is a validator for the "next_boot" field. It is called by the builders before save.
+	NextBootValidator func(string) error
 	// DefaultTags holds the default value on creation for the "tags" field.
 	DefaultTags []string
 	// DefaultInstallSeq holds the default value on creation for the "install_seq" field.
 	DefaultInstallSeq int64
 	// DefaultInstallAttempts holds the default value on creation for the "install_attempts" field.
 	DefaultInstallAttempts int
+	// DefaultInstallRevision holds the default value on creation for the "install_revision" field.
+	DefaultInstallRevision int64
 	// DefaultLastInstallError holds the default value on creation for the "last_install_error" field.
 	DefaultLastInstallError string
 	// LastInstallErrorValidator is a validator for the "last_install_error" field. It is called by the builders before save.
@@ -392,6 +425,11 @@ func ByExtraCmdline(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldExtraCmdline, opts...).ToFunc()
 }
 
+// ByNextBoot orders the results by the next_boot field.
+func ByNextBoot(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldNextBoot, opts...).ToFunc()
+}
+
 // ByInstallSeq orders the results by the install_seq field.
 func ByInstallSeq(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldInstallSeq, opts...).ToFunc()
@@ -405,6 +443,16 @@ func ByInstallAttempts(opts ...sql.OrderTermOption) OrderOption {
 // ByInstallStartedAt orders the results by the install_started_at field.
 func ByInstallStartedAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldInstallStartedAt, opts...).ToFunc()
+}
+
+// ByInstallWorkflowID orders the results by the install_workflow_id field.
+func ByInstallWorkflowID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldInstallWorkflowID, opts...).ToFunc()
+}
+
+// ByInstallRevision orders the results by the install_revision field.
+func ByInstallRevision(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldInstallRevision, opts...).ToFunc()
 }
 
 // ByLastInstallError orders the results by the last_install_error field.
@@ -446,6 +494,20 @@ func ByInterfaces(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	}
 }
 
+// ByTagRowsCount orders the results by tag_rows count.
+func ByTagRowsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newTagRowsStep(), opts...)
+	}
+}
+
+// ByTagRows orders the results by tag_rows terms.
+func ByTagRows(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newTagRowsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByEventsCount orders the results by events count.
 func ByEventsCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -471,6 +533,20 @@ func ByStateLogCount(opts ...sql.OrderTermOption) OrderOption {
 func ByStateLog(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 	return func(s *sql.Selector) {
 		sqlgraph.OrderByNeighborTerms(s, newStateLogStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
+// ByClaimsCount orders the results by claims count.
+func ByClaimsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newClaimsStep(), opts...)
+	}
+}
+
+// ByClaims orders the results by claims terms.
+func ByClaims(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newClaimsStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
 
@@ -501,6 +577,13 @@ func newInterfacesStep() *sqlgraph.Step {
 		sqlgraph.Edge(sqlgraph.O2M, false, InterfacesTable, InterfacesColumn),
 	)
 }
+func newTagRowsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(TagRowsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, TagRowsTable, TagRowsColumn),
+	)
+}
 func newEventsStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -513,6 +596,13 @@ func newStateLogStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(StateLogInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, StateLogTable, StateLogColumn),
+	)
+}
+func newClaimsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(ClaimsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, ClaimsTable, ClaimsColumn),
 	)
 }
 func newGroupStep() *sqlgraph.Step {

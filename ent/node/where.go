@@ -121,6 +121,11 @@ func ExtraCmdline(v string) predicate.Node {
 	return predicate.Node(sql.FieldEQ(FieldExtraCmdline, v))
 }
 
+// NextBoot applies equality check predicate on the "next_boot" field. It's identical to NextBootEQ.
+func NextBoot(v string) predicate.Node {
+	return predicate.Node(sql.FieldEQ(FieldNextBoot, v))
+}
+
 // InstallSeq applies equality check predicate on the "install_seq" field. It's identical to InstallSeqEQ.
 func InstallSeq(v int64) predicate.Node {
 	return predicate.Node(sql.FieldEQ(FieldInstallSeq, v))
@@ -134,6 +139,16 @@ func InstallAttempts(v int) predicate.Node {
 // InstallStartedAt applies equality check predicate on the "install_started_at" field. It's identical to InstallStartedAtEQ.
 func InstallStartedAt(v time.Time) predicate.Node {
 	return predicate.Node(sql.FieldEQ(FieldInstallStartedAt, v))
+}
+
+// InstallWorkflowID applies equality check predicate on the "install_workflow_id" field. It's identical to InstallWorkflowIDEQ.
+func InstallWorkflowID(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldEQ(FieldInstallWorkflowID, v))
+}
+
+// InstallRevision applies equality check predicate on the "install_revision" field. It's identical to InstallRevisionEQ.
+func InstallRevision(v int64) predicate.Node {
+	return predicate.Node(sql.FieldEQ(FieldInstallRevision, v))
 }
 
 // LastInstallError applies equality check predicate on the "last_install_error" field. It's identical to LastInstallErrorEQ.
@@ -941,6 +956,71 @@ func ExtraCmdlineContainsFold(v string) predicate.Node {
 	return predicate.Node(sql.FieldContainsFold(FieldExtraCmdline, v))
 }
 
+// NextBootEQ applies the EQ predicate on the "next_boot" field.
+func NextBootEQ(v string) predicate.Node {
+	return predicate.Node(sql.FieldEQ(FieldNextBoot, v))
+}
+
+// NextBootNEQ applies the NEQ predicate on the "next_boot" field.
+func NextBootNEQ(v string) predicate.Node {
+	return predicate.Node(sql.FieldNEQ(FieldNextBoot, v))
+}
+
+// NextBootIn applies the In predicate on the "next_boot" field.
+func NextBootIn(vs ...string) predicate.Node {
+	return predicate.Node(sql.FieldIn(FieldNextBoot, vs...))
+}
+
+// NextBootNotIn applies the NotIn predicate on the "next_boot" field.
+func NextBootNotIn(vs ...string) predicate.Node {
+	return predicate.Node(sql.FieldNotIn(FieldNextBoot, vs...))
+}
+
+// NextBootGT applies the GT predicate on the "next_boot" field.
+func NextBootGT(v string) predicate.Node {
+	return predicate.Node(sql.FieldGT(FieldNextBoot, v))
+}
+
+// NextBootGTE applies the GTE predicate on the "next_boot" field.
+func NextBootGTE(v string) predicate.Node {
+	return predicate.Node(sql.FieldGTE(FieldNextBoot, v))
+}
+
+// NextBootLT applies the LT predicate on the "next_boot" field.
+func NextBootLT(v string) predicate.Node {
+	return predicate.Node(sql.FieldLT(FieldNextBoot, v))
+}
+
+// NextBootLTE applies the LTE predicate on the "next_boot" field.
+func NextBootLTE(v string) predicate.Node {
+	return predicate.Node(sql.FieldLTE(FieldNextBoot, v))
+}
+
+// NextBootContains applies the Contains predicate on the "next_boot" field.
+func NextBootContains(v string) predicate.Node {
+	return predicate.Node(sql.FieldContains(FieldNextBoot, v))
+}
+
+// NextBootHasPrefix applies the HasPrefix predicate on the "next_boot" field.
+func NextBootHasPrefix(v string) predicate.Node {
+	return predicate.Node(sql.FieldHasPrefix(FieldNextBoot, v))
+}
+
+// NextBootHasSuffix applies the HasSuffix predicate on the "next_boot" field.
+func NextBootHasSuffix(v string) predicate.Node {
+	return predicate.Node(sql.FieldHasSuffix(FieldNextBoot, v))
+}
+
+// NextBootEqualFold applies the EqualFold predicate on the "next_boot" field.
+func NextBootEqualFold(v string) predicate.Node {
+	return predicate.Node(sql.FieldEqualFold(FieldNextBoot, v))
+}
+
+// NextBootContainsFold applies the ContainsFold predicate on the "next_boot" field.
+func NextBootContainsFold(v string) predicate.Node {
+	return predicate.Node(sql.FieldContainsFold(FieldNextBoot, v))
+}
+
 // InstallSeqEQ applies the EQ predicate on the "install_seq" field.
 func InstallSeqEQ(v int64) predicate.Node {
 	return predicate.Node(sql.FieldEQ(FieldInstallSeq, v))
@@ -1069,6 +1149,96 @@ func InstallStartedAtIsNil() predicate.Node {
 // InstallStartedAtNotNil applies the NotNil predicate on the "install_started_at" field.
 func InstallStartedAtNotNil() predicate.Node {
 	return predicate.Node(sql.FieldNotNull(FieldInstallStartedAt))
+}
+
+// InstallWorkflowIDEQ applies the EQ predicate on the "install_workflow_id" field.
+func InstallWorkflowIDEQ(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldEQ(FieldInstallWorkflowID, v))
+}
+
+// InstallWorkflowIDNEQ applies the NEQ predicate on the "install_workflow_id" field.
+func InstallWorkflowIDNEQ(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldNEQ(FieldInstallWorkflowID, v))
+}
+
+// InstallWorkflowIDIn applies the In predicate on the "install_workflow_id" field.
+func InstallWorkflowIDIn(vs ...uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldIn(FieldInstallWorkflowID, vs...))
+}
+
+// InstallWorkflowIDNotIn applies the NotIn predicate on the "install_workflow_id" field.
+func InstallWorkflowIDNotIn(vs ...uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldNotIn(FieldInstallWorkflowID, vs...))
+}
+
+// InstallWorkflowIDGT applies the GT predicate on the "install_workflow_id" field.
+func InstallWorkflowIDGT(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldGT(FieldInstallWorkflowID, v))
+}
+
+// InstallWorkflowIDGTE applies the GTE predicate on the "install_workflow_id" field.
+func InstallWorkflowIDGTE(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldGTE(FieldInstallWorkflowID, v))
+}
+
+// InstallWorkflowIDLT applies the LT predicate on the "install_workflow_id" field.
+func InstallWorkflowIDLT(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldLT(FieldInstallWorkflowID, v))
+}
+
+// InstallWorkflowIDLTE applies the LTE predicate on the "install_workflow_id" field.
+func InstallWorkflowIDLTE(v uuid.UUID) predicate.Node {
+	return predicate.Node(sql.FieldLTE(FieldInstallWorkflowID, v))
+}
+
+// InstallWorkflowIDIsNil applies the IsNil predicate on the "install_workflow_id" field.
+func InstallWorkflowIDIsNil() predicate.Node {
+	return predicate.Node(sql.FieldIsNull(FieldInstallWorkflowID))
+}
+
+// InstallWorkflowIDNotNil applies the NotNil predicate on the "install_workflow_id" field.
+func InstallWorkflowIDNotNil() predicate.Node {
+	return predicate.Node(sql.FieldNotNull(FieldInstallWorkflowID))
+}
+
+// InstallRevisionEQ applies the EQ predicate on the "install_revision" field.
+func InstallRevisionEQ(v int64) predicate.Node {
+	return predicate.Node(sql.FieldEQ(FieldInstallRevision, v))
+}
+
+// InstallRevisionNEQ applies the NEQ predicate on the "install_revision" field.
+func InstallRevisionNEQ(v int64) predicate.Node {
+	return predicate.Node(sql.FieldNEQ(FieldInstallRevision, v))
+}
+
+// InstallRevisionIn applies the In predicate on the "install_revision" field.
+func InstallRevisionIn(vs ...int64) predicate.Node {
+	return predicate.Node(sql.FieldIn(FieldInstallRevision, vs...))
+}
+
+// InstallRevisionNotIn applies the NotIn predicate on the "install_revision" field.
+func InstallRevisionNotIn(vs ...int64) predicate.Node {
+	return predicate.Node(sql.FieldNotIn(FieldInstallRevision, vs...))
+}
+
+// InstallRevisionGT applies the GT predicate on the "install_revision" field.
+func InstallRevisionGT(v int64) predicate.Node {
+	return predicate.Node(sql.FieldGT(FieldInstallRevision, v))
+}
+
+// InstallRevisionGTE applies the GTE predicate on the "install_revision" field.
+func InstallRevisionGTE(v int64) predicate.Node {
+	return predicate.Node(sql.FieldGTE(FieldInstallRevision, v))
+}
+
+// InstallRevisionLT applies the LT predicate on the "install_revision" field.
+func InstallRevisionLT(v int64) predicate.Node {
+	return predicate.Node(sql.FieldLT(FieldInstallRevision, v))
+}
+
+// InstallRevisionLTE applies the LTE predicate on the "install_revision" field.
+func InstallRevisionLTE(v int64) predicate.Node {
+	return predicate.Node(sql.FieldLTE(FieldInstallRevision, v))
 }
 
 // LastInstallErrorEQ applies the EQ predicate on the "last_install_error" field.
@@ -1329,6 +1499,29 @@ func HasInterfacesWith(preds ...predicate.NodeInterface) predicate.Node {
 	})
 }
 
+// HasTagRows applies the HasEdge predicate on the "tag_rows" edge.
+func HasTagRows() predicate.Node {
+	return predicate.Node(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, TagRowsTable, TagRowsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasTagRowsWith applies the HasEdge predicate on the "tag_rows" edge with a given conditions (other predicates).
+func HasTagRowsWith(preds ...predicate.NodeTag) predicate.Node {
+	return predicate.Node(func(s *sql.Selector) {
+		step := newTagRowsStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // HasEvents applies the HasEdge predicate on the "events" edge.
 func HasEvents() predicate.Node {
 	return predicate.Node(func(s *sql.Selector) {
@@ -1367,6 +1560,29 @@ func HasStateLog() predicate.Node {
 func HasStateLogWith(preds ...predicate.NodeStateLog) predicate.Node {
 	return predicate.Node(func(s *sql.Selector) {
 		step := newStateLogStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
+// HasClaims applies the HasEdge predicate on the "claims" edge.
+func HasClaims() predicate.Node {
+	return predicate.Node(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, ClaimsTable, ClaimsColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasClaimsWith applies the HasEdge predicate on the "claims" edge with a given conditions (other predicates).
+func HasClaimsWith(preds ...predicate.MigrationClaim) predicate.Node {
+	return predicate.Node(func(s *sql.Selector) {
+		step := newClaimsStep()
 		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
 			for _, p := range preds {
 				p(s)

@@ -24,6 +24,10 @@ const (
 	FieldBy = "by"
 	// FieldComment holds the string denoting the comment field in the database.
 	FieldComment = "comment"
+	// FieldWorkflowID holds the string denoting the workflow_id field in the database.
+	FieldWorkflowID = "workflow_id"
+	// FieldWorkflowRevision holds the string denoting the workflow_revision field in the database.
+	FieldWorkflowRevision = "workflow_revision"
 	// FieldAt holds the string denoting the at field in the database.
 	FieldAt = "at"
 	// EdgeNode holds the string denoting the node edge name in mutations.
@@ -47,6 +51,8 @@ var Columns = []string{
 	FieldToState,
 	FieldBy,
 	FieldComment,
+	FieldWorkflowID,
+	FieldWorkflowRevision,
 	FieldAt,
 }
 
@@ -71,6 +77,8 @@ var (
 	DefaultComment string
 	// CommentValidator is a validator for the "comment" field. It is called by the builders before save.
 	CommentValidator func(string) error
+	// DefaultWorkflowRevision holds the default value on creation for the "workflow_revision" field.
+	DefaultWorkflowRevision int64
 	// DefaultAt holds the default value on creation for the "at" field.
 	DefaultAt func() time.Time
 )
@@ -106,6 +114,16 @@ func ByBy(opts ...sql.OrderTermOption) OrderOption {
 // ByComment orders the results by the comment field.
 func ByComment(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldComment, opts...).ToFunc()
+}
+
+// ByWorkflowID orders the results by the workflow_id field.
+func ByWorkflowID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldWorkflowID, opts...).ToFunc()
+}
+
+// ByWorkflowRevision orders the results by the workflow_revision field.
+func ByWorkflowRevision(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldWorkflowRevision, opts...).ToFunc()
 }
 
 // ByAt orders the results by the at field.

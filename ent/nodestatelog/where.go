@@ -81,6 +81,16 @@ func Comment(v string) predicate.NodeStateLog {
 	return predicate.NodeStateLog(sql.FieldEQ(FieldComment, v))
 }
 
+// WorkflowID applies equality check predicate on the "workflow_id" field. It's identical to WorkflowIDEQ.
+func WorkflowID(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldEQ(FieldWorkflowID, v))
+}
+
+// WorkflowRevision applies equality check predicate on the "workflow_revision" field. It's identical to WorkflowRevisionEQ.
+func WorkflowRevision(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldEQ(FieldWorkflowRevision, v))
+}
+
 // At applies equality check predicate on the "at" field. It's identical to AtEQ.
 func At(v time.Time) predicate.NodeStateLog {
 	return predicate.NodeStateLog(sql.FieldEQ(FieldAt, v))
@@ -364,6 +374,96 @@ func CommentEqualFold(v string) predicate.NodeStateLog {
 // CommentContainsFold applies the ContainsFold predicate on the "comment" field.
 func CommentContainsFold(v string) predicate.NodeStateLog {
 	return predicate.NodeStateLog(sql.FieldContainsFold(FieldComment, v))
+}
+
+// WorkflowIDEQ applies the EQ predicate on the "workflow_id" field.
+func WorkflowIDEQ(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldEQ(FieldWorkflowID, v))
+}
+
+// WorkflowIDNEQ applies the NEQ predicate on the "workflow_id" field.
+func WorkflowIDNEQ(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldNEQ(FieldWorkflowID, v))
+}
+
+// WorkflowIDIn applies the In predicate on the "workflow_id" field.
+func WorkflowIDIn(vs ...uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldIn(FieldWorkflowID, vs...))
+}
+
+// WorkflowIDNotIn applies the NotIn predicate on the "workflow_id" field.
+func WorkflowIDNotIn(vs ...uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldNotIn(FieldWorkflowID, vs...))
+}
+
+// WorkflowIDGT applies the GT predicate on the "workflow_id" field.
+func WorkflowIDGT(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldGT(FieldWorkflowID, v))
+}
+
+// WorkflowIDGTE applies the GTE predicate on the "workflow_id" field.
+func WorkflowIDGTE(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldGTE(FieldWorkflowID, v))
+}
+
+// WorkflowIDLT applies the LT predicate on the "workflow_id" field.
+func WorkflowIDLT(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldLT(FieldWorkflowID, v))
+}
+
+// WorkflowIDLTE applies the LTE predicate on the "workflow_id" field.
+func WorkflowIDLTE(v uuid.UUID) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldLTE(FieldWorkflowID, v))
+}
+
+// WorkflowIDIsNil applies the IsNil predicate on the "workflow_id" field.
+func WorkflowIDIsNil() predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldIsNull(FieldWorkflowID))
+}
+
+// WorkflowIDNotNil applies the NotNil predicate on the "workflow_id" field.
+func WorkflowIDNotNil() predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldNotNull(FieldWorkflowID))
+}
+
+// WorkflowRevisionEQ applies the EQ predicate on the "workflow_revision" field.
+func WorkflowRevisionEQ(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldEQ(FieldWorkflowRevision, v))
+}
+
+// WorkflowRevisionNEQ applies the NEQ predicate on the "workflow_revision" field.
+func WorkflowRevisionNEQ(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldNEQ(FieldWorkflowRevision, v))
+}
+
+// WorkflowRevisionIn applies the In predicate on the "workflow_revision" field.
+func WorkflowRevisionIn(vs ...int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldIn(FieldWorkflowRevision, vs...))
+}
+
+// WorkflowRevisionNotIn applies the NotIn predicate on the "workflow_revision" field.
+func WorkflowRevisionNotIn(vs ...int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldNotIn(FieldWorkflowRevision, vs...))
+}
+
+// WorkflowRevisionGT applies the GT predicate on the "workflow_revision" field.
+func WorkflowRevisionGT(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldGT(FieldWorkflowRevision, v))
+}
+
+// WorkflowRevisionGTE applies the GTE predicate on the "workflow_revision" field.
+func WorkflowRevisionGTE(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldGTE(FieldWorkflowRevision, v))
+}
+
+// WorkflowRevisionLT applies the LT predicate on the "workflow_revision" field.
+func WorkflowRevisionLT(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldLT(FieldWorkflowRevision, v))
+}
+
+// WorkflowRevisionLTE applies the LTE predicate on the "workflow_revision" field.
+func WorkflowRevisionLTE(v int64) predicate.NodeStateLog {
+	return predicate.NodeStateLog(sql.FieldLTE(FieldWorkflowRevision, v))
 }
 
 // AtEQ applies the EQ predicate on the "at" field.

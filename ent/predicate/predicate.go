@@ -12,6 +12,12 @@ type AdminToken func(*sql.Selector)
 // Agent is the predicate function for agent builders.
 type Agent func(*sql.Selector)
 
+// AgentCommand is the predicate function for agentcommand builders.
+type AgentCommand func(*sql.Selector)
+
+// Approval is the predicate function for approval builders.
+type Approval func(*sql.Selector)
+
 // AuditEntry is the predicate function for auditentry builders.
 type AuditEntry func(*sql.Selector)
 
@@ -27,6 +33,12 @@ type Counter func(*sql.Selector)
 // DeviceGroup is the predicate function for devicegroup builders.
 type DeviceGroup func(*sql.Selector)
 
+// IdempotencyKey is the predicate function for idempotencykey builders.
+type IdempotencyKey func(*sql.Selector)
+
+// MigrationClaim is the predicate function for migrationclaim builders.
+type MigrationClaim func(*sql.Selector)
+
 // Node is the predicate function for node builders.
 type Node func(*sql.Selector)
 
@@ -39,5 +51,20 @@ type NodeInterface func(*sql.Selector)
 // NodeStateLog is the predicate function for nodestatelog builders.
 type NodeStateLog func(*sql.Selector)
 
+// NodeTag is the predicate function for nodetag builders.
+type NodeTag func(*sql.Selector)
+
+// SyncConflict is the predicate function for syncconflict builders.
+type SyncConflict func(*sql.Selector)
+
+// SyncState is the predicate function for syncstate builders.
+type SyncState func(*sql.Selector)
+
+// UploadSession is the predicate function for uploadsession builders.
+type UploadSession func(*sql.Selector)
+
 // Workflow is the predicate function for workflow builders.
 type Workflow func(*sql.Selector)
+
+// WorkflowRevision is the predicate function for workflowrevision builders.
+type WorkflowRevision func(*sql.Selector)

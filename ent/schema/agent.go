@@ -4,6 +4,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
+	"entgo.io/ent/schema/index"
 	"github.com/google/uuid"
 )
 
@@ -34,5 +35,41 @@ func (Agent) Fields() []ent.Field {
 func (Agent) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.From("site", DeviceGroup.Type).Ref("agent").Field("site_id").Unique().Required().Immutable(),
+	}
+}
+
+// AgentCommand is something a site's agent is told to do.
+type AgentCommand struct{ ent.Schema }
+
+func (AgentCommand) Fields() []ent.Field {
+	return []ent.Field{
+		orderedID(),
+		field.UUID("site_id", uuid.UUID{}).Immutable(),
+		field.Int64("seq").Positive().Immutable().Comment("Dense within the site: the agent's cursor"),
+		field.Enum("command").Values("sync", "invalidate", "update_config").Immutable(),
+		field.Bytes("params").Immutable().MaxLen(64 << 10).Comment("JSON"),
+		field.Enum("state").Values("queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired",
+			"canceled", "superseded").Default("queued"),
+		field.String("result").MaxLen(4096).Default("").Comment("What the agent says of it"),
+		field.Bool("once").Default(false).Immutable().Comment("Sent no second time, even if the first got lost"),
+		field.Int("ttl_seconds").Positive().Immutable(),
+		field.String("created_by").MaxLen(200).Immutable(),
+		field.Time("created_at").Default(now).Immutable(),
+		field.Time("expires_at").Immutable(),
+		field.Time("sent_at").Optional().Nillable().Comment("First"),
+		field.Time("started_at").Optional().Nillable(),
+		field.Time("finished_at").Optional().Nillable().Comment("When its state became final"),
+	}
+}
+
+func (AgentCommand) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("site", DeviceGroup.Type).Ref("commands").Field("site_id").Unique().Required().Immutable(),
+	}
+}
+
+func (AgentCommand) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("site_id", "seq").Unique(), index.Fields("site_id", "state"), index.Fields("state", "expires_at"),
 	}
 }

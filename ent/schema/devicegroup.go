@@ -29,15 +29,14 @@ func (DeviceGroup) Fields() []ent.Field {
 		field.UUID("default_workflow_id", uuid.UUID{}).Optional().Nillable(),
 		field.Bool("auto_provision").Optional().Nillable(),
 
-		// Of a site only; null on a plain group.
+		// Of a site only; null on a plain group. How its agent is, which a read answers as agent_status, is no column:
+		// it follows from the agent's last heartbeat and the clock, so a stored one would be wrong as soon as nobody
+		// writes it, which is when it matters.
 		field.String("agent_url").MaxLen(500).Optional().Nillable(),
 		field.String("agent_token_id").MaxLen(32).Optional().Nillable().Comment("Of the outstanding join token"),
 		field.String("agent_token_hash").MaxLen(64).Optional().Nillable().Sensitive().
 			Comment("SHA-256 of the outstanding join token's secret; null once used"),
 		field.Time("agent_token_expires_at").Optional().Nillable(),
-		field.Enum("agent_status").Values("online", "degraded", "offline").Optional().Nillable().
-			Comment("Null until enrolled"),
-		field.Time("agent_last_seen").Optional().Nillable(),
 		field.Int64("nodes_left_epoch").Default(0).
 			Comment("Node counter when a node was last deleted here or moved away: no row is left to say so"),
 
@@ -64,9 +63,16 @@ func (DeviceGroup) Edges() []ent.Edge {
 		edge.To("home_nodes", Node.Type),
 		edge.To("agent", Agent.Type).Unique().Annotations(cascade()),
 		edge.To("assigned_content", Content.Type),
+		edge.To("commands", AgentCommand.Type).Annotations(cascade()),
+		edge.To("conflicts", SyncConflict.Type).Annotations(cascade()),
+		edge.To("claims_to", MigrationClaim.Type).Annotations(cascade()),
+		edge.To("claims_from", MigrationClaim.Type),
 	}
 }
 
 func (DeviceGroup) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("parent_id"), index.Fields("is_site", "name"), index.Fields("path")}
+	return []ent.Index{
+		index.Fields("parent_id"), index.Fields("is_site", "name"), index.Fields("path"),
+		index.Fields("default_workflow_id"), index.Fields("agent_token_id"),
+	}
 }

@@ -32,10 +32,14 @@ func (Node) Fields() []ent.Field {
 		field.String("system_uuid").MaxLen(36).Optional().Nillable(),
 		field.JSON("params", map[string]string{}).Default(texts),
 		field.String("extra_cmdline").MaxLen(4096).Default(""),
-		field.JSON("tags", []string{}).Default([]string{}),
+		field.String("next_boot").MaxLen(36).Default("").
+			Comment("For one boot: local, installer or the id of a workflow; empty for what its state says"),
+		field.JSON("tags", []string{}).Default([]string{}).Comment("In their order; NodeTag is the index of them"),
 		field.Int64("install_seq").Default(0).Comment("Grows each time the node becomes pending"),
 		field.Int("install_attempts").Default(0),
 		field.Time("install_started_at").Optional().Nillable().Comment("Begin of the latest attempt"),
+		field.UUID("install_workflow_id", uuid.UUID{}).Optional().Nillable().Comment("That the latest attempt used"),
+		field.Int64("install_revision").Default(0).Comment("Of that workflow; 0 before the first attempt"),
 		field.String("last_install_error").MaxLen(1000).Default(""),
 		field.Time("state_changed_at").Default(now),
 		field.Time("last_seen_at").Optional().Nillable(),
@@ -47,8 +51,10 @@ func (Node) Fields() []ent.Field {
 func (Node) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.To("interfaces", NodeInterface.Type).Annotations(cascade()),
+		edge.To("tag_rows", NodeTag.Type).Annotations(cascade()),
 		edge.To("events", NodeEvent.Type).Annotations(cascade()),
 		edge.To("state_log", NodeStateLog.Type).Annotations(cascade()),
+		edge.To("claims", MigrationClaim.Type).Annotations(cascade()),
 		edge.From("group", DeviceGroup.Type).Ref("nodes").Field("group_id").Unique(),
 		edge.From("home_site", DeviceGroup.Type).Ref("home_nodes").Field("home_site_id").Unique(),
 		edge.From("workflow", Workflow.Type).Ref("nodes").Field("workflow_id").Unique(),
@@ -57,8 +63,10 @@ func (Node) Edges() []ent.Edge {
 
 func (Node) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("state"), index.Fields("group_id"), index.Fields("workflow_id"), index.Fields("system_uuid"),
-		index.Fields("home_site_id", "epoch"),
+		index.Fields("state", "mac_address"), index.Fields("group_id", "mac_address"),
+		index.Fields("home_site_id", "mac_address"), index.Fields("home_site_id", "epoch"),
+		index.Fields("workflow_id"), index.Fields("system_uuid"), index.Fields("serial_number"),
+		index.Fields("hostname", "id"), index.Fields("created_at", "id"), index.Fields("last_seen_at", "id"),
 	}
 }
 
@@ -83,6 +91,28 @@ func (NodeInterface) Edges() []ent.Edge {
 
 func (NodeInterface) Indexes() []ent.Index { return []ent.Index{index.Fields("node_id", "position")} }
 
+// NodeTag is one tag of a node, to find the node by. The node's own column has them too, and both are written
+// together: a list of nodes then needs no join, and a search for a tag reads no node that lacks it.
+type NodeTag struct{ ent.Schema }
+
+func (NodeTag) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id").Immutable(),
+		field.UUID("node_id", uuid.UUID{}).Immutable(),
+		field.String("tag").NotEmpty().MaxLen(100).Immutable(),
+	}
+}
+
+func (NodeTag) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("node", Node.Type).Ref("tag_rows").Field("node_id").Unique().Required().Immutable(),
+	}
+}
+
+func (NodeTag) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("node_id", "tag").Unique(), index.Fields("tag", "node_id")}
+}
+
 // NodeStateLog is one change of a node's state.
 type NodeStateLog struct{ ent.Schema }
 
@@ -94,6 +124,8 @@ func (NodeStateLog) Fields() []ent.Field {
 		field.String("to_state").MaxLen(20).Immutable(),
 		field.String("by").MaxLen(200).Immutable(),
 		field.String("comment").MaxLen(1000).Default("").Immutable(),
+		field.UUID("workflow_id", uuid.UUID{}).Optional().Nillable().Immutable().Comment("That an installation began with"),
+		field.Int64("workflow_revision").Default(0).Immutable(),
 		field.Time("at").Default(now).Immutable(),
 	}
 }

@@ -14,6 +14,11 @@ import (
 // id is the UUID that names an entity for good.
 func id() ent.Field { return field.UUID("id", uuid.UUID{}).Default(uuid.New).Immutable() }
 
+// orderedID is an id that sorts by the time of its making, so that a list by id is one by time.
+func orderedID() ent.Field {
+	return field.UUID("id", uuid.UUID{}).Default(func() uuid.UUID { return uuid.Must(uuid.NewV7()) }).Immutable()
+}
+
 // now is the clock of every default time: UTC, in the microseconds that both databases keep.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 

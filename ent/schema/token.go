@@ -15,6 +15,7 @@ func (AdminToken) Fields() []ent.Field {
 		field.String("name").NotEmpty().MaxLen(100),
 		field.Enum("role").Values("admin", "operator", "viewer"),
 		field.String("secret_hash").MaxLen(64).Sensitive().Immutable().Comment("SHA-256, hexadecimal"),
+		field.String("created_by").MaxLen(200).Default("").Immutable(),
 		field.Time("created_at").Default(now).Immutable(),
 		field.Time("expires_at").Optional().Nillable(),
 		field.Time("revoked_at").Optional().Nillable(),
@@ -41,17 +42,29 @@ func (AuditEntry) Fields() []ent.Field {
 }
 
 func (AuditEntry) Indexes() []ent.Index {
-	return []ent.Index{index.Fields("at"), index.Fields("subject")}
+	return []ent.Index{
+		index.Fields("at"), index.Fields("subject", "id"), index.Fields("who", "id"), index.Fields("action", "id"),
+	}
 }
 
-// Counter is a dense sequence. The transaction that advances it holds its row, so that numbers become visible in
-// their order: a database's own sequence does not promise that, and a reader of changes would skip some.
-type Counter struct{ ent.Schema }
+// IdempotencyKey is the answer to a request that a client may send again. Status is 0 while the first is under way.
+type IdempotencyKey struct{ ent.Schema }
 
-func (Counter) Fields() []ent.Field {
+func (IdempotencyKey) Fields() []ent.Field {
 	return []ent.Field{
-		field.String("id").MaxLen(32).Immutable().Comment("content, nodes, commands"),
-		field.String("stream").MaxLen(64).Comment("Changes when the database is restored from a backup"),
-		field.Int64("value").Default(0),
+		field.Int64("id").Immutable(),
+		field.String("principal").MaxLen(200).Immutable().Comment("Whose key it is: keys of others do not collide"),
+		field.String("key").NotEmpty().MaxLen(255).Immutable(),
+		field.String("route").MaxLen(300).Immutable().Comment("Method and path"),
+		field.String("request_hash").MaxLen(64).Immutable().Comment("SHA-256 of the body"),
+		field.Int("status").Default(0),
+		field.JSON("header", map[string]string{}).Default(texts).Comment("Of the answer: Location, ETag"),
+		field.Bytes("body").Optional(),
+		field.Time("created_at").Default(now).Immutable(),
+		field.Time("expires_at"),
 	}
+}
+
+func (IdempotencyKey) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("principal", "key").Unique(), index.Fields("expires_at")}
 }

@@ -4,6 +4,8 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
+	"entgo.io/ent/schema/index"
+	"github.com/google/uuid"
 )
 
 // Workflow says how a machine is installed. Its paths name content.
@@ -29,5 +31,32 @@ func (Workflow) Fields() []ent.Field {
 }
 
 func (Workflow) Edges() []ent.Edge {
-	return []ent.Edge{edge.To("nodes", Node.Type), edge.To("default_of", DeviceGroup.Type)}
+	return []ent.Edge{
+		edge.To("nodes", Node.Type), edge.To("default_of", DeviceGroup.Type),
+		edge.To("revisions", WorkflowRevision.Type).Annotations(cascade()),
+	}
+}
+
+// WorkflowRevision is a workflow as it was from one write to the next. The newest is what the workflow is now.
+type WorkflowRevision struct{ ent.Schema }
+
+func (WorkflowRevision) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id").Immutable(),
+		field.UUID("workflow_id", uuid.UUID{}).Immutable(),
+		field.Int64("revision").Positive().Immutable(),
+		field.Bytes("spec").Immutable().Comment("JSON"),
+		field.String("by").MaxLen(200).Default("").Immutable(),
+		field.Time("at").Default(now).Immutable(),
+	}
+}
+
+func (WorkflowRevision) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("workflow", Workflow.Type).Ref("revisions").Field("workflow_id").Unique().Required().Immutable(),
+	}
+}
+
+func (WorkflowRevision) Indexes() []ent.Index {
+	return []ent.Index{index.Fields("workflow_id", "revision").Unique()}
 }

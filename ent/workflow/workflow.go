@@ -46,6 +46,8 @@ const (
 	EdgeNodes = "nodes"
 	// EdgeDefaultOf holds the string denoting the default_of edge name in mutations.
 	EdgeDefaultOf = "default_of"
+	// EdgeRevisions holds the string denoting the revisions edge name in mutations.
+	EdgeRevisions = "revisions"
 	// Table holds the table name of the workflow in the database.
 	Table = "workflows"
 	// NodesTable is the table that holds the nodes relation/edge.
@@ -62,6 +64,13 @@ const (
 	DefaultOfInverseTable = "device_groups"
 	// DefaultOfColumn is the table column denoting the default_of relation/edge.
 	DefaultOfColumn = "default_workflow_id"
+	// RevisionsTable is the table that holds the revisions relation/edge.
+	RevisionsTable = "workflow_revisions"
+	// RevisionsInverseTable is the table name for the WorkflowRevision entity.
+	// It exists in this package in order to avoid circular dependency with the "workflowrevision" package.
+	RevisionsInverseTable = "workflow_revisions"
+	// RevisionsColumn is the table column denoting the revisions relation/edge.
+	RevisionsColumn = "workflow_id"
 )
 
 // Columns holds all SQL columns for workflow fields.
@@ -287,6 +296,20 @@ func ByDefaultOf(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
 		sqlgraph.OrderByNeighborTerms(s, newDefaultOfStep(), append([]sql.OrderTerm{term}, terms...)...)
 	}
 }
+
+// ByRevisionsCount orders the results by revisions count.
+func ByRevisionsCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newRevisionsStep(), opts...)
+	}
+}
+
+// ByRevisions orders the results by revisions terms.
+func ByRevisions(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newRevisionsStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
 func newNodesStep() *sqlgraph.Step {
 	return sqlgraph.NewStep(
 		sqlgraph.From(Table, FieldID),
@@ -299,5 +322,12 @@ func newDefaultOfStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(DefaultOfInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2M, false, DefaultOfTable, DefaultOfColumn),
+	)
+}
+func newRevisionsStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(RevisionsInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, RevisionsTable, RevisionsColumn),
 	)
 }

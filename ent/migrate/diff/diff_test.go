@@ -36,12 +36,12 @@ func TestPostgresMigrationsLeadToTheSchema(t *testing.T) {
 // The tests above mean something only if what is lacking is found.
 func TestAMissingColumnIsFound(t *testing.T) {
 	short := fstest.MapFS{"1_short.sql": {Data: []byte("-- +goose Up\n" +
-		"CREATE TABLE `counters` (`id` text NOT NULL, `stream` text NOT NULL, PRIMARY KEY (`id`));\n")}}
+		"CREATE TABLE `counters` (`id` text NOT NULL, `stream` text NOT NULL, `value` integer NOT NULL DEFAULT (0), PRIMARY KEY (`id`));\n")}}
 	lacking, err := sqlite(t.Context(), short)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "CREATE TABLE `new_counters` (`id` text NOT NULL, `stream` text NOT NULL, `value` integer"
+	want := "CREATE TABLE `new_counters` (`id` text NOT NULL, `stream` text NOT NULL, `origin` text"
 	if !bytes.Contains(lacking, []byte(want)) {
 		t.Errorf("the difference does not hold %s:\n%s", want, lacking)
 	}
