@@ -23,6 +23,8 @@ type bench struct {
 	trace bool      // tell what the origin was asked
 	out   io.Writer // of the progress
 
+	profiles string // folder for profiles of our agent; empty: none
+
 	peers   []*peer
 	skipped []string // peers that cannot be run, and why
 	results []*result

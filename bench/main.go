@@ -41,6 +41,7 @@ func exit(err error) {
 // options are the flags.
 type options struct {
 	rows, peers, agent, out string
+	profiles                string
 	quick, huge, trace      bool
 	reps                    int
 	limit                   time.Duration
@@ -52,6 +53,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.peers, "peers", "", "comma-separated beginnings of the peers to run (default all; with -quick agent)")
 	f.StringVar(&o.agent, "agent", "bin/pureboot-agent", "the agent's program")
 	f.StringVar(&o.out, "out", "", "file to write the results to as well")
+	f.StringVar(&o.profiles, "profile", "", "folder for processor and allocation profiles of our agent, where a row takes them")
 	f.BoolVar(&o.quick, "quick", false, "only check the agent's behaviour, bytes and counts but not times, on small objects")
 	f.BoolVar(&o.huge, "huge", false, "measure memory with an object of 4 GiB")
 	f.BoolVar(&o.trace, "trace", false, "tell each request that the agent made of the origin")
@@ -104,7 +106,7 @@ func measure(ctx context.Context, args []string) (err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // some peers work as a user of their own
 		return err
 	}
-	b := &bench{agent: o.agent, dir: dir, guard: watcher, quick: o.quick, reps: o.reps, trace: o.trace, out: os.Stderr}
+	b := &bench{agent: o.agent, dir: dir, guard: watcher, quick: o.quick, reps: o.reps, trace: o.trace, profiles: o.profiles, out: os.Stderr}
 	versions, err := b.choose(ctx, o.peers)
 	if err != nil {
 		return err

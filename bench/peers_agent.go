@@ -81,8 +81,12 @@ func startUpstreamAgent(ctx context.Context, at place) (*process, string, error)
 }
 
 func (at place) agentConfig(more string) (string, error) {
-	return at.write("agent.yaml", fmt.Sprintf("data_dir: %s\nlisten: {http: \"127.0.0.1:0\", tftp: \"\", admin: \"\"}\n"+
-		"cache: {max_size_gb: 20, min_free_gb: 0}\n%s", at.dir, more))
+	admin := ""
+	if at.bench.profiles != "" {
+		admin = filepath.Join(at.dir, adminSocket)
+	}
+	return at.write("agent.yaml", fmt.Sprintf("data_dir: %s\nlisten: {http: \"127.0.0.1:0\", tftp: \"\", admin: %q}\n"+
+		"cache: {max_size_gb: 20, min_free_gb: 0}\n%s", at.dir, admin, more))
 }
 
 // startAgent starts the agent and returns where it serves HTTP.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -28,8 +29,9 @@ func herdRows(size int64) []*row {
 
 func (t *trial) runHerd(ctx context.Context, n int) error {
 	obj := t.object(spec{})
+	profiled := t.profile(ctx, t.row.link.ideal(t.row.size))
 	replies := t.herd(ctx, n, request{obj: obj})
-	err := t.settle(ctx, obj)
+	err := errors.Join(t.settle(ctx, obj), profiled())
 	t.tally(served, replies...)
 	t.took(firstByte, median(firsts(replies)))
 	t.took(inTime, last(replies))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -61,11 +62,12 @@ func (t *trial) runWarm(ctx context.Context, conns int, headline string) error {
 		return err
 	}
 	asked, used := obj.gets.Load(), t.server.cpu()
+	profiled := t.profile(ctx, poundTime)
 	l, err := pound(ctx, t.server.url(obj), obj, conns, poundTime)
-	if err != nil {
+	used = t.server.cpu() - used
+	if err = errors.Join(err, profiled()); err != nil {
 		return err
 	}
-	used = t.server.cpu() - used
 	if n := obj.gets.Load() - asked; n > 0 {
 		t.set("upstream GETs although warm", number, float64(n))
 	}

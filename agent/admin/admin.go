@@ -77,6 +77,7 @@ func Handler(status func(context.Context) Status) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status(r.Context())) // a client that has gone is not told
 	})
+	new(profiles).add(mux)
 	return mux
 }
 
