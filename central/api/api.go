@@ -67,6 +67,7 @@ func build(o Options) (*api, error) {
 
 	a.healthRoutes()
 	a.groupRoutes()
+	a.siteRoutes()
 	a.nodeRoutes()
 	a.workflowRoutes()
 	a.contentRoutes()

@@ -14,14 +14,14 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 	if err != nil {
 		return answer, err
 	}
-	site, err := f.Store.Group(ctx, true, by.Site)
+	settings, err := f.Store.Effective(ctx, by.Site)
 	if err != nil {
 		return answer, err
 	}
 	answer.ProtocolVersion = wire.ProtocolVersion
 	answer.Capabilities = []string{}
 	answer.ServerTime = time.Now().UTC()
-	answer.NextIn = site.Effective.HeartbeatSeconds.Value
+	answer.NextIn = settings.HeartbeatSeconds.Value
 	return answer, nil
 }
 

@@ -2,7 +2,10 @@
 // chain of groups above it. It is pure.
 package inherit
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Resolve returns the settings in effect for the first group of a chain that goes up to the root. With an empty
 // chain every setting is its default.
@@ -32,6 +35,7 @@ func Resolve(chain []Group) Effective {
 		SyncSchedule:     pick(chain, "0 2 * * *", func(s *Settings) *string { return s.SyncSchedule }),
 		SyncMaxMBPerS:    pick(chain, 0, func(s *Settings) *int { return s.SyncMaxMBPerS }),
 		HeartbeatSeconds: pick(chain, 60, func(s *Settings) *int { return s.HeartbeatSeconds }),
+		Params:           params(chain),
 	}
 }
 
@@ -45,13 +49,32 @@ func pick[T any](chain []Group, def T, get func(*Settings) *T) Value[T] {
 	return Value[T]{Value: def, From: Default}
 }
 
+// params merges the parameters of a chain key by key; the nearest group wins.
+func params(chain []Group) map[string]Value[string] {
+	merged := map[string]Value[string]{}
+	for _, group := range slices.Backward(chain) {
+		for name, value := range group.Params {
+			merged[name] = Value[string]{Value: value, From: group.ID}
+		}
+	}
+	return merged
+}
+
 // Params returns the parameters of a chain of groups, merged key by key; the nearest group wins.
 func Params(chain []Group) map[string]string {
 	merged := map[string]string{}
-	for i := len(chain) - 1; i >= 0; i-- {
-		maps.Copy(merged, chain[i].Params)
+	for _, group := range slices.Backward(chain) {
+		maps.Copy(merged, group.Params)
 	}
 	return merged
+}
+
+// SameBoot says whether nodes that inherit a boot the same with b: the default workflow and the parameters have the
+// same values, from wherever. What is in effect further below depends on nothing else that is in effect above, so two
+// that agree here agree for every group below them.
+func SameBoot(a, b Effective) bool {
+	return a.DefaultWorkflowID.Value == b.DefaultWorkflowID.Value &&
+		maps.EqualFunc(a.Params, b.Params, func(a, b Value[string]) bool { return a.Value == b.Value })
 }
 
 // Workflow returns which workflow a node runs: its own, else the default of its group, else that of its home site;

@@ -18,7 +18,7 @@ func TestWhatNobodySetsIsTheDefault(t *testing.T) {
 		`"cache_max_size_gb":{"value":50,"from":"default"},"cache_retention_days":{"value":30,"from":"default"},` +
 		`"discovery_method":{"value":"dhcp","from":"default"},"discovery_config":{"value":{},"from":"default"},` +
 		`"migration_policy":{"value":"manual","from":"default"},"sync_schedule":{"value":"0 2 * * *","from":"default"},` +
-		`"sync_max_mb_per_s":{"value":0,"from":"default"},"heartbeat_seconds":{"value":60,"from":"default"}}`
+		`"sync_max_mb_per_s":{"value":0,"from":"default"},"heartbeat_seconds":{"value":60,"from":"default"},"params":{}}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -28,7 +28,7 @@ func TestWhatNobodySetsIsTheDefault(t *testing.T) {
 // that is added and forgotten in Resolve fails here.
 func TestEverySettingInherits(t *testing.T) {
 	settings, effective := reflect.TypeFor[Settings](), reflect.TypeFor[Effective]()
-	if settings.NumField() != effective.NumField() {
+	if settings.NumField()+1 != effective.NumField() { // params, which merge
 		t.Fatalf("%d settings, %d in effect", settings.NumField(), effective.NumField())
 	}
 	for i := range settings.NumField() {
@@ -52,7 +52,7 @@ func TestEverySettingInherits(t *testing.T) {
 			if value := reflect.Indirect(want.value); !reflect.DeepEqual(got.FieldByName("Value").Interface(), value.Interface()) {
 				t.Errorf("%s: %v, want %v", name, got.FieldByName("Value"), value)
 			}
-			for j := range effective.NumField() {
+			for j := range settings.NumField() {
 				other := reflect.ValueOf(Resolve(want.chain)).Field(j).FieldByName("From").String()
 				if effective.Field(j).Name != name && other != Default {
 					t.Errorf("%s: also set %s", name, effective.Field(j).Name)
@@ -106,6 +106,47 @@ func TestParamsMergeKeyByKey(t *testing.T) {
 	}
 	if got := NodeParams(nil, nil, nil, nil); got == nil || len(got) != 0 {
 		t.Errorf("of nothing: %v, want an empty map", got)
+	}
+}
+
+func TestParamsSayWhereEachComesFrom(t *testing.T) {
+	chain := []Group{
+		{ID: "site", Params: map[string]string{"a": "", "b": "site"}},
+		{ID: "region", Params: map[string]string{"a": "region", "c": "region"}},
+		{ID: "root", Params: map[string]string{"c": "root", "d": "root"}},
+	}
+	want := map[string]Value[string]{
+		"a": {"", "site"}, "b": {"site", "site"}, "c": {"region", "region"}, "d": {"root", "root"},
+	}
+	got := Resolve(chain).Params
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for name, value := range Params(chain) {
+		if got[name].Value != value {
+			t.Errorf("%s is %q in effect and %q for nodes", name, got[name].Value, value)
+		}
+	}
+}
+
+func TestWhatMakesNodesBootOtherwise(t *testing.T) {
+	workflow := func(s string) Settings { return Settings{DefaultWorkflowID: &s} }
+	policy := "mirror"
+	base := []Group{{ID: "site", Settings: workflow("w"), Params: map[string]string{"a": "1"}}}
+	for name, c := range map[string]struct {
+		chain []Group
+		same  bool
+	}{
+		"the same from elsewhere": {[]Group{{ID: "site"}, {ID: "region", Settings: workflow("w"), Params: map[string]string{"a": "1"}}}, true},
+		"a setting of the agent":  {[]Group{{ID: "site", Settings: Settings{CachePolicy: &policy}}, base[0]}, true},
+		"another workflow":        {[]Group{{ID: "site", Settings: workflow("v")}, base[0]}, false},
+		"another value":           {[]Group{{ID: "site", Params: map[string]string{"a": "2"}}, base[0]}, false},
+		"one more":                {[]Group{{ID: "site", Params: map[string]string{"b": ""}}, base[0]}, false},
+		"one less":                {[]Group{{ID: "site", Settings: workflow("w")}}, false},
+	} {
+		if got := SameBoot(Resolve(base), Resolve(c.chain)); got != c.same {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ type Value[T any] struct {
 // Default is the origin of a value that no group sets.
 const Default = "default"
 
-// Effective holds every setting in effect for a group.
+// Effective holds every setting and parameter in effect for a group.
 type Effective struct {
 	DefaultWorkflowID  Value[string]            `json:"default_workflow_id" doc:"Empty when there is none"`
 	AutoProvision      Value[bool]              `json:"auto_provision"`
@@ -51,4 +51,5 @@ type Effective struct {
 	SyncSchedule       Value[string]            `json:"sync_schedule"`
 	SyncMaxMBPerS      Value[int]               `json:"sync_max_mb_per_s"`
 	HeartbeatSeconds   Value[int]               `json:"heartbeat_seconds"`
+	Params             map[string]Value[string] `json:"params" doc:"Merged key by key: each has the group it comes from"`
 }

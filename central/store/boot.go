@@ -57,7 +57,7 @@ func bootOf(ctx context.Context, tx *ent.Tx, row *ent.Node) (wire.Boot, error) {
 	if err != nil {
 		return wire.Boot{}, err
 	}
-	up, err := ancestors(ctx, tx.DeviceGroup, groups...)
+	up, err := ancestors(ctx, tx, groups...)
 	if err != nil {
 		return wire.Boot{}, err
 	}

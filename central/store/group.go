@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,8 @@ type Group struct {
 	IsSite        bool              `json:"is_site"`
 	Path          string            `json:"path" doc:"The names from the root to it, joined by slashes"`
 	Depth         int               `json:"depth"`
+	NodeCount     int               `json:"node_count" doc:"Nodes whose home is the site; of a group, the nodes in it"`
+	ChildCount    int               `json:"child_count" doc:"Sites and groups right below it"`
 	AgentStatus   *string           `json:"agent_status" enum:"online,degraded,offline" doc:"Null until an agent is enrolled"`
 	AgentLastSeen *time.Time        `json:"agent_last_seen" doc:"Null until its first heartbeat"`
 	Effective     inherit.Effective `json:"effective" doc:"The settings in effect, and which group each comes from"`
@@ -45,7 +48,7 @@ func (s *Store) CreateGroup(ctx context.Context, by Actor, site bool, spec Group
 		if err != nil {
 			return fmt.Errorf("create group: %w", err)
 		}
-		if made, err = groupRecord(ctx, tx.DeviceGroup, row); err != nil {
+		if made, err = groupRecord(ctx, tx, row); err != nil {
 			return err
 		}
 		return Audit(ctx, tx, by, Act{Action: kind(site) + ".create", Subject: subject(row), After: made.GroupSpec})
@@ -57,38 +60,44 @@ func (s *Store) CreateGroup(ctx context.Context, by Actor, site bool, spec Group
 func (s *Store) Group(ctx context.Context, site bool, id uuid.UUID) (Group, error) {
 	var g Group
 	err := s.View(ctx, func(tx *ent.Tx) error {
-		row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(id), devicegroup.IsSite(site)).WithAgent().Only(ctx)
+		row, err := group(ctx, tx, site, id)
 		if err != nil {
-			return missing(err)
+			return err
 		}
-		g, err = groupRecord(ctx, tx.DeviceGroup, row)
+		g, err = groupRecord(ctx, tx, row)
 		return err
 	})
 	return g, err
 }
 
-// Groups lists the groups that are no sites, or the sites, by name.
-func (s *Store) Groups(ctx context.Context, site bool, paging Paging) (Page[Group], error) {
-	var page Page[Group]
-	limit, after, err := paging.start()
-	if err != nil {
-		return page, err
+// SiteExists returns ErrNotFound if there is no such site.
+func (s *Store) SiteExists(ctx context.Context, id uuid.UUID) error {
+	exists, err := s.reader.DeviceGroup.Query().Where(devicegroup.ID(id), devicegroup.IsSite(true)).Exist(ctx)
+	if err == nil && !exists {
+		return ErrNotFound
 	}
-	err = s.View(ctx, func(tx *ent.Tx) error {
-		total, err := tx.DeviceGroup.Query().Where(devicegroup.IsSite(site)).Count(ctx)
+	return err
+}
+
+// Effective returns the settings in effect for a site.
+func (s *Store) Effective(ctx context.Context, site uuid.UUID) (inherit.Effective, error) {
+	var settings inherit.Effective
+	err := s.View(ctx, func(tx *ent.Tx) error {
+		row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(site), devicegroup.IsSite(true)).Only(ctx)
 		if err != nil {
-			return err
+			return missing(err)
 		}
-		rows, err := tx.DeviceGroup.Query().Where(devicegroup.IsSite(site), devicegroup.NameGT(after)).
-			Order(ent.Asc(devicegroup.FieldName)).Limit(limit + 1).WithAgent().All(ctx)
-		if err != nil {
-			return err
-		}
-		up, err := ancestors(ctx, tx.DeviceGroup, rows...)
-		page = pageOf(rows, limit, total, func(g *ent.DeviceGroup) string { return g.Name }, up.record)
+		up, err := ancestors(ctx, tx, row)
+		settings = inherit.Resolve(up.chain(&site))
 		return err
 	})
-	return page, err
+	return settings, err
+}
+
+// group reads a group with its agent. One that is a site is no group here, and the other way round.
+func group(ctx context.Context, tx *ent.Tx, site bool, id uuid.UUID) (*ent.DeviceGroup, error) {
+	row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(id), devicegroup.IsSite(site)).WithAgent().Only(ctx)
+	return row, missing(err)
 }
 
 // UpdateGroup changes a group or a site by edit, which gets what it is and returns what it shall be. An ifVersion
@@ -96,73 +105,108 @@ func (s *Store) Groups(ctx context.Context, site bool, paging Paging) (Page[Grou
 func (s *Store) UpdateGroup(ctx context.Context, by Actor, site bool, id uuid.UUID, ifVersion int64, edit func(GroupSpec) (GroupSpec, error)) (Group, error) {
 	var changed Group
 	err := s.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(id), devicegroup.IsSite(site)).WithAgent().Only(ctx)
-		if err != nil {
-			return missing(err)
-		}
-		if ifVersion != 0 && ifVersion != row.Version {
-			return ErrVersion
-		}
-		before := groupSpec(row)
-		spec, err := edit(groupSpec(row))
+		old, err := group(ctx, tx, site, id)
 		if err != nil {
 			return err
 		}
-		parent, err := checkGroup(ctx, tx, row, site, &spec)
+		if ifVersion != 0 && ifVersion != old.Version {
+			return ErrVersion
+		}
+		before, err := groupRecord(ctx, tx, old)
+		if err != nil {
+			return err
+		}
+		spec, err := edit(groupSpec(old))
+		if err != nil {
+			return err
+		}
+		parent, err := checkGroup(ctx, tx, old, site, &spec)
 		if err != nil {
 			return err
 		}
 		path, depth := place(parent, spec.Name)
 		update := tx.DeviceGroup.UpdateOneID(id).AddVersion(1).SetPath(path).SetDepth(depth)
 		setGroup(update.Mutation(), spec)
-		agent := row.Edges.Agent
-		if row, err = update.Save(ctx); err != nil {
+		row, err := update.Save(ctx)
+		if err != nil {
 			return fmt.Errorf("update group: %w", err)
 		}
-		row.Edges.Agent = agent
-		if err := relocate(ctx, tx, row); err != nil {
+		row.Edges.Agent = old.Edges.Agent
+		act := Act{Action: kind(site) + ".update", Subject: subject(row), Before: before.GroupSpec}
+		if path != old.Path {
+			if err := relocate(ctx, tx, id, row.UpdatedAt); err != nil {
+				return err
+			}
+			act.Detail = "moved from " + old.Path + " to " + path
+		}
+		if changed, err = groupRecord(ctx, tx, row); err != nil {
 			return err
 		}
-		if changed, err = groupRecord(ctx, tx.DeviceGroup, row); err != nil {
-			return err
+		if !inherit.SameBoot(before.Effective, changed.Effective) {
+			if err := touch(ctx, tx, inheriting(id)); err != nil {
+				return err
+			}
 		}
-		err = Audit(ctx, tx, by, Act{Action: kind(site) + ".update", Subject: subject(row), Before: before, After: changed.GroupSpec})
-		if err != nil {
-			return err
-		}
-		below, err := subtree(ctx, tx.DeviceGroup, id)
-		if err != nil {
-			return err
-		}
-		return touch(ctx, tx, node.Or(node.GroupIDIn(below...), node.HomeSiteIDIn(below...)))
+		act.After = changed.GroupSpec
+		return Audit(ctx, tx, by, act)
 	})
 	return changed, err
 }
 
 // DeleteGroup deletes a group or a site without nodes and children, else the error is a *Conflict. A site's agent
-// loses its credential with it.
-func (s *Store) DeleteGroup(ctx context.Context, by Actor, site bool, id uuid.UUID) error {
+// loses its credential with it. ifVersion is as that of UpdateGroup.
+func (s *Store) DeleteGroup(ctx context.Context, by Actor, site bool, id uuid.UUID, ifVersion int64) error {
 	return s.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(id), devicegroup.IsSite(site)).Only(ctx)
-		if err != nil {
-			return missing(err)
-		}
-		nodes, err := tx.Node.Query().Where(node.Or(node.GroupID(id), node.HomeSiteID(id))).Count(ctx)
+		row, err := group(ctx, tx, site, id)
 		if err != nil {
 			return err
 		}
-		children, err := tx.DeviceGroup.Query().Where(devicegroup.ParentID(id)).Count(ctx)
-		if err != nil {
-			return err
+		if ifVersion != 0 && ifVersion != row.Version {
+			return ErrVersion
 		}
-		if nodes+children > 0 {
-			return &Conflict{Message: fmt.Sprintf("the %s still has %d nodes and %d groups and sites below it", kind(site), nodes, children)}
+		if err := checkUnused(ctx, tx, row); err != nil {
+			return err
 		}
 		if err := tx.DeviceGroup.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("delete group: %w", err)
 		}
 		return Audit(ctx, tx, by, Act{Action: kind(site) + ".delete", Subject: subject(row), Before: groupSpec(row)})
 	})
+}
+
+// checkUnused returns a *Conflict that says what still belongs to a group.
+func checkUnused(ctx context.Context, tx *ent.Tx, row *ent.DeviceGroup) error {
+	nodes, err := tx.Node.Query().Where(node.Or(node.GroupID(row.ID), node.HomeSiteID(row.ID))).Count(ctx)
+	if err != nil {
+		return err
+	}
+	children, err := tx.DeviceGroup.Query().Where(devicegroup.ParentID(row.ID)).Select(devicegroup.FieldIsSite).All(ctx)
+	if err != nil {
+		return err
+	}
+	sites := 0
+	for _, child := range children {
+		if child.IsSite {
+			sites++
+		}
+	}
+	var uses []string
+	for _, use := range []struct {
+		n    int
+		what string
+	}{{nodes, "node"}, {sites, "child site"}, {len(children) - sites, "group"}} {
+		switch use.n {
+		case 0:
+		case 1:
+			uses = append(uses, "1 "+use.what)
+		default:
+			uses = append(uses, fmt.Sprintf("%d %ss", use.n, use.what))
+		}
+	}
+	if len(uses) > 0 {
+		return &Conflict{Message: fmt.Sprintf("the %s still has %s", kind(row.IsSite), strings.Join(uses, ", "))}
+	}
+	return nil
 }
 
 // place returns the path and depth of a group under its parent, which is nil for a root.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -15,8 +14,11 @@ import (
 	"github.com/pureboot/pureboot/ent/workflow"
 )
 
-// maxDepth bounds how deep groups are nested; a root has depth 0.
-const maxDepth = 31
+// Limits of the tree of groups.
+const (
+	maxDepth = 31   // of a group; a root has depth 0
+	maxPath  = 2000 // bytes; PostgreSQL's index takes little more
+)
 
 // GroupSpec is what an administrator may say of a group or a site.
 type GroupSpec struct {
@@ -78,9 +80,17 @@ func checkGroup(ctx context.Context, tx *ent.Tx, old *ent.DeviceGroup, site bool
 		}
 	}
 	if spec.ParentID != nil {
-		if parent, err = checkParent(ctx, tx, old, site, *spec.ParentID, &f); err != nil {
+		parent, err = tx.DeviceGroup.Get(ctx, *spec.ParentID)
+		if ent.IsNotFound(err) {
+			f.add("parent_id", spec.ParentID, "there is no such group or site")
+		} else if err != nil {
 			return nil, err
+		} else if site && !parent.IsSite {
+			f.add("parent_id", spec.ParentID, "a site's parent is a site")
 		}
+	}
+	if err := checkPlace(ctx, tx, old, parent, spec.Name, &f); err != nil {
+		return nil, err
 	}
 	if err := f.err(); err != nil {
 		return nil, err
@@ -99,34 +109,30 @@ func checkGroup(ctx context.Context, tx *ent.Tx, old *ent.DeviceGroup, site bool
 	return parent, nil
 }
 
-func checkParent(ctx context.Context, tx *ent.Tx, old *ent.DeviceGroup, site bool, id uuid.UUID, f *faults) (*ent.DeviceGroup, error) {
-	parent, err := tx.DeviceGroup.Get(ctx, id)
-	if ent.IsNotFound(err) {
-		f.add("parent_id", id, "there is no such group or site")
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	if site && !parent.IsSite {
-		f.add("parent_id", id, "a site's parent is a site")
-	}
-	height := 0
-	if old != nil {
-		below, err := subtree(ctx, tx.DeviceGroup, old.ID)
+// checkPlace checks that a group, and all below it, can be where parent and name say.
+func checkPlace(ctx context.Context, tx *ent.Tx, old, parent *ent.DeviceGroup, name string, f *faults) error {
+	path, depth := place(parent, name)
+	deepest, longest := depth, len(path)
+	if old != nil && (path != old.Path || depth != old.Depth) {
+		rows, err := tx.DeviceGroup.Query().Where(below(devicegroup.FieldID, old.ID)).
+			Select(devicegroup.FieldPath, devicegroup.FieldDepth).All(ctx)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("read the groups below: %w", err)
 		}
-		if slices.Contains(below, id) {
-			f.add("parent_id", id, "is the group itself or below it")
+		for _, row := range rows {
+			if parent != nil && row.ID == parent.ID {
+				f.add("parent_id", parent.ID, "is the %s itself or below it", kind(old.IsSite))
+				return nil
+			}
+			deepest = max(deepest, depth+row.Depth-old.Depth)
+			longest = max(longest, len(path)+len(row.Path)-len(old.Path))
 		}
-		deepest, err := tx.DeviceGroup.Query().Where(devicegroup.IDIn(below...)).Order(ent.Desc(devicegroup.FieldDepth)).First(ctx)
-		if err != nil {
-			return nil, err
-		}
-		height = deepest.Depth - old.Depth
 	}
-	if parent.Depth+1+height > maxDepth {
-		f.add("parent_id", id, "groups are nested at most %d deep", maxDepth+1)
+	if deepest > maxDepth {
+		f.add("parent_id", parent.ID, "groups are nested at most %d deep", maxDepth+1)
 	}
-	return parent, nil
+	if longest > maxPath {
+		f.add("name", nil, "with the names of the groups above and below it, the path is longer than %d bytes", maxPath)
+	}
+	return nil
 }

@@ -18,10 +18,11 @@ import (
 // NodeQuery selects nodes; a zero field does not narrow.
 type NodeQuery struct {
 	Paging
-	MAC      string // of any interface
-	State    string
-	HomeSite uuid.UUID
-	Group    uuid.UUID
+	MAC       string // of any interface
+	State     string
+	HomeSite  uuid.UUID
+	AtOrBelow uuid.UUID // a site: nodes whose home is it or a site below it
+	Group     uuid.UUID
 }
 
 // CreateNode makes a node, discovered or pending.
@@ -76,6 +77,9 @@ func (s *Store) Nodes(ctx context.Context, q NodeQuery) (Page[wire.Node], error)
 	}
 	if q.HomeSite != uuid.Nil {
 		which = append(which, node.HomeSiteID(q.HomeSite))
+	}
+	if q.AtOrBelow != uuid.Nil {
+		which = append(which, below(node.FieldHomeSiteID, q.AtOrBelow))
 	}
 	if q.Group != uuid.Nil {
 		which = append(which, node.GroupID(q.Group))

@@ -102,7 +102,7 @@ func discover(ctx context.Context, tx *ent.Tx, by Actor, facts NodeSpec) (wire.N
 		if err != nil {
 			return wire.Node{}, missing(err)
 		}
-		up, err := ancestors(ctx, tx.DeviceGroup, site)
+		up, err := ancestors(ctx, tx, site)
 		if err != nil {
 			return wire.Node{}, err
 		}

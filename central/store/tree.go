@@ -3,13 +3,15 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
+	"time"
 
+	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/inherit"
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/devicegroup"
+	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
 )
 
@@ -17,27 +19,59 @@ import (
 type tree map[uuid.UUID]*ent.DeviceGroup
 
 // ancestors returns the tree of some groups.
-func ancestors(ctx context.Context, groups *ent.DeviceGroupClient, rows ...*ent.DeviceGroup) (tree, error) {
+func ancestors(ctx context.Context, tx *ent.Tx, rows ...*ent.DeviceGroup) (tree, error) {
 	t := tree{}
-	for len(rows) > 0 {
-		var parents []uuid.UUID
-		for _, row := range rows {
+	var parents []any
+	for _, row := range rows {
+		t[row.ID] = row
+		if row.ParentID != nil {
+			parents = append(parents, *row.ParentID)
+		}
+	}
+	if len(parents) == 0 {
+		return t, nil
+	}
+	above, err := tx.DeviceGroup.Query().Where(upFrom(parents)).All(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the groups above: %w", err)
+	}
+	for _, row := range above {
+		if t[row.ID] == nil {
 			t[row.ID] = row
-		}
-		for _, row := range rows {
-			if row.ParentID != nil && t[*row.ParentID] == nil {
-				parents = append(parents, *row.ParentID)
-			}
-		}
-		if len(parents) == 0 {
-			break
-		}
-		var err error
-		if rows, err = groups.Query().Where(devicegroup.IDIn(parents...)).All(ctx); err != nil {
-			return nil, fmt.Errorf("read the groups above: %w", err)
 		}
 	}
 	return t, nil
+}
+
+// upFrom selects groups and all above them.
+func upFrom(ids []any) predicate.DeviceGroup {
+	return func(s *sql.Selector) {
+		s.Where(sql.P(func(b *sql.Builder) {
+			b.WriteString(s.C(devicegroup.FieldID)).WriteString(` IN (WITH RECURSIVE up(id, parent_id) AS (
+				SELECT id, parent_id FROM device_groups WHERE id IN (`).Args(ids...).WriteString(`)
+				UNION SELECT p.id, p.parent_id FROM device_groups AS p JOIN up ON p.id = up.parent_id) SELECT id FROM up)`)
+		}))
+	}
+}
+
+// below selects what a column says is one of some groups, or below one; there must be at least one.
+func below(column string, roots ...uuid.UUID) func(*sql.Selector) {
+	ids := make([]any, len(roots))
+	for i, root := range roots {
+		ids[i] = root
+	}
+	return func(s *sql.Selector) {
+		s.Where(sql.P(func(b *sql.Builder) {
+			b.WriteString(s.C(column)).WriteString(` IN (WITH RECURSIVE below(id) AS (
+				SELECT id FROM device_groups WHERE id IN (`).Args(ids...).WriteString(`)
+				UNION SELECT c.id FROM device_groups AS c JOIN below ON c.parent_id = below.id) SELECT id FROM below)`)
+		}))
+	}
+}
+
+// inheriting selects the nodes that inherit from some groups.
+func inheriting(roots ...uuid.UUID) predicate.Node {
+	return node.Or(below(node.FieldGroupID, roots...), below(node.FieldHomeSiteID, roots...))
 }
 
 // chain returns a group and those above it up to the root. No id, or that of no group, is an empty chain.
@@ -51,166 +85,49 @@ func (t tree) chain(id *uuid.UUID) []inherit.Group {
 	return chain
 }
 
-// record describes a group of the tree. Its agent has to be loaded.
-func (t tree) record(row *ent.DeviceGroup) Group {
-	g := Group{
-		ID: row.ID, GroupSpec: groupSpec(row), IsSite: row.IsSite, Path: row.Path, Depth: row.Depth,
-		Effective: inherit.Resolve(t.chain(&row.ID)), Version: row.Version, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
-	}
-	if row.Edges.Agent != nil {
-		g.Agent = agentRecord(row.Edges.Agent)
-		g.AgentLastSeen = g.Agent.LastSeen
-	}
-	return g
-}
-
-func groupRecord(ctx context.Context, groups *ent.DeviceGroupClient, row *ent.DeviceGroup) (Group, error) {
-	t, err := ancestors(ctx, groups, row)
-	if err != nil {
-		return Group{}, err
-	}
-	return t.record(row), nil
-}
-
-// subtree returns the ids of some groups and of all below them.
-func subtree(ctx context.Context, groups *ent.DeviceGroupClient, roots ...uuid.UUID) ([]uuid.UUID, error) {
-	all := slices.Clone(roots)
-	for level := roots; len(level) > 0; {
-		var err error
-		if level, err = groups.Query().Where(devicegroup.ParentIDIn(level...)).IDs(ctx); err != nil {
-			return nil, fmt.Errorf("read the groups below: %w", err)
-		}
-		all = append(all, level...)
-	}
-	return all, nil
-}
-
 // relocate writes the paths and depths of all below a group whose own has changed.
-func relocate(ctx context.Context, tx *ent.Tx, parent *ent.DeviceGroup) error {
-	children, err := tx.DeviceGroup.Query().Where(devicegroup.ParentID(parent.ID)).All(ctx)
+func relocate(ctx context.Context, tx *ent.Tx, root uuid.UUID, at time.Time) error {
+	_, err := tx.ExecContext(ctx, `
+		WITH RECURSIVE below(id, path, depth) AS (
+			SELECT id, path, depth FROM device_groups WHERE id = $1
+			UNION ALL
+			SELECT c.id, below.path || '/' || c.name, below.depth + 1
+			FROM device_groups AS c JOIN below ON c.parent_id = below.id
+		)
+		UPDATE device_groups SET path = below.path, depth = below.depth, version = version + 1, updated_at = $2
+		FROM below WHERE device_groups.id = below.id AND below.id <> $1`, root, at)
 	if err != nil {
-		return fmt.Errorf("read the groups below: %w", err)
-	}
-	for _, child := range children {
-		path, depth := place(parent, child.Name)
-		if path == child.Path && depth == child.Depth {
-			continue
-		}
-		child, err = child.Update().SetPath(path).SetDepth(depth).AddVersion(1).Save(ctx)
-		if err != nil {
-			return fmt.Errorf("move a group: %w", err)
-		}
-		if err := relocate(ctx, tx, child); err != nil {
-			return err
-		}
+		return fmt.Errorf("move the groups below: %w", err)
 	}
 	return nil
 }
 
-// touch makes nodes change for their agents although their own records stay as they are.
+// touch makes nodes change for their agents, although their own records stay as they are. If they are too many to
+// name each, the agents of their sites learn that all have changed.
 func touch(ctx context.Context, tx *ent.Tx, which predicate.Node) error {
-	any, err := tx.Node.Query().Where(which).Exist(ctx)
-	if err != nil || !any {
-		return err
+	ids, err := tx.Node.Query().Where(which).Limit(maxChanged + 1).IDs(ctx)
+	if err != nil {
+		return fmt.Errorf("find the nodes that changed: %w", err)
+	}
+	if len(ids) == 0 {
+		return nil
 	}
 	epoch, err := Next(ctx, tx, NodeCounter)
 	if err != nil {
 		return err
 	}
-	if err := tx.Node.Update().Where(which).SetEpoch(epoch.N).Exec(ctx); err != nil {
+	if len(ids) <= maxChanged {
+		err = tx.Node.Update().Where(node.IDIn(ids...)).SetEpoch(epoch.N).Modify(unchanged).Exec(ctx)
+	} else {
+		err = tx.DeviceGroup.Update().Where(devicegroup.HasHomeNodesWith(which)).SetNodesLeftEpoch(epoch.N).Modify(unchanged).Exec(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("note that nodes changed: %w", err)
 	}
 	return nil
 }
 
-func setGroup(m *ent.DeviceGroupMutation, spec GroupSpec) {
-	m.SetName(spec.Name)
-	m.SetDescription(spec.Description)
-	m.SetParams(texts(spec.Params))
-	optional(spec.ParentID, m.SetParentID, m.ClearParentID)
-	optional(some[string](spec.AgentURL), m.SetAgentURL, m.ClearAgentURL)
-
-	var workflow *uuid.UUID
-	if spec.DefaultWorkflowID != nil {
-		id := uuid.MustParse(*spec.DefaultWorkflowID) // checkGroup has
-		workflow = &id
-	}
-	optional(workflow, m.SetDefaultWorkflowID, m.ClearDefaultWorkflowID)
-	optional(spec.AutoProvision, m.SetAutoProvision, m.ClearAutoProvision)
-	optional(enum[devicegroup.AutonomyLevel](spec.AutonomyLevel), m.SetAutonomyLevel, m.ClearAutonomyLevel)
-	optional(enum[devicegroup.ConflictResolution](spec.ConflictResolution), m.SetConflictResolution, m.ClearConflictResolution)
-	optional(enum[devicegroup.CachePolicy](spec.CachePolicy), m.SetCachePolicy, m.ClearCachePolicy)
-	optional(enum[devicegroup.DiscoveryMethod](spec.DiscoveryMethod), m.SetDiscoveryMethod, m.ClearDiscoveryMethod)
-	optional(enum[devicegroup.MigrationPolicy](spec.MigrationPolicy), m.SetMigrationPolicy, m.ClearMigrationPolicy)
-	optional(spec.CacheMaxSizeGB, m.SetCacheMaxSizeGB, m.ClearCacheMaxSizeGB)
-	optional(spec.CacheRetentionDays, m.SetCacheRetentionDays, m.ClearCacheRetentionDays)
-	optional(spec.SyncSchedule, m.SetSyncSchedule, m.ClearSyncSchedule)
-	optional(spec.SyncMaxMBPerS, m.SetSyncMaxMBPerS, m.ClearSyncMaxMBPerS)
-	optional(spec.HeartbeatSeconds, m.SetHeartbeatSeconds, m.ClearHeartbeatSeconds)
-	if spec.CachePatterns != nil {
-		m.SetCachePatterns(spec.CachePatterns)
-	} else {
-		m.ClearCachePatterns()
-	}
-	if spec.DiscoveryConfig != nil {
-		m.SetDiscoveryConfig(spec.DiscoveryConfig)
-	} else {
-		m.ClearDiscoveryConfig()
-	}
-}
-
-func groupSpec(row *ent.DeviceGroup) GroupSpec {
-	spec := GroupSpec{
-		Name: row.Name, Description: row.Description, ParentID: row.ParentID, Params: row.Params,
-		Settings: inherit.Settings{
-			AutoProvision:      row.AutoProvision,
-			AutonomyLevel:      enum[string](row.AutonomyLevel),
-			ConflictResolution: enum[string](row.ConflictResolution),
-			CachePolicy:        enum[string](row.CachePolicy),
-			CachePatterns:      row.CachePatterns,
-			CacheMaxSizeGB:     row.CacheMaxSizeGB,
-			CacheRetentionDays: row.CacheRetentionDays,
-			DiscoveryMethod:    enum[string](row.DiscoveryMethod),
-			DiscoveryConfig:    row.DiscoveryConfig,
-			MigrationPolicy:    enum[string](row.MigrationPolicy),
-			SyncSchedule:       row.SyncSchedule,
-			SyncMaxMBPerS:      row.SyncMaxMBPerS,
-			HeartbeatSeconds:   row.HeartbeatSeconds,
-		},
-	}
-	if row.AgentURL != nil {
-		spec.AgentURL = *row.AgentURL
-	}
-	if row.DefaultWorkflowID != nil {
-		id := row.DefaultWorkflowID.String()
-		spec.DefaultWorkflowID = &id
-	}
-	return spec
-}
-
-// optional sets a column that may be null.
-func optional[T any](v *T, set func(T), null func()) {
-	if v == nil {
-		null()
-	} else {
-		set(*v)
-	}
-}
-
-// enum turns an optional value of one kind of string into another.
-func enum[To, From ~string](v *From) *To {
-	if v == nil {
-		return nil
-	}
-	to := To(*v)
-	return &to
-}
-
-// some is enum of a string that is empty when it is not there.
-func some[To ~string](v string) *To {
-	if v == "" {
-		return nil
-	}
-	to := To(v)
-	return &to
+// unchanged keeps ent from setting the time of a change.
+func unchanged(u *sql.UpdateBuilder) {
+	u.Set(devicegroup.FieldUpdatedAt, sql.Expr(devicegroup.FieldUpdatedAt))
 }

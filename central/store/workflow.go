@@ -166,11 +166,11 @@ func touchUsers(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	below, err := subtree(ctx, tx.DeviceGroup, roots...)
-	if err != nil {
-		return err
+	which := node.WorkflowID(id)
+	if len(roots) > 0 {
+		which = node.Or(which, inheriting(roots...))
 	}
-	return touch(ctx, tx, node.Or(node.WorkflowID(id), node.GroupIDIn(below...), node.HomeSiteIDIn(below...)))
+	return touch(ctx, tx, which)
 }
 
 func checkWorkflow(ctx context.Context, tx *ent.Tx, id uuid.UUID, spec *WorkflowSpec) error {

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/store"
+)
+
+// ByID names one resource.
+type ByID struct {
+	ID uuid.UUID `path:"id" doc:"UUID"`
+}
+
+// deleteByID deletes one resource.
+type deleteByID struct {
+	ByID
+	IfMatch string `header:"If-Match" doc:"The ETag that was read: 412 if it has changed since"`
+}
+
+// patchByID changes one resource.
+type patchByID struct {
+	ByID
+	IfMatch string         `header:"If-Match" doc:"The ETag that was read: 412 if it has changed since"`
+	Body    map[string]any `contentType:"application/json"`
+}
+
+// Paging selects a page of a list.
+type Paging struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor string `query:"cursor" maxLength:"4000" doc:"next_cursor of the page before"`
+}
+
+func (p Paging) store() store.Paging { return store.Paging{Limit: p.Limit, Cursor: p.Cursor} }
+
+// answer is a JSON answer without more.
+type answer[T any] struct{ Body T }
+
+// versioned is an answer about a resource that has versions.
+type versioned[T any] struct {
+	ETag     string `header:"ETag"`
+	Location string `header:"Location"`
+	Body     T
+}
+
+// nothing is the answer 204.
+type nothing struct{}

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+// siteRoutes serve what sites have and other groups have not.
+func (a *api) siteRoutes() {
+	tags := []string{"sites"}
+
+	route(a, huma.Operation{
+		OperationID: "create-agent-token", Method: "POST", Path: "/api/v1/sites/{id}/agent-token", DefaultStatus: http.StatusCreated,
+		Summary: "Make a join token for the site's agent", Tags: tags,
+		Description: "The token is shown once, is good for one use within 24 hours, and voids the one before it.",
+	}, access{least: store.Admin}, func(ctx context.Context, in *ByID) (*answer[wire.JoinToken], error) {
+		token, err := a.Fleet.JoinToken(ctx, caller(ctx).Actor, in.ID)
+		return &answer[wire.JoinToken]{token}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "list-site-nodes", Method: "GET", Path: "/api/v1/sites/{id}/nodes",
+		Summary: "List the nodes whose home is the site", Tags: tags,
+	}, access{least: store.Viewer}, func(ctx context.Context, in *struct {
+		ByID
+		Paging
+		Descendants bool `query:"descendants" doc:"Also those of the sites below it"`
+	},
+	) (*answer[store.Page[wire.Node]], error) {
+		if err := a.Store.SiteExists(ctx, in.ID); err != nil {
+			return nil, err
+		}
+		q := store.NodeQuery{Paging: in.store()}
+		if in.Descendants {
+			q.AtOrBelow = in.ID
+		} else {
+			q.HomeSite = in.ID
+		}
+		page, err := a.Store.Nodes(ctx, q)
+		return &answer[store.Page[wire.Node]]{page}, err
+	})
+}
