@@ -153,8 +153,17 @@ func testWhatIsUsedIsNotDeleted(t *testing.T, c *central) {
 			t.Errorf("delete %s: %d %s, want 409 with %q", path, r.status, r.body, why)
 		}
 	}
-	remove("/api/v1/sites/"+region.ID.String(), "0 nodes and 1 groups")
-	remove("/api/v1/sites/"+site.ID.String(), "1 nodes and 0 groups")
+	hall := must[store.Group](c, 201, "POST", "/api/v1/groups", c.admin, object{"name": "hall", "parent_id": region.ID})
+	racks := make([]store.Group, 2)
+	for i := range racks {
+		racks[i] = must[store.Group](c, 201, "POST", "/api/v1/groups", c.admin, object{"name": fmt.Sprint("rack ", i), "parent_id": hall.ID})
+	}
+	remove("/api/v1/sites/"+region.ID.String(), "the site still has 1 child site, 1 group")
+	remove("/api/v1/sites/"+site.ID.String(), "the site still has 1 node")
+	remove("/api/v1/groups/"+hall.ID.String(), "the group still has 2 groups")
+	for _, g := range append(racks, hall) {
+		remove("/api/v1/groups/"+g.ID.String(), "")
+	}
 	remove("/api/v1/workflows/"+w.ID, "1 nodes and is the default of 1 groups")
 	remove("/api/v1/nodes/"+n.ID, "")
 	remove("/api/v1/workflows/"+w.ID, "0 nodes and is the default of 1 groups")

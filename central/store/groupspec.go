@@ -40,6 +40,9 @@ func (g *GroupSpec) Check(site bool) []wire.ProblemField {
 		f.line(fmt.Sprintf("cache_patterns[%d]", i), glob, 512)
 	}
 	f.params("discovery_config", g.DiscoveryConfig)
+	if g.SyncSchedule != nil {
+		f.schedule("sync_schedule", *g.SyncSchedule)
+	}
 	if g.AgentURL != "" {
 		f.line("agent_url", g.AgentURL, 500)
 		u, err := url.Parse(g.AgentURL)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/netresearch/go-cron"
 )
 
 // Limits of texts, in bytes.
@@ -74,6 +76,14 @@ func (f *faults) params(field string, params map[string]string) {
 			continue
 		}
 		f.line(field+"."+name, value, maxParam)
+	}
+}
+
+// schedule checks the five fields of cron.
+func (f *faults) schedule(field, s string) {
+	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
+	if _, err := parser.Parse(s); err != nil && len(strings.Fields(s)) == 5 { // else the schema has said so
+		f.add(field, s, "not a schedule of cron: %v", err)
 	}
 }
 
