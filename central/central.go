@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,7 @@ type Central struct {
 	log     *slog.Logger
 	store   *store.Store
 	content *content.Repository
+	encoded *content.Encodings
 	listen  net.Listener
 	server  *http.Server
 }
@@ -50,6 +52,9 @@ const (
 	headerBytes   = 64 << 10
 	drainTimeout  = 20 * time.Second // less than the unit's TimeoutStopSec
 )
+
+// encodedBytes bounds what is kept of files in encoded form, in bytes.
+const encodedBytes = 1 << 30
 
 // New checks the configuration, opens everything, migrates the database and begins to listen. Whoever does not Run
 // what it returns must Close it.
@@ -75,12 +80,15 @@ func New(ctx context.Context, o Options) (_ *Central, err error) {
 	if c.content, err = content.Open(o.contentDir(), c.store, o.Log); err != nil {
 		return nil, err
 	}
+	if c.encoded, err = content.OpenEncodings(filepath.Join(o.DataDir, "encoded"), encodedBytes, o.Log); err != nil {
+		return nil, err
+	}
 	id, err := loadIdentity(o.Config, time.Now, c.log)
 	if err != nil {
 		return nil, err
 	}
 	handler, err := api.New(api.Options{
-		Store: c.store, Content: c.content, PublicURL: o.PublicURL, Version: o.Version, Log: o.Log,
+		Store: c.store, Content: c.content, Encodings: c.encoded, PublicURL: o.PublicURL, Version: o.Version, Log: o.Log,
 		Fleet: fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: id.pin, Log: o.Log}),
 	})
 	if err != nil {
@@ -185,6 +193,9 @@ func (c *Central) Close() error {
 		if err := c.listen.Close(); !errors.Is(err, net.ErrClosed) { // the server closes it too
 			errs = append(errs, err)
 		}
+	}
+	if c.encoded != nil { // reads the content
+		errs = append(errs, c.encoded.Close())
 	}
 	if c.content != nil {
 		errs = append(errs, c.content.Close())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -81,11 +82,16 @@ func (f *Files) ask(ctx context.Context, key cache.Key) (cache.Object, error) {
 	return obj, nil
 }
 
-// source reads one version of a file from central.
+// source reads one version of a file from central. The whole may come compressed; what follows a try at that which brought
+// nothing is asked for as a range, which comes as it is.
 func (f *Files) source(key cache.Key, obj cache.Object) cache.Source {
 	category, path := Split(key)
 	sha := obj.SHA256.String()
+	var tried atomic.Bool
 	return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+		if offset == 0 && length == 0 && tried.Swap(true) {
+			length = obj.Size
+		}
 		if f.opt.Central == nil {
 			return nil, backoff.Permanent(errNotEnrolled)
 		}

@@ -13,8 +13,9 @@ import (
 )
 
 // ReadContent reads length bytes of a file from offset on, or to its end when length is 0. Central refuses (412) when
-// the file is no longer of that digest, so that bytes of two versions are never mixed. The caller
-// ends ctx when the transfer stands still.
+// the file is no longer of that digest, so that bytes of two versions are never mixed. A whole file may come in the
+// coding zstd, if that is smaller; a range never does, so who asks for bytes 0 to the last gets the file as it is. The
+// caller ends ctx when the transfer stands still, and reads no more than the file's size, whatever there is.
 func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string, offset, length int64) (io.ReadCloser, error) {
 	req, err := c.request(ctx, http.MethodGet, contentPath(category, path), nil, nil)
 	if err != nil {
@@ -22,7 +23,11 @@ func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string,
 	}
 	req.Header.Set("If-Match", `"`+sha256+`"`)
 	want := http.StatusOK
-	if offset > 0 || length > 0 {
+	whole := offset == 0 && length == 0
+	if whole {
+		req.Header.Set("If-Match", `"`+sha256+`", "`+sha256+`-zstd"`)
+		req.Header.Set("Accept-Encoding", "zstd")
+	} else {
 		to := ""
 		if length > 0 {
 			to = strconv.FormatInt(offset+length-1, 10)
@@ -34,13 +39,18 @@ func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string,
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPart(res, want, offset); err != nil {
+	err = checkPart(res, want, offset)
+	body := res.Body
+	if err == nil {
+		body, err = decoded(res, whole)
+	}
+	if err != nil {
 		c.failed(ctx)
 		res.Body.Close()
 		return nil, err
 	}
 	c.link.worked()
-	return res.Body, nil
+	return body, nil
 }
 
 // checkPart says whether an answer begins where it was asked to (RFC 9110, sections 14.4 and 15.3.7).

@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Store     *store.Store
 	Content   *content.Repository
+	Encodings *content.Encodings // nil: files go out as they are
 	Fleet     *fleet.Fleet
 	PublicURL string       // how agents and people reach central; empty leaves it out of the OpenAPI document
 	Version   string       // of this build

@@ -75,8 +75,13 @@ func (a *api) getContent(w http.ResponseWriter, r *http.Request) {
 	}
 	describe(w, file)
 	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Vary", "Accept-Encoding")
+	out := &download{ResponseWriter: w, control: http.NewResponseController(w)}
+	if a.sendEncoded(out, r, file) {
+		return
+	}
 	// What looks at the bytes finds the ETag; Last-Modified would let two files of one second be taken for one.
-	http.ServeContent(&download{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", time.Time{}, body)
+	http.ServeContent(out, r, "", time.Time{}, body)
 }
 
 // putContent stores a file.

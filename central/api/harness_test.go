@@ -110,8 +110,13 @@ func openCentral(t *testing.T, dsn string) *central {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.content.Close() })
+	encodings, err := content.OpenEncodings(filepath.Join(dir, "encoded"), 1<<30, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { encodings.Close() })
 	fleet := fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: [32]byte{1, 2, 3}, Log: log})
-	c.api, err = build(Options{Store: c.store, Content: c.content, Fleet: fleet, Version: "test", Log: log})
+	c.api, err = build(Options{Store: c.store, Content: c.content, Encodings: encodings, Fleet: fleet, Version: "test", Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/pureboot/pureboot/central/wire"
@@ -40,6 +41,7 @@ func (u *upload) Read(p []byte) (int, error) {
 type download struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	encoded int64 // bytes of a form in Content-Encoding, whose length ServeContent does not say
 	refused bool
 }
 
@@ -49,6 +51,11 @@ func (d *download) WriteHeader(status int) {
 		d.refuse(status, "the file is not the one that was asked for: it has changed")
 	case http.StatusRequestedRangeNotSatisfiable:
 		d.refuse(status, "the file has no such range")
+	case http.StatusOK:
+		if d.encoded > 0 {
+			d.Header().Set("Content-Length", strconv.FormatInt(d.encoded, 10))
+		}
+		d.ResponseWriter.WriteHeader(status)
 	default:
 		d.ResponseWriter.WriteHeader(status)
 	}
@@ -56,7 +63,7 @@ func (d *download) WriteHeader(status int) {
 
 func (d *download) refuse(status int, detail string) {
 	d.refused = true
-	for _, name := range []string{"Repr-Digest", "Last-Modified", "X-Content-Type-Options"} {
+	for _, name := range []string{"Repr-Digest", "Content-Encoding", "Last-Modified", "X-Content-Type-Options"} {
 		d.Header().Del(name)
 	}
 	d.Header().Set("Cache-Control", "no-cache") // which ServeContent takes from some errors
