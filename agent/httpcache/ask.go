@@ -44,6 +44,7 @@ type ask struct {
 	first    *Stored                      // what the first answer was stored as; nil: there was none yet
 	called   string                       // its version
 	unstored *http.Response               // an answer for the request alone
+	own      http.Header                  // fields of the answer for the request alone
 	left     bool                         // the request is over
 	interim  func(int, http.Header) error // passes 1xx on; nil: there is nobody to pass them to
 }
@@ -227,6 +228,7 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 		return nil, &answer{x.Status, refusal}
 	}
 	a.h.readmit(a.crowd)
+	a.keepOwn(x)
 	asked, m := offset, Keep(x)
 	if x.Status != http.StatusPartialContent {
 		offset = 0
@@ -285,8 +287,42 @@ func (a *ask) arriveHead(x Exchange, resp *http.Response) (*cache.Arrival, error
 	return &cache.Arrival{Version: "head " + rand.Text(), Meta: a.h.slots.encode(m), Body: http.NoBody}, nil
 }
 
+// keepOwn keeps for the request what is not stored of the answer's header: fields that are private or no-cache (RFC 9111
+// sections 5.2.2.4 and 5.2.2.7), and cookies.
+func (a *ask) keepOwn(x Exchange) {
+	c := ParseResponseControl(x.Header)
+	own := http.Header{}
+	for _, name := range slices.Concat(c.Private.Fields, c.NoCache.Fields, []string{"Set-Cookie"}) {
+		if lines := x.Header[name]; len(lines) > 0 && !hopByHop(name) {
+			own[name] = lines
+		}
+	}
+	for _, name := range connectionOptions(x.Header) {
+		delete(own, name)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.left {
+		a.own = own
+	}
+}
+
+// giveOwn adds to a header what is for the request alone, until withdraw.
+func (a *ask) giveOwn(header http.Header) (withdraw func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own := a.own
+	maps.Copy(header, own)
+	return func() {
+		for name := range own {
+			delete(header, name)
+		}
+	}
+}
+
 // freshen tells the store of a 304.
 func (a *ask) freshen(x Exchange) error {
+	a.keepOwn(x)
 	fresh, refusal := a.stored.Freshen(x)
 	if refusal == "" && secret(x) {
 		refusal = RefusedVary
@@ -421,7 +457,7 @@ func (a *ask) send(ctx context.Context, header http.Header) (Exchange, *http.Res
 	a.h.down.Store(0)
 	resp.Body = &boundBody{resp.Body, stop, cancel}
 	return Exchange{
-		Method: a.method, Request: header, Requested: requested, Status: resp.StatusCode, Header: resp.Header, Received: time.Now(),
+		Method: a.method, Request: header, Requested: requested, Status: resp.StatusCode, Header: resp.Header, Received: time.Now(), Protocol: protocol(resp),
 	}, resp, nil
 }
 

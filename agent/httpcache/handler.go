@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -121,6 +122,7 @@ type visit struct {
 	control       RequestControl
 	key           cache.Key // where the answer will be stored
 	version       string    // of what is stored there; "": nothing
+	chosen        *found    // served if the origin fails, and that may be; nil: nothing is stored
 }
 
 // ServeHTTP implements http.Handler. The path is to begin with Prefix (see Matches).
@@ -130,19 +132,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, CacheStatus{Cache: cacheName}, http.StatusBadRequest, err.Error())
 		return
 	}
+	if h.ends(w, r) {
+		return
+	}
 	if slices.ContainsFunc(r.Header["Via"], func(via string) bool { return strings.Contains(via, h.name) }) {
 		h.refuse(w, CacheStatus{Cache: cacheName}, http.StatusLoopDetected, "This request has been here before: the upstream's url leads back to this agent.")
 		return
 	}
+	if !r.ProtoAtLeast(1, 1) {
+		defer reset(w)
+	}
 	req := &visit{Request: endToEnd(r), original: r, began: time.Now(), target: target, primary: h.slots.primary(target)}
 	req.control = ParseRequestControl(req.Header)
-	if req.crowd = req.primary; len(req.Header["Authorization"]) > 0 {
-		req.crowd += " authorization"
+	req.crowd = req.primary
+	for _, name := range []string{"Authorization", "Cookie"} {
+		if len(req.Header[name]) > 0 {
+			req.crowd += " " + name
+		}
 	}
 	w.Header().Del("Cache-Status")
 	w.Header().Del("Server")
 	h.count.requests.Add(1)
-	if len(r.Header["Upgrade"]) > 0 {
+	if upgrades(r) {
 		h.pass(w, req, CacheStatus{Cache: cacheName, Forward: ForwardBypass, Detail: "upgrade"})
 		return
 	}
@@ -155,7 +166,7 @@ func endToEnd(r *http.Request) *http.Request {
 	lines := r.Header["Connection"]
 	plain := len(lines) == 0 || len(lines) == 1 && (strings.EqualFold(lines[0], "keep-alive") || strings.EqualFold(lines[0], "close"))
 	for name := range r.Header {
-		plain = plain && (name == "Connection" || !hopByHop(name))
+		plain = plain && (name == "Connection" || !hopByHop(name) && !ofFirstHop(name))
 	}
 	if plain {
 		return r
@@ -163,7 +174,21 @@ func endToEnd(r *http.Request) *http.Request {
 	clean := r.WithContext(r.Context())
 	clean.Header = r.Header.Clone()
 	RemoveHopByHop(clean.Header)
+	for name := range clean.Header {
+		if ofFirstHop(name) {
+			delete(clean.Header, name)
+		}
+	}
 	return clean
+}
+
+// withHost has the Host that the client named stand where Vary looks for it, lest one site's page answers for another's.
+// It goes no further: the origin is told its own.
+func withHost(r *http.Request, host string) *http.Request {
+	named := r.WithContext(r.Context())
+	named.Header = maps.Clone(r.Header)
+	named.Header["Host"] = []string{host}
+	return named
 }
 
 // serve answers from the store, or asks the origin and starts again if by then the store has changed.
@@ -174,7 +199,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *visit) {
 		stored := h.slots.stored(r.primary)
 		v := Evaluate(r.Request, responses(stored), now)
 		status := v.CacheStatus(cacheName)
+		if v.Action != Serve && v.Action != ServeAndValidate && len(r.Header["Host"]) == 0 {
+			r.Request = withHost(r.Request, r.original.Host)
+			v = Evaluate(r.Request, responses(stored), now)
+			status = v.CacheStatus(cacheName)
+		}
 		chosen := owner(stored, v.Stored)
+		r.chosen = chosen
 		switch v.Action {
 		case Unavailable:
 			h.refuse(w, status, http.StatusGatewayTimeout, "This is not in the cache, and the request is not to be passed on.")
@@ -239,7 +270,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *visit, v Verdict, status Cache
 	reader, err := h.stream(r.Context(), a, fallback != nil)
 	silence()
 	if err == nil {
-		return h.serveFetched(w, r, a, reader, v, status)
+		return h.serveFetched(w, r, a, reader, status)
 	}
 	if confirmed, ok := errors.AsType[*confirmation](err); ok {
 		status.Status, status.Stored = http.StatusNotModified, confirmed.refusal == ""
@@ -247,10 +278,12 @@ func (h *Handler) fetch(w http.ResponseWriter, r *visit, v Verdict, status Cache
 			return false, &confirmed.stored.Vary
 		}
 		found := &found{Stored: confirmed.stored, slot: &slot{key: r.key}, version: confirmed.version}
+		withdraw := a.giveOwn(w.Header())
 		if h.serveStored(w, r, found, confirmed.stored, status, time.Now()) {
 			h.count.validated.Add(1)
 			return true, nil
 		}
+		withdraw()
 		return false, nil
 	}
 	switch {
@@ -271,12 +304,11 @@ func (h *Handler) fetch(w http.ResponseWriter, r *visit, v Verdict, status Cache
 	} else if !errors.Is(err, errSlow) {
 		h.Log.Warn("no answer from the origin", "key", r.key, "err", err)
 	}
-	if ServeOnFailure(r.Request, v.Stored, failure, time.Now()) {
-		chosen := &found{Stored: v.Stored, slot: &slot{key: r.key}, version: r.version}
-		if h.serveStored(w, r, chosen, v.Stored, status, time.Now()) {
-			h.count.stale.Add(1)
-			return true, nil
-		}
+	if h.serveInstead(w, r, failure, status) {
+		return true, nil
+	}
+	if ok && answered.status == http.StatusRequestedRangeNotSatisfiable && a.begin == 0 {
+		return false, nil // that was about somebody else's range
 	}
 	if ok {
 		h.passAnswer(w, r, a, status)
@@ -292,7 +324,7 @@ func (h *Handler) fetch(w http.ResponseWriter, r *visit, v Verdict, status Cache
 }
 
 // serveFetched answers with what the origin sends, or sent to somebody just now.
-func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *cache.Reader, v Verdict, status CacheStatus) (done bool, other *Vary) {
+func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *cache.Reader, status CacheStatus) (done bool, other *Vary) {
 	s := h.slots.describe(r.key, reader.Meta())
 	switch tier := reader.Tier(); {
 	case s == nil || tier == cache.TierHot || tier == cache.TierDisk:
@@ -301,6 +333,10 @@ func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *
 	case !s.Selects(r.Header):
 		reader.Close()
 		return false, &s.Vary
+	case CheckConditions(r.Request, s) == Failed:
+		reader.Close()
+		h.passCondition(w, r)
+		return true, nil
 	case tier == cache.TierJoined:
 		status.Collapsed = true
 		if s.Received.Before(r.began) && !usable(r.Request, s) || h.slots.invalid(r.primary, s.Requested) {
@@ -314,11 +350,12 @@ func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *
 		h.count.misses.Add(1)
 	}
 	status.Stored = true
+	withdraw := a.giveOwn(w.Header())
 	err := h.send(w, r, s, reader, status)
 	if err == nil {
 		return true, nil
 	}
-	// Nothing was sent yet.
+	withdraw() // nothing was sent yet
 	if errors.Is(err, cache.ErrChanged) {
 		return false, nil
 	}
@@ -326,16 +363,23 @@ func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *
 		panic(http.ErrAbortHandler)
 	}
 	h.Log.Warn("body does not come from the origin", "key", r.key, "err", err)
-	if ServeOnFailure(r.Request, v.Stored, NoAnswer, time.Now()) {
-		chosen := &found{Stored: v.Stored, slot: &slot{key: r.key}, version: r.version}
-		if h.serveStored(w, r, chosen, v.Stored, status, time.Now()) {
-			h.count.stale.Add(1)
-			return true, nil
-		}
+	if h.serveInstead(w, r, NoAnswer, status) {
+		return true, nil
 	}
 	h.count.failures.Add(1)
 	h.refuse(w, status, http.StatusBadGateway, "The origin does not send what it has.")
 	return true, nil
+}
+
+// serveInstead answers with what is stored in place of a failure of the origin, if there is such a response, and it may
+// be used so.
+func (h *Handler) serveInstead(w http.ResponseWriter, r *visit, failure Failure, status CacheStatus) bool {
+	now := time.Now()
+	if r.chosen == nil || !ServeOnFailure(r.Request, r.chosen.Stored, failure, now) || !h.serveStored(w, r, r.chosen, r.chosen.Stored, status, now) {
+		return false
+	}
+	h.count.stale.Add(1)
+	return true
 }
 
 // usable is whether s, which is being received because somebody else asked for it a little earlier, answers r without
@@ -355,7 +399,7 @@ func usable(r *http.Request, s *Stored) bool {
 // been sent then.
 func (h *Handler) serveStored(w http.ResponseWriter, r *visit, f *found, s *Stored, status CacheStatus, now time.Time) bool {
 	if CheckConditions(r.Request, s) == Failed {
-		h.pass(w, r, CacheStatus{Cache: cacheName, Forward: ForwardRequest, Detail: "condition"})
+		h.passCondition(w, r)
 		return true
 	}
 	reader, ok := h.Cache.GetVersion(f.slot.key, f.version)

@@ -21,6 +21,17 @@ func RemoveHopByHop(h http.Header) {
 	}
 }
 
+// ofFirstHop is whether a request's field speaks of the connection that the request first came by, or waits for content
+// that a request to be stored has none of. An answer that is made for it is for one client, whatever Vary says: it
+// neither reaches the origin, nor selects what is stored.
+func ofFirstHop(name string) bool {
+	switch name {
+	case "Expect", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Real-Ip":
+		return true
+	}
+	return false
+}
+
 // CopyTo writes the header that s is served with, being that old, over dst: what was stored, and Age
 // (RFC 9111 section 5.1). The values are shared with s, and safe to append to.
 func (s *Stored) CopyTo(dst http.Header, age time.Duration) {

@@ -51,8 +51,9 @@ func (h *Handler) target(u *url.URL) (*url.URL, error) {
 		}
 	}
 	// An encoded slash parts no segments, but somebody behind the origin may think that it does.
-	for part := range strings.SplitSeq(plain, "/") {
-		if part == "." || part == ".." {
+	// So it is with a backslash, and with what follows a semicolon in a segment.
+	for part := range strings.FieldsFuncSeq(plain, func(c rune) bool { return c == '/' || c == '\\' }) {
+		if part, _, _ = strings.Cut(part, ";"); part == "." || part == ".." {
 			return nil, ErrPath
 		}
 	}
@@ -106,6 +107,7 @@ func (t *following) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.Body != nil && r.Body != http.NoBody {
 		return t.next.RoundTrip(r)
 	}
+	personal := false
 	for range maxRedirects {
 		resp, err := t.next.RoundTrip(r)
 		if err != nil {
@@ -113,8 +115,14 @@ func (t *following) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		to, ok := redirect(resp, r.URL)
 		if !ok {
+			if personal {
+				resp.Header.Add("Cache-Control", "private, no-store")
+			}
 			return resp, nil
 		}
+		// What a redirect leads to is stored in its place. If the redirect itself may not be, nor may that.
+		c := ParseResponseControl(resp.Header)
+		personal = personal || c.NoStore || c.Private.All
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection can be used again
 		resp.Body.Close()
 		next := r.Clone(r.Context())
@@ -144,24 +152,38 @@ func redirect(resp *http.Response, from *url.URL) (*url.URL, bool) {
 	return to, true
 }
 
-// amend makes of an origin's header, or of a stored one, that of this hop: Via, and redirects that lead to what the
-// origin has lead here.
-func (h *Handler) amend(header http.Header, target *url.URL) {
-	if via := header["Via"]; len(via) > 0 {
-		header["Via"] = append(slices.Clip(via), h.via...)
-	} else {
-		header["Via"] = h.via[:1:1]
+// amend makes of an origin's header, or of a stored one, that of this hop: Via, with the protocol it came by, and
+// references to what the origin has lead here.
+func (h *Handler) amend(header http.Header, target *url.URL, protocol string) {
+	via := h.via
+	if protocol != "" {
+		via = []string{protocol + " " + h.name}
 	}
-	location, ok := single(header, "Location")
+	if before := header["Via"]; len(before) > 0 {
+		header["Via"] = append(slices.Clip(before), via...)
+	} else {
+		header["Via"] = via[:1:1]
+	}
+	h.relocate(header, "Location", target)
+	h.relocate(header, "Content-Location", target)
+}
+
+// relocate makes of a reference to what is within the origin one to what is within the prefix. A relative one to
+// anything else becomes absolute: here, it would mean something else.
+func (h *Handler) relocate(header http.Header, name string, target *url.URL) {
+	location, ok := single(header, name)
 	if !ok {
 		return
 	}
 	to, err := target.Parse(location)
-	if err != nil || !sameOrigin(to, h.Origin) {
+	if err != nil || to.Host == "" {
 		return
 	}
-	rest, ok := strings.CutPrefix(to.EscapedPath(), strings.TrimSuffix(h.Origin.EscapedPath(), "/")+"/")
-	if !ok {
+	rest, within := strings.CutPrefix(to.EscapedPath(), strings.TrimSuffix(h.Origin.EscapedPath(), "/")+"/")
+	if !within || !sameOrigin(to, h.Origin) {
+		if reference, err := url.Parse(location); err == nil && reference.Scheme == "" {
+			header[name] = []string{to.String()}
+		}
 		return
 	}
 	here := h.Prefix + rest
@@ -171,5 +193,5 @@ func (h *Handler) amend(header http.Header, target *url.URL) {
 	if to.Fragment != "" {
 		here += "#" + to.EscapedFragment()
 	}
-	header["Location"] = []string{here}
+	header[name] = []string{here}
 }

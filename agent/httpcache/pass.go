@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,16 +42,29 @@ func (h *Handler) pass(w http.ResponseWriter, r *visit, status CacheStatus) {
 // passAnswer sends the client what the origin has answered to ask and was not stored. The client's conditions and
 // ranges were not asked: if there were any, it is asked again with them.
 func (h *Handler) passAnswer(w http.ResponseWriter, r *visit, a *ask, status CacheStatus) {
-	if Failure(status.Status) != NoAnswer && !failed(status.Status) {
+	if !failed(status.Status) && !aboutRequest(status.Status) && status.Status != http.StatusBadRequest {
 		h.dismiss(r.crowd, unstoredTime)
 	}
 	h.count.passed.Add(1)
 	resp := a.take()
-	if resp != nil && !failed(resp.StatusCode) && limited(r.Header) && resp.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+	if resp != nil && !failed(resp.StatusCode) && limited(r.Header) && !(resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && onlyRange(r.Header)) {
 		resp.Body.Close()
 		resp = nil
 	}
 	h.proxyTo(w, &passing{visit: r, status: status, answered: resp})
+}
+
+// passCondition passes a request on because it names a version that is not the stored one: that is the origin's to say
+// (RFC 9111 section 4.3.2). Its failure is the answer, whatever is stored.
+func (h *Handler) passCondition(w http.ResponseWriter, r *visit) {
+	r.chosen = nil
+	h.pass(w, r, CacheStatus{Cache: cacheName, Forward: ForwardRequest, Detail: "condition"})
+}
+
+// onlyRange is whether a request wants one part, without conditions: then that part's 416 is its answer.
+func onlyRange(h http.Header) bool {
+	specs, ok := ParseRange(h)
+	return ok && len(specs) == 1 && !slices.ContainsFunc(conditions, func(name string) bool { return len(h[name]) > 0 })
 }
 
 // limited is whether a request wants less than all, or only under conditions.
@@ -98,6 +113,19 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 			to := passingOf(p.In.Context())
 			p.Out.URL, p.Out.Host = to.target, to.target.Host
 			AddVia(p.Out.Header, p.In.ProtoMajor, p.In.ProtoMinor, h.name)
+			if !upgrades(p.In) {
+				p.Out.Header.Del("Connection")
+				p.Out.Header.Del("Upgrade")
+			}
+			for name := range p.Out.Header {
+				if ofFirstHop(name) && name != "Expect" {
+					delete(p.Out.Header, name)
+				}
+			}
+			countDown(p.Out)
+			if len(p.In.Trailer) > 0 && p.Out.Body != nil {
+				p.Out.Body = &trailedBody{p.Out.Body, p.In.Trailer, p.Out.Trailer}
+			}
 		},
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			resp := passingOf(r.Context()).answered
@@ -112,9 +140,16 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 		}),
 		ModifyResponse: func(resp *http.Response) error {
 			p := passingOf(resp.Request.Context())
+			if failed(resp.StatusCode) && p.chosen != nil && p.answered == nil && ServeOnFailure(p.Request, p.chosen.Stored, Failure(resp.StatusCode), time.Now()) {
+				p.status.Status = resp.StatusCode
+				return &answer{status: resp.StatusCode}
+			}
+			if resp.StatusCode == http.StatusSwitchingProtocols {
+				h.openTunnel(resp)
+			}
 			h.changed(p, resp)
 			p.status.Status = resp.StatusCode
-			h.amend(resp.Header, p.target)
+			h.amend(resp.Header, p.target, protocol(resp))
 			p.status.AddTo(resp.Header)
 			return nil
 		},
@@ -122,6 +157,9 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 			p := passingOf(r.Context())
 			if r.Context().Err() != nil {
 				panic(http.ErrAbortHandler) // nobody is there to be answered
+			}
+			if h.serveInstead(w, p.visit, Failure(p.status.Status), p.status) {
+				return
 			}
 			h.count.failures.Add(1)
 			h.Log.Warn("no answer from the origin", "method", r.Method, "key", p.primary, "err", err)
@@ -151,7 +189,7 @@ func (h *Handler) changed(p *passing, resp *http.Response) {
 	}
 	if p.answered == nil && p.Method == http.MethodGet && !p.control.NoStore {
 		x := Exchange{Method: p.Method, Request: p.Header, Status: resp.StatusCode, Header: resp.Header, Received: time.Now()}
-		if resp.StatusCode == http.StatusOK && Storable(x) == "" && len(resp.Trailer) == 0 {
+		if resp.StatusCode == http.StatusOK && Storable(x) == "" && len(resp.Trailer) == 0 && !secret(x) {
 			h.readmit(p.crowd)
 		}
 	}
@@ -178,6 +216,20 @@ type patientBody struct {
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(bodyPatience)) // a test's recorder has none
 	return b.ReadCloser.Read(p)
+}
+
+// trailedBody hands on the trailer that follows a request's content.
+type trailedBody struct {
+	io.ReadCloser
+	from, to http.Header
+}
+
+func (b *trailedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // as io.Reader demands
+		maps.Copy(b.to, b.from)
+	}
+	return n, err
 }
 
 // refuse answers for an origin that does not (RFC 9457).

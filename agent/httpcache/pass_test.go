@@ -215,7 +215,7 @@ func TestRedirects(t *testing.T) {
 	})
 	s := startSite(t, o.URL+"/dir")
 	for _, tt := range []struct{ path, want string }{
-		{"/up/inside", "/up/b?c=d#e"}, {"/up/absolute", "/up/b"}, {"/up/outside", "/other"}, {"/up/elsewhere", elsewhere.URL + "/x"},
+		{"/up/inside", "/up/b?c=d#e"}, {"/up/absolute", "/up/b"}, {"/up/outside", o.URL + "/other"}, {"/up/elsewhere", elsewhere.URL + "/x"},
 	} {
 		for range 2 {
 			r := s.get(tt.path)

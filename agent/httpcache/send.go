@@ -48,14 +48,18 @@ func (h *Handler) send(w http.ResponseWriter, r *visit, s *Stored, reader *cache
 	header := w.Header()
 	now := time.Now()
 	s.CopyTo(header, s.Age(now))
-	h.amend(header, r.target)
+	h.amend(header, r.target, s.Protocol)
 	if !status.HasTTL {
 		status.HasTTL, status.TTL = true, s.TTL(now)
 	}
 	status.AddTo(header)
 	header.Del("Content-Length")
-	if code == http.StatusOK && size >= 0 {
+	if (code == http.StatusOK || len(spans) > 0) && size >= 0 {
 		header["Accept-Ranges"] = []string{"bytes"}
+	}
+	if len(spans) > 0 { // they are of the whole content, not of this part (RFC 9530 section 2)
+		delete(header, "Content-Digest")
+		delete(header, "Content-Md5")
 	}
 	switch {
 	case unmodified:

@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -13,6 +14,7 @@ type Exchange struct {
 	Status    int
 	Header    http.Header // as it arrived, trailers not among it
 	Received  time.Time   // when it had arrived: response_time
+	Protocol  string      // the answer's, as in Via; empty for 1.1
 }
 
 // Observe is the exchange that ended with resp, as an http.RoundTripper returns it. Its headers are
@@ -20,8 +22,19 @@ type Exchange struct {
 func Observe(resp *http.Response, requested, received time.Time) Exchange {
 	return Exchange{
 		Method: resp.Request.Method, Request: resp.Request.Header, Requested: requested,
-		Status: resp.StatusCode, Header: resp.Header, Received: received,
+		Status: resp.StatusCode, Header: resp.Header, Received: received, Protocol: protocol(resp),
 	}
+}
+
+// protocol is the version of the protocol that resp came by, as Via has it (RFC 9110 section 7.6.3); empty for 1.1.
+func protocol(resp *http.Response) string {
+	switch {
+	case resp.ProtoMajor > 1:
+		return strconv.Itoa(resp.ProtoMajor)
+	case resp.ProtoMajor == 1 && resp.ProtoMinor == 0:
+		return "1.0"
+	}
+	return ""
 }
 
 // Meta is what is kept of a response beside its body. It survives JSON.
@@ -37,6 +50,8 @@ type Meta struct {
 	// Outdated says that the response is stale however long it should have been fresh: a HEAD told
 	// so, or somebody who purged it but wants to have it for when the origin is away.
 	Outdated bool `json:"outdated,omitempty"`
+
+	Protocol string `json:"protocol,omitempty"` // that it came by, as in Via; empty for 1.1
 }
 
 // Keep makes of an exchange that Storable accepts what is stored. A 206 is kept as a part of the 200
@@ -45,15 +60,16 @@ func Keep(x Exchange) Meta {
 	m := Meta{
 		Method: x.Method, Status: x.Status, Header: keptFields(x.Header, x.Received),
 		Selecting: ParseVary(x.Header).Select(x.Request),
-		Size:      contentLength(x.Header), Requested: x.Requested, Received: x.Received,
+		Size:      contentLength(x.Header), Requested: x.Requested, Received: x.Received, Protocol: x.Protocol,
 	}
 	if x.Status == http.StatusPartialContent {
 		m.Status, m.Size = http.StatusOK, -1
 		if part, ok := ParseContentRange(x.Header); ok {
 			m.Size = part.Size
 		}
-		m.Header.Del("Content-Range")
-		m.Header.Del("Content-Length")
+		for _, name := range []string{"Content-Range", "Content-Length", "Content-Digest", "Content-Md5"} {
+			m.Header.Del(name)
+		}
 	}
 	return m
 }
