@@ -119,6 +119,9 @@ func (p representation) send(w http.ResponseWriter, r *http.Request, identity io
 	p.describe(w.Header())
 	if p.coding != content.Identity {
 		w, identity = coded{w, len(p.variant)}, bytes.NewReader(p.variant)
+	} else if out, ok := w.(*response); ok && wantsDigest(r) {
+		w.Header().Set("Repr-Digest", reprDigest(p.SHA256))
+		w = digested{out}
 	}
 	http.ServeContent(w, r, "", p.Modified, identity)
 }
