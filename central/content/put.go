@@ -81,8 +81,12 @@ func name(ctx context.Context, tx *ent.Tx, category, path string, b bytesOf) (wi
 		if err != nil {
 			return f, "", err
 		}
-		return f, Created, tx.Content.Create().SetCategory(entcontent.Category(category)).SetPath(path).
-			SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N).Exec(ctx)
+		row, err = tx.Content.Create().SetCategory(entcontent.Category(category)).SetPath(path).
+			SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N).Save(ctx)
+		if err != nil {
+			return f, "", err
+		}
+		return f, Created, noteTemplate(ctx, tx, row.ID, f)
 	case err != nil:
 		return f, "", err
 	case row.BlobID != nil && *row.BlobID == blobID:
@@ -98,7 +102,18 @@ func name(ctx context.Context, tx *ent.Tx, category, path string, b bytesOf) (wi
 		change = Replaced
 		update.SetPreviousBlobID(*row.BlobID)
 	}
-	return f, change, update.Exec(ctx)
+	if err := update.Exec(ctx); err != nil {
+		return f, "", err
+	}
+	return f, change, noteTemplate(ctx, tx, row.ID, f)
+}
+
+// noteTemplate makes the version of a template grow that was written or removed; other content has an epoch alone.
+func noteTemplate(ctx context.Context, tx *ent.Tx, id uuid.UUID, f wire.File) error {
+	if f.Category != string(entcontent.CategoryTemplates) {
+		return nil
+	}
+	return store.NoteWrite(ctx, tx, store.Written{Entity: store.TemplateEntity, ID: id, Checksum: f.SHA256})
 }
 
 // blobRow returns the id of a blob's row, which it makes if it is missing.
@@ -129,7 +144,10 @@ func (r *Repository) Remove(ctx context.Context, category, path string, also fun
 			return err
 		}
 		err = row.Update().ClearBlobID().SetPreviousBlobID(*row.BlobID).SetModified(now()).SetEpoch(epoch.N).Exec(ctx)
-		if err != nil || also == nil {
+		if err != nil {
+			return err
+		}
+		if err := noteTemplate(ctx, tx, row.ID, wire.File{Category: category}); err != nil || also == nil {
 			return err
 		}
 		return also(ctx, tx)

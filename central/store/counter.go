@@ -54,12 +54,19 @@ func (s *Store) makeCounters(ctx context.Context, names ...string) error {
 	}
 	return s.Write(ctx, func(tx *ent.Tx) error {
 		for _, name := range names {
-			err := tx.Counter.Create().SetID(name).SetStream(rand.Text()).
-				OnConflictColumns(counter.FieldID).Ignore().Exec(ctx)
-			if err != nil {
-				return fmt.Errorf("make counter %s: %w", name, err)
+			if err := makeCounter(ctx, tx, name); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// makeCounter makes a counter if it is missing.
+func makeCounter(ctx context.Context, tx *ent.Tx, name string) error {
+	err := tx.Counter.Create().SetID(name).SetStream(rand.Text()).OnConflictColumns(counter.FieldID).Ignore().Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("make counter %s: %w", name, err)
+	}
+	return nil
 }

@@ -35,9 +35,13 @@ func (e *Invalid) Error() string {
 type Conflict struct {
 	Message string
 	Field   string // at fault, as body.mac_address; empty when it is none
+	cause   error  // in the database; nil when a check before it found the conflict
 }
 
 func (e *Conflict) Error() string { return e.Message }
+
+// Unwrap returns what the database said, if it was what refused.
+func (e *Conflict) Unwrap() error { return e.cause }
 
 // faults collects what is wrong with a request.
 type faults []wire.ProblemField

@@ -167,6 +167,9 @@ func (s *Store) DeleteGroup(ctx context.Context, by Actor, site bool, id uuid.UU
 		if err := checkUnused(ctx, tx, row); err != nil {
 			return err
 		}
+		if err := forgetSite(ctx, tx, id); err != nil {
+			return err
+		}
 		if err := tx.DeviceGroup.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("delete group: %w", err)
 		}

@@ -10,8 +10,10 @@ import (
 	"github.com/pureboot/pureboot/central/lifecycle"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
+	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/predicate"
 )
 
@@ -122,11 +124,6 @@ func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersio
 		if err := checkNode(ctx, tx, id, &spec); err != nil {
 			return err
 		}
-		update := tx.Node.UpdateOneID(id)
-		setNode(update.Mutation(), spec)
-		if err := saveNode(ctx, tx, update); err != nil {
-			return err
-		}
 		if !slices.Equal(old.Interfaces, spec.Interfaces) {
 			if _, err := tx.NodeInterface.Delete().Where(nodeinterface.NodeID(id)).Exec(ctx); err != nil {
 				return fmt.Errorf("update interfaces: %w", err)
@@ -135,28 +132,42 @@ func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersio
 				return err
 			}
 		}
+		if err := replaceTags(ctx, tx, id, old.Tags, spec.Tags); err != nil {
+			return err
+		}
+		update := tx.Node.UpdateOneID(id)
+		setNode(update.Mutation(), spec)
+		if changed, err = saveNode(ctx, tx, by, update); err != nil {
+			return err
+		}
 		if text(old.HomeSiteID) != text(spec.HomeSiteID) {
 			if err := left(ctx, tx, old.HomeSiteID); err != nil {
 				return err
 			}
-		}
-		if changed, err = reload(ctx, tx, id); err != nil {
-			return err
 		}
 		return auditAdmin(ctx, tx, by, Act{Action: "node.update", Subject: "node/" + changed.ID, Before: before, After: changed})
 	})
 	return changed, err
 }
 
-// DeleteNode deletes a node with its logs.
+// DeleteNode deletes a node with its logs, the claims to it and the conflicts over it.
 func (s *Store) DeleteNode(ctx context.Context, by Actor, id uuid.UUID) error {
 	return s.Write(ctx, func(tx *ent.Tx) error {
 		row, err := tx.Node.Query().Where(visible(by, id)).WithInterfaces(inOrder).Only(ctx)
 		if err != nil {
 			return missing(err)
 		}
+		if err := withdrawApprovals(ctx, tx, migrationclaim.NodeID(id), "the node was deleted"); err != nil {
+			return err
+		}
 		if err := tx.Node.DeleteOneID(id).Exec(ctx); err != nil {
 			return fmt.Errorf("delete node: %w", err)
+		}
+		if err := forgetConflicts(ctx, tx, NodeEntity, id); err != nil {
+			return err
+		}
+		if err := NoteDelete(ctx, tx, NodeEntity, id); err != nil {
+			return err
 		}
 		if err := left(ctx, tx, row.HomeSiteID); err != nil {
 			return err
@@ -212,10 +223,31 @@ func insertNode(ctx context.Context, tx *ent.Tx, by Actor, spec NodeSpec, in lif
 	if err := insertInterfaces(ctx, tx, row.ID, spec.Interfaces); err != nil {
 		return wire.Node{}, err
 	}
+	if err := replaceTags(ctx, tx, row.ID, nil, spec.Tags); err != nil {
+		return wire.Node{}, err
+	}
 	if err := logStep(ctx, tx, row.ID, lifecycle.Step{To: in.State}, by.Name, comment, at); err != nil {
 		return wire.Node{}, err
 	}
-	return reload(ctx, tx, row.ID)
+	return noted(ctx, tx, by, row.ID)
+}
+
+// replaceTags keeps the index of tags.
+func replaceTags(ctx context.Context, tx *ent.Tx, id uuid.UUID, old, tags []string) error {
+	if slices.Equal(old, tags) {
+		return nil
+	}
+	if len(old) > 0 {
+		if _, err := tx.NodeTag.Delete().Where(nodetag.NodeID(id)).Exec(ctx); err != nil {
+			return fmt.Errorf("update tags: %w", err)
+		}
+	}
+	for _, tag := range tags {
+		if err := tx.NodeTag.Create().SetNodeID(id).SetTag(tag).Exec(ctx); err != nil {
+			return fmt.Errorf("tag node: %w", err)
+		}
+	}
+	return nil
 }
 
 func insertInterfaces(ctx context.Context, tx *ent.Tx, id uuid.UUID, cards []wire.Interface) error {
@@ -228,16 +260,27 @@ func insertInterfaces(ctx context.Context, tx *ent.Tx, id uuid.UUID, cards []wir
 	return nil
 }
 
-// saveNode writes a change that agents must see.
-func saveNode(ctx context.Context, tx *ent.Tx, update *ent.NodeUpdateOne) error {
+// saveNode writes a change that agents must see, and returns the node as it is then. Its interfaces have to be written
+// before.
+func saveNode(ctx context.Context, tx *ent.Tx, by Actor, update *ent.NodeUpdateOne) (wire.Node, error) {
 	epoch, err := Next(ctx, tx, NodeCounter)
 	if err != nil {
-		return err
+		return wire.Node{}, err
 	}
+	id, _ := update.Mutation().ID() // it updates one
 	if err := update.AddVersion(1).SetEpoch(epoch.N).Exec(ctx); err != nil {
-		return fmt.Errorf("update node: %w", err)
+		return wire.Node{}, fmt.Errorf("update node: %w", err)
 	}
-	return nil
+	return noted(ctx, tx, by, id)
+}
+
+// noted returns a node that was written, and makes its version for the sites grow.
+func noted(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID) (wire.Node, error) {
+	row, err := tx.Node.Query().Where(node.ID(id)).WithInterfaces(inOrder).Only(ctx)
+	if err != nil {
+		return wire.Node{}, missing(err)
+	}
+	return nodeRecord(row), noteNode(ctx, tx, by, row)
 }
 
 func reload(ctx context.Context, tx *ent.Tx, id uuid.UUID) (wire.Node, error) {

@@ -2,7 +2,11 @@ package store
 
 import (
 	"encoding/base64"
+	"math"
+	"strconv"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -35,9 +39,37 @@ func (p Paging) start() (limit int, after string, err error) {
 	}
 	key, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	if err != nil || !utf8.Valid(key) {
-		return 0, "", &Invalid{Fields: []wire.ProblemField{{Location: "query.cursor", Message: "not a cursor of this list"}}}
+		return 0, "", badCursor()
 	}
 	return limit, string(key), nil
+}
+
+// before is start of a list by id that has the latest first.
+func (p Paging) before() (limit int, id uuid.UUID, err error) {
+	limit, text, err := p.start()
+	if err != nil || text == "" {
+		return limit, uuid.Max, err
+	}
+	if id, err = uuid.Parse(text); err != nil {
+		return 0, id, badCursor()
+	}
+	return limit, id, nil
+}
+
+// beforeNumber is before of a list by a number.
+func (p Paging) beforeNumber() (limit int, number int64, err error) {
+	limit, text, err := p.start()
+	if err != nil || text == "" {
+		return limit, math.MaxInt64, err
+	}
+	if number, err = strconv.ParseInt(text, 10, 64); err != nil {
+		return 0, 0, badCursor()
+	}
+	return limit, number, nil
+}
+
+func badCursor() error {
+	return &Invalid{Fields: []wire.ProblemField{{Location: "query.cursor", Message: "not a cursor of this list"}}}
 }
 
 // pageOf makes a page of rows, of which one more than limit was asked for.

@@ -151,13 +151,10 @@ func sight(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, facts NodeS
 		}
 		news = true
 	}
-	var err error
 	if news {
-		err = saveNode(ctx, tx, update)
-	} else {
-		err = seen(ctx, row, update)
+		return saveNode(ctx, tx, by, update)
 	}
-	if err != nil {
+	if err := seen(ctx, row, update); err != nil {
 		return n, err
 	}
 	return reload(ctx, tx, row.ID)

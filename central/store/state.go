@@ -28,6 +28,9 @@ type StateStep struct {
 	By      string    `json:"by"`
 	Comment string    `json:"comment"`
 	At      time.Time `json:"at"`
+
+	WorkflowID       *uuid.UUID `json:"workflow_id,omitempty" format:"uuid" doc:"That an installation began with"`
+	WorkflowRevision int64      `json:"workflow_revision,omitempty"`
 }
 
 // LoggedEvent is a report as it was kept.
@@ -70,13 +73,13 @@ func (s *Store) ChangeState(ctx context.Context, by Actor, id uuid.UUID, change 
 		}
 		update := tx.Node.UpdateOneID(id).SetStateChangedAt(at)
 		setInstall(update.Mutation(), after)
-		if err := saveNode(ctx, tx, update); err != nil {
+		if err := installedWith(ctx, tx, row, before, after, update); err != nil {
+			return err
+		}
+		if changed, err = saveNode(ctx, tx, by, update); err != nil {
 			return err
 		}
 		if err := logStep(ctx, tx, id, step, by.Name, change.Comment, at); err != nil {
-			return err
-		}
-		if changed, err = reload(ctx, tx, id); err != nil {
 			return err
 		}
 		return auditAdmin(ctx, tx, by, Act{
@@ -176,7 +179,10 @@ func takeEvent(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, e wire.
 	if len(steps) > 0 {
 		update.SetStateChangedAt(at)
 	}
-	if err := saveNode(ctx, tx, update); err != nil {
+	if err := installedWith(ctx, tx, row, before, after, update); err != nil {
+		return err
+	}
+	if _, err := saveNode(ctx, tx, by, update); err != nil {
 		return err
 	}
 	for _, step := range steps {
@@ -184,6 +190,23 @@ func takeEvent(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, e wire.
 			return err
 		}
 	}
+	return nil
+}
+
+// installedWith notes which revision of which workflow an installation begins with.
+func installedWith(ctx context.Context, tx *ent.Tx, row *ent.Node, before, after lifecycle.Install, update *ent.NodeUpdateOne) error {
+	if after.StartedAt.IsZero() || after.StartedAt.Equal(before.StartedAt) {
+		return nil
+	}
+	b, err := bootOf(ctx, tx, row)
+	if err != nil {
+		return fmt.Errorf("find the workflow of an installation: %w", err)
+	}
+	if b.Workflow == nil {
+		update.ClearInstallWorkflowID().SetInstallRevision(0)
+		return nil
+	}
+	update.SetInstallWorkflowID(uuid.MustParse(b.Workflow.ID)).SetInstallRevision(b.Workflow.Revision)
 	return nil
 }
 
@@ -209,9 +232,16 @@ func forgetEvents(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
 }
 
 func logStep(ctx context.Context, tx *ent.Tx, id uuid.UUID, step lifecycle.Step, by, comment string, at time.Time) error {
-	err := tx.NodeStateLog.Create().SetNodeID(id).SetFromState(string(step.From)).SetToState(string(step.To)).
-		SetBy(clean(by, 200)).SetComment(clean(comment, maxMessage)).SetAt(at).Exec(ctx)
-	if err != nil {
+	create := tx.NodeStateLog.Create().SetNodeID(id).SetFromState(string(step.From)).SetToState(string(step.To)).
+		SetBy(clean(by, 200)).SetComment(clean(comment, maxMessage)).SetAt(at)
+	if step.To == lifecycle.Installing {
+		row, err := tx.Node.Get(ctx, id)
+		if err != nil {
+			return fmt.Errorf("log a change of state: %w", missing(err))
+		}
+		create.SetNillableWorkflowID(row.InstallWorkflowID).SetWorkflowRevision(row.InstallRevision)
+	}
+	if err := create.Exec(ctx); err != nil {
 		return fmt.Errorf("log a change of state: %w", err)
 	}
 	return nil
@@ -226,7 +256,10 @@ func (s *Store) History(ctx context.Context, by Actor, id uuid.UUID) ([]StateSte
 		}
 		rows, err := tx.NodeStateLog.Query().Where(nodestatelog.NodeID(id)).Order(ent.Desc(nodestatelog.FieldID)).Limit(MaxLimit).All(ctx)
 		for _, row := range slices.Backward(rows) {
-			steps = append(steps, StateStep{From: row.FromState, To: row.ToState, By: row.By, Comment: row.Comment, At: row.At})
+			steps = append(steps, StateStep{
+				From: row.FromState, To: row.ToState, By: row.By, Comment: row.Comment, At: row.At,
+				WorkflowID: row.WorkflowID, WorkflowRevision: row.WorkflowRevision,
+			})
 		}
 		return err
 	})

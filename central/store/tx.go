@@ -43,8 +43,8 @@ func (s *Store) Write(ctx context.Context, fn func(tx *ent.Tx) error) error {
 	}
 	for try := 1; ; try++ {
 		err := once(ctx, s.writer, opts, fn)
-		if err == nil || try == maxTries || !retryable(err) {
-			return err
+		if err == nil || try == maxTries || !retryable(err) && !(raced(err) && try < maxRaces) {
+			return violated(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -67,6 +67,15 @@ func backoff(try int) time.Duration {
 func retryable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "40001" || e.Code == "40P01")
+}
+
+// maxRaces bounds how often a write is tried again whose checks found nothing and which a constraint then refused. With
+// PostgreSQL another write has come between; now the check finds it and says more than the constraint.
+const maxRaces = 3
+
+func raced(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == "23505" || e.Code == "23503")
 }
 
 // once runs fn in a transaction of its own.

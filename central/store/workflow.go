@@ -67,6 +67,9 @@ func (s *Store) CreateWorkflow(ctx context.Context, by Actor, spec WorkflowSpec)
 			return fmt.Errorf("create workflow: %w", err)
 		}
 		made = workflowRecord(row)
+		if err := noteWorkflow(ctx, tx, by, made); err != nil {
+			return err
+		}
 		return Audit(ctx, tx, by, Act{Action: "workflow.create", Subject: "workflow/" + made.ID, After: made})
 	})
 	return made, err
@@ -126,6 +129,9 @@ func (s *Store) UpdateWorkflow(ctx context.Context, by Actor, id uuid.UUID, ifRe
 			return fmt.Errorf("update workflow: %w", err)
 		}
 		changed = workflowRecord(row)
+		if err := noteWorkflow(ctx, tx, by, changed); err != nil {
+			return err
+		}
 		err = Audit(ctx, tx, by, Act{Action: "workflow.update", Subject: "workflow/" + changed.ID, Before: before, After: changed})
 		if err != nil {
 			return err
@@ -155,6 +161,9 @@ func (s *Store) DeleteWorkflow(ctx context.Context, by Actor, id uuid.UUID) erro
 		}
 		if err := tx.Workflow.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("delete workflow: %w", err)
+		}
+		if err := NoteDelete(ctx, tx, WorkflowEntity, id); err != nil {
+			return err
 		}
 		return Audit(ctx, tx, by, Act{Action: "workflow.delete", Subject: "workflow/" + id.String(), Before: workflowRecord(row)})
 	})
