@@ -42,6 +42,7 @@ func (f *Files) Pull(ctx context.Context, to wire.Epoch) error {
 	}
 	f.manifest.apply(p)
 	removed := f.removeGone(p)
+	f.dropVariants()
 	f.opt.Log.Info("manifest pulled", "epoch", p.epoch, "full", p.full, "changes", len(p.changes), "removed", removed)
 	return f.manifest.save()
 }

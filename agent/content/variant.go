@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -58,19 +59,18 @@ func (i Info) Negotiable() bool {
 }
 
 // Variant returns the file's bytes in that coding, which are not to be changed. It reports false if there are none: they
-// would be hardly smaller, the file is not whole in the cache yet, or they are not derived yet, which it waits for only
-// briefly. They are derived once, however many ask.
+// would be hardly smaller, this version of the file is not whole in the cache, or no longer, or they are not derived yet,
+// which it waits for only briefly. They are derived once, however many ask.
 func (f *Files) Variant(ctx context.Context, file Info, coding Coding) ([]byte, bool) {
 	if coding == Identity || !file.Negotiable() {
 		return nil, false
 	}
-	id := variantID{file.SHA256, coding}
+	id, key := variantID{file.SHA256, coding}, cache.Key(file.Category+"/"+file.Path)
+	if !f.derivable(key, id.digest) {
+		return nil, false
+	}
 	if data, ok := f.variants.get(id); ok {
 		return data, data != nil
-	}
-	key := cache.Key(file.Category + "/" + file.Path)
-	if obj, ok := f.opt.Cache.Current(key); !ok || obj.SHA256 != file.SHA256 {
-		return nil, false
 	}
 	done, first := f.variants.begin(id)
 	if done == nil {
@@ -91,16 +91,27 @@ func (f *Files) Variant(ctx context.Context, file Info, coding Coding) ([]byte, 
 	return nil, false
 }
 
+// derivable is whether the file's version is here to derive from. What was derived of it goes with it.
+func (f *Files) derivable(key cache.Key, digest cache.Digest) bool {
+	obj, ok := f.opt.Cache.Current(key)
+	return ok && obj.SHA256 == digest
+}
+
+// dropVariants lets go of the variants of files that are no longer here, or are of another version.
+func (f *Files) dropVariants() {
+	f.variants.retain(func(v *variant) bool { return f.derivable(v.key, v.id.digest) })
+}
+
 // deriveVariant derives what was begun, in a goroutine that Close waits for. It reports false if the files are closed.
 func (f *Files) deriveVariant(key cache.Key, id variantID) bool {
 	if !f.begin() {
-		f.variants.end(id, nil, errClosed)
+		f.variants.end(key, id, nil, errClosed)
 		return false
 	}
 	go func() {
 		defer f.work.Done()
 		data, err := f.derive(key, id)
-		f.variants.end(id, data, err)
+		f.variants.end(key, id, data, err)
 		if err != nil {
 			f.opt.Log.Warn("variant not derived", "key", key, "coding", id.coding, "err", err)
 		}
@@ -162,11 +173,37 @@ type variants struct {
 	recent  *list.List                  // the most recently used first
 	bytes   int
 	derived int // since the start, in vain included
+
+	served, saved atomic.Int64
 }
 
 type variant struct {
 	id   variantID
-	data []byte // nil: not worth it
+	key  cache.Key // of the file that it was derived from
+	data []byte    // nil: not worth it
+}
+
+// VariantStats counts since Open; Entries and Bytes are of now.
+type VariantStats struct {
+	Entries int64 `json:"entries"` // kept, those that are not worth it included
+	Bytes   int64 `json:"bytes"`   // of them
+	Derived int64 `json:"derived"` // in vain included
+	Served  int64 `json:"served"`  // answers
+	Saved   int64 `json:"saved"`   // bytes that these were shorter than the files
+}
+
+// VariantStats returns a snapshot.
+func (f *Files) VariantStats() VariantStats {
+	v := f.variants
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return VariantStats{Entries: int64(len(v.kept)), Bytes: int64(v.bytes), Derived: int64(v.derived), Served: v.served.Load(), Saved: v.saved.Load()}
+}
+
+// ServedVariant counts an answer with a variant of the file.
+func (f *Files) ServedVariant(file Info, variant []byte) {
+	f.variants.served.Add(1)
+	f.variants.saved.Add(file.Size - int64(len(variant)))
 }
 
 func newVariants() *variants {
@@ -205,8 +242,9 @@ func (v *variants) begin(id variantID) (done <-chan struct{}, first bool) {
 	return c, true
 }
 
-// end keeps what was derived. After an error the next who asks begins again.
-func (v *variants) end(id variantID, data []byte, err error) {
+// end keeps what was derived of a file, in place of what was of another version of it. After an error the next who asks
+// begins again.
+func (v *variants) end(key cache.Key, id variantID, data []byte, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	close(v.running[id])
@@ -215,11 +253,34 @@ func (v *variants) end(id variantID, data []byte, err error) {
 	if err != nil {
 		return
 	}
-	v.kept[id] = v.recent.PushFront(&variant{id, data})
+	v.retainLocked(func(old *variant) bool { return old.key != key || old.id.digest == id.digest })
+	v.kept[id] = v.recent.PushFront(&variant{id, key, data})
 	v.bytes += len(data)
 	for v.bytes > maxVariantBytes || len(v.kept) > maxVariants {
-		oldest := v.recent.Remove(v.recent.Back()).(*variant)
-		delete(v.kept, oldest.id)
-		v.bytes -= len(oldest.data)
+		v.drop(v.recent.Back())
 	}
+}
+
+// retain drops the others.
+func (v *variants) retain(keep func(*variant) bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.retainLocked(keep)
+}
+
+func (v *variants) retainLocked(keep func(*variant) bool) {
+	for e := v.recent.Front(); e != nil; {
+		next := e.Next()
+		if !keep(e.Value.(*variant)) {
+			v.drop(e)
+		}
+		e = next
+	}
+}
+
+// drop forgets a variant. mu is held.
+func (v *variants) drop(e *list.Element) {
+	dropped := v.recent.Remove(e).(*variant)
+	delete(v.kept, dropped.id)
+	v.bytes -= len(dropped.data)
 }

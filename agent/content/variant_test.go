@@ -82,8 +82,7 @@ func TestAHerdDerivesAVariantOnce(t *testing.T) {
 	}
 	herd.Wait()
 	s.variant(t, info, Zstd)
-	again := info
-	again.Path = "elsewhere.cfg" // the same bytes by another name
+	again := s.stored(t, central, "templates/elsewhere.cfg", prose(1, 4<<20)) // the same bytes by another name
 	if _, ok := s.Variant(t.Context(), again, Zstd); !ok {
 		t.Error("a file of the same bytes does not share the variant")
 	}
@@ -161,6 +160,54 @@ func TestADamagedFileHasNoVariant(t *testing.T) {
 	}
 }
 
+// TestAVariantGoesWithItsFile: it is served only while the version is here that it was derived from.
+func TestAVariantGoesWithItsFile(t *testing.T) {
+	central := newCentral()
+	s := openSite(t, central)
+	old := s.stored(t, central, "scripts/late.sh", prose(1, 10_000))
+	other := s.stored(t, central, "scripts/other.sh", prose(2, 10_000))
+	for _, info := range []Info{old, other} {
+		s.variant(t, info, Zstd)
+		s.variant(t, info, Gzip)
+	}
+	bytes := s.VariantStats().Bytes
+
+	central.put(wire.Scripts, "late.sh", prose(3, 20_000))
+	s.pull(t, central)
+	if _, ok := s.Variant(t.Context(), old, Zstd); !ok {
+		t.Error("no variant of a version that may still be served")
+	}
+	s.wantFile(t, "scripts/late.sh", prose(3, 20_000), Miss)
+	if _, ok := s.Variant(t.Context(), old, Zstd); ok {
+		t.Error("a variant of a version that was replaced")
+	}
+	info, _, err := s.Stat(t.Context(), wire.Scripts, "late.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data := s.variant(t, info, Zstd); data == nil {
+		t.Error("no variant of the new version")
+	}
+	if st := s.VariantStats(); st.Entries != 3 || st.Derived != 5 || st.Bytes >= bytes {
+		t.Errorf("the old version's are still kept: %+v", st)
+	}
+
+	if err := s.cache.Remove("scripts/late.sh"); err != nil { // as an eviction does
+		t.Fatal(err)
+	}
+	if _, ok := s.Variant(t.Context(), info, Zstd); ok {
+		t.Error("a variant of what was evicted")
+	}
+	central.remove(wire.Scripts, "other.sh")
+	s.pull(t, central)
+	if _, ok := s.Variant(t.Context(), other, Zstd); ok {
+		t.Error("a variant of what was removed")
+	}
+	if st := s.VariantStats(); st.Entries != 0 || st.Bytes != 0 {
+		t.Errorf("kept without their files: %+v", st)
+	}
+}
+
 func TestAfterCloseNothingIsDerived(t *testing.T) {
 	central := newCentral()
 	s := openSite(t, central)
@@ -177,7 +224,7 @@ func TestTheVariantsAreBounded(t *testing.T) {
 		if _, first := v.begin(id(n)); !first {
 			t.Fatalf("%d does not begin", n)
 		}
-		v.end(id(n), data, nil)
+		v.end(cache.Key(fmt.Sprint(n)), id(n), data, nil)
 	}
 	v := newVariants()
 	for n := range 100 {
@@ -205,7 +252,7 @@ func TestTheVariantsAreBounded(t *testing.T) {
 	if same, first := v.begin(id(-1)); same != a || first {
 		t.Error("one that runs begins again")
 	}
-	v.end(id(-1), nil, errClosed)
+	v.end("a", id(-1), nil, errClosed)
 	if _, ok := v.get(id(-1)); ok {
 		t.Error("an error is kept as if it were an answer")
 	}

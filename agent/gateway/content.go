@@ -38,7 +38,7 @@ func (g *Gateway) statFile(w http.ResponseWriter, r *http.Request, category, nam
 	}
 	setCacheStatus(w, contentStatus(status, ""))
 	r.Header.Del("Range") // which only GET has (RFC 9110, section 14.2)
-	g.represent(r, info).send(w, r, &sized{size: info.Size})
+	g.send(w, r, g.represent(r, info), &sized{size: info.Size})
 }
 
 func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, name string) {
@@ -66,7 +66,7 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 	if f, ok := file.File(); ok {
 		body = f // which the kernel can send by itself
 	}
-	g.represent(r, file.Info).send(w, r, body)
+	g.send(w, r, g.represent(r, file.Info), body)
 }
 
 // sendNothing answers who has what it would be sent: that needs no file. It reports false for all others.
@@ -85,7 +85,7 @@ func (g *Gateway) sendNothing(w http.ResponseWriter, r *http.Request, category, 
 	}
 	setCacheStatus(w, contentStatus(status, ""))
 	r.Header.Set("If-None-Match", rep.entityTag()) // whatever else is in it and may not be well-formed
-	rep.send(w, r, &sized{size: info.Size})
+	g.send(w, r, rep, &sized{size: info.Size})
 	return true
 }
 
@@ -114,12 +114,18 @@ func (p representation) entityTag() string {
 	return `"` + p.SHA256.String() + "-" + string(p.coding) + `"`
 }
 
-// send answers with the form, or as the request's conditions want; identity is the file's own bytes.
-func (p representation) send(w http.ResponseWriter, r *http.Request, identity io.ReadSeeker) {
+// send answers with a form, or as the request's conditions want; identity is the file's own bytes.
+func (g *Gateway) send(w http.ResponseWriter, r *http.Request, p representation, identity io.ReadSeeker) {
 	p.describe(w.Header())
-	if p.coding != content.Identity {
-		w, identity = coded{w, len(p.variant)}, bytes.NewReader(p.variant)
-	} else if out, ok := w.(*response); ok && wantsDigest(r) {
+	out, ok := w.(*response)
+	switch {
+	case p.coding != content.Identity:
+		http.ServeContent(coded{w, len(p.variant)}, r, "", p.Modified, bytes.NewReader(p.variant))
+		if ok && r.Method == http.MethodGet && out.status == http.StatusOK && out.err == nil {
+			g.Files.ServedVariant(p.Info, p.variant)
+		}
+		return
+	case ok && wantsDigest(r):
 		w.Header().Set("Repr-Digest", reprDigest(p.SHA256))
 		w = digested{out}
 	}

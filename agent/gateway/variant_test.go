@@ -161,7 +161,8 @@ func TestTheFileItselfIsTheAuthorityForRanges(t *testing.T) {
 	wantIdentity(t, "a range", get("Range", "bytes=100-199"), body, 206, 100, 200)
 	wantIdentity(t, "a range to resume by the file's tag", get("Range", "bytes=100-", "If-Range", etag(body)), body, 206, 100, len(body))
 	wantIdentity(t, "a range to resume by the variant's tag", get("Range", "bytes=100-", "If-Range", variantTag(body, "zstd")), body, 200, 0, len(body))
-	if r := get("Range", "bytes=20000-"); r.StatusCode != 416 || r.Header.Get("Content-Encoding") != "" || r.Header.Get("Content-Range") != "bytes */"+strconv.Itoa(len(body)) {
+	if r := get("Range", "bytes=20000-"); r.StatusCode != 416 || r.Header.Get("Content-Encoding") != "" || r.Header.Get("Content-Range") != "bytes */"+strconv.Itoa(len(body)) ||
+		r.Header.Get("Vary") != "Accept-Encoding" {
 		t.Errorf("a range that is not there: %d, %v", r.StatusCode, r.Header)
 	}
 	// If-Range says nothing without Range (RFC 9110, section 13.1.5).
@@ -204,6 +205,33 @@ func TestConditionsAreAboutTheVariant(t *testing.T) {
 				t.Errorf("%s %s with %s: %s: %d has %d bytes, coding %q", method, tt.accept, tt.key, tt.value, r.StatusCode, len(r.body), coding)
 			}
 		}
+	}
+}
+
+// TestVariantsAreCounted: by the answers that hold one, and what these were shorter than the file.
+func TestVariantsAreCounted(t *testing.T) {
+	c := newCentral()
+	body := c.file("scripts/late.sh", prose(10_000))
+	s := startSite(t, c)
+	s.derived(t, "scripts/late.sh", "zstd")
+	s.derived(t, "scripts/late.sh", "gzip")
+	var served, saved int64
+	for _, headers := range [][]string{
+		{"Accept-Encoding", "zstd"},
+		{"Accept-Encoding", "gzip"},
+		{"Accept-Encoding", "zstd"},
+		{"Accept-Encoding", "identity"},
+		{"Accept-Encoding", "zstd", "Range", "bytes=0-9"},
+		{"Accept-Encoding", "zstd", "If-None-Match", variantTag(body, "zstd")},
+		{"Accept-Encoding", "zstd", "If-Match", `"old"`},
+	} {
+		if r := s.get(t, "/scripts/late.sh", headers...); r.Header.Get("Content-Encoding") != "" {
+			served, saved = served+1, saved+int64(len(body)-len(r.body))
+		}
+		s.do(t, http.MethodHead, "/scripts/late.sh", "", headers...)
+	}
+	if st := s.Files.VariantStats(); served != 3 || st.Served != served || st.Saved != saved || st.Derived != 2 || st.Entries != 2 {
+		t.Errorf("%d served, %d bytes saved: counted %+v", served, saved, st)
 	}
 }
 
