@@ -147,7 +147,11 @@ func (s *Store) DecideClaim(ctx context.Context, by Actor, id uuid.UUID, to life
 func resolveClaim(ctx context.Context, tx *ent.Tx, by Actor, row *ent.MigrationClaim, to lifecycle.Decision, comment string) error {
 	before := claimRecord(row)
 	at := now()
-	if err := decidable(before.Status, to); err != nil {
+	from := before.Status
+	if to == lifecycle.Expired { // which an overdue one is on reading, but not yet in its row
+		from = string(row.Status)
+	}
+	if err := decidable(from, to); err != nil {
 		return err
 	}
 	err := row.Update().SetStatus(migrationclaim.Status(to)).SetResolvedAt(at).Exec(ctx)

@@ -1,0 +1,284 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/lifecycle"
+	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/auditentry"
+	"github.com/pureboot/pureboot/ent/migrationclaim"
+)
+
+func conflict(err error) bool { _, ok := errors.AsType[*Conflict](err); return ok }
+
+func TestAClaimIsDecidedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		home := func() uuid.UUID { return *f.Read().Node.GetX(ctx, id).HomeSiteID }
+
+		if _, err := f.ClaimNode(ctx, f.atBerlin, id); !conflict(err) {
+			t.Errorf("its own home claims it: %v", err)
+		}
+		if _, err := f.ClaimNode(ctx, root, id); !errors.Is(err, ErrForbidden) {
+			t.Errorf("an administrator claims it: %v", err)
+		}
+		first, err := f.ClaimNode(ctx, f.atRome, id)
+		if err != nil || first.Status != "pending" || first.ApprovalID == nil || home() != f.berlin.ID {
+			t.Fatalf("the claim is %+v, %v; the home %v", first, err, home())
+		}
+		if again, err := f.ClaimNode(ctx, f.atRome, id); err != nil || again.ID != first.ID {
+			t.Errorf("claimed again: %+v, %v", again, err)
+		}
+		asked, err := f.Approval(ctx, *first.ApprovalID)
+		if err != nil || asked.Status != "pending" || asked.Subject != "node/"+id.String() {
+			t.Errorf("the approval is %+v, %v", asked, err)
+		}
+		if rejected, err := f.DecideClaim(ctx, root, first.ID, lifecycle.Rejected, "not yet"); err != nil || rejected.Status != "rejected" || rejected.ResolvedAt == nil {
+			t.Errorf("rejected: %+v, %v", rejected, err)
+		}
+		for _, to := range []lifecycle.Decision{lifecycle.Approved, lifecycle.Rejected, lifecycle.Undecided} {
+			if _, err := f.DecideClaim(ctx, root, first.ID, to, ""); !conflict(err) {
+				t.Errorf("decided again as %s: %v", to, err)
+			}
+			if _, err := f.DecideApproval(ctx, root, *first.ApprovalID, to, ""); !conflict(err) {
+				t.Errorf("its approval decided again as %s: %v", to, err)
+			}
+		}
+		if home() != f.berlin.ID {
+			t.Error("a rejected claim moved the node")
+		}
+
+		// An approval decides its claim, and the node moves.
+		second, err := f.ClaimNode(ctx, f.atRome, id)
+		if err != nil || second.ID == first.ID {
+			t.Fatalf("the second claim is %+v, %v", second, err)
+		}
+		left := f.Read().DeviceGroup.GetX(ctx, f.berlin.ID).NodesLeftEpoch
+		given, err := f.DecideApproval(ctx, root, *second.ApprovalID, lifecycle.Approved, "go")
+		if err != nil || given.Status != "approved" || given.DecidedBy != root.Name || given.Comment != "go" {
+			t.Errorf("given: %+v, %v", given, err)
+		}
+		if c, err := f.Claim(ctx, second.ID); err != nil || c.Status != "approved" || home() != f.rome.ID {
+			t.Errorf("the claim is %+v, %v; the home %v", c, err, home())
+		}
+		if now := f.Read().DeviceGroup.GetX(ctx, f.berlin.ID).NodesLeftEpoch; now <= left {
+			t.Errorf("the agent it left is not told: %d, %d", left, now)
+		}
+		page, err := f.Claims(ctx, ClaimQuery{Paging: Paging{Limit: 1}, Site: f.berlin.ID})
+		if err != nil || page.Total != 2 || len(page.Items) != 1 || page.Items[0].ID != second.ID {
+			t.Errorf("the list begins %+v, %v", page, err)
+		}
+		rest, err := f.Claims(ctx, ClaimQuery{Paging: Paging{Cursor: page.NextCursor}, Node: id})
+		if err != nil || len(rest.Items) != 1 || rest.Items[0].ID != first.ID || rest.NextCursor != "" {
+			t.Errorf("it goes on %+v, %v", rest, err)
+		}
+		if done, err := f.Claims(ctx, ClaimQuery{Status: "approved"}); err != nil || done.Total != 1 {
+			t.Errorf("approved are %+v, %v", done, err)
+		}
+
+		// A claim goes with its node, and nobody waits for an answer about it.
+		third, err := f.ClaimNode(ctx, f.atBerlin, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.DeleteNode(ctx, root, id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Claim(ctx, third.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the claim of a deleted node: %v", err)
+		}
+		if a, err := f.Approval(ctx, *third.ApprovalID); err != nil || a.Status != "expired" {
+			t.Errorf("its approval is %+v, %v", a, err)
+		}
+		if waiting, err := f.Approvals(ctx, ApprovalQuery{Status: "pending"}); err != nil || waiting.Total != 0 {
+			t.Errorf("pending are %+v, %v", waiting, err)
+		}
+	})
+}
+
+func TestPoliciesDecideClaims(t *testing.T) {
+	for _, test := range []struct{ source, target, matched string }{
+		{"manual", "manual", ""},
+		{"auto_accept", "auto_release", ""},
+		{"manual", "auto_accept", "target: auto_accept"},
+		{"auto_release", "manual", "source: auto_release"},
+		{"manual", "bidirectional", "target: bidirectional"},
+		{"bidirectional", "manual", "source: bidirectional"},
+	} {
+		t.Run(test.source+" to "+test.target, func(t *testing.T) {
+			f, ctx := fixed(t, Options{Dir: t.TempDir(), Log: quiet()}), t.Context()
+			// The target has its policy from the site above it.
+			above := f.site("italy", func(s *GroupSpec) { s.MigrationPolicy = &test.target })
+			set := func(id uuid.UUID, edit func(*GroupSpec)) {
+				_, err := f.UpdateGroup(ctx, root, true, id, 0, func(s GroupSpec) (GroupSpec, error) { edit(&s); return s, nil })
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			set(f.berlin.ID, func(s *GroupSpec) { s.MigrationPolicy = &test.source })
+			set(f.rome.ID, func(s *GroupSpec) { s.ParentID = &above.ID })
+			id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+			c, err := f.ClaimNode(ctx, f.atRome, id)
+			home, status := f.berlin.ID, "pending"
+			if test.matched != "" {
+				home, status = f.rome.ID, "approved"
+			}
+			if err != nil || c.PolicyMatched != test.matched || c.AutoApproveEligible != (test.matched != "") || c.Status != status {
+				t.Errorf("the claim is %+v, %v", c, err)
+			}
+			if got := *f.Read().Node.GetX(ctx, id).HomeSiteID; got != home {
+				t.Errorf("the home is %v, want %v", got, home)
+			}
+		})
+	}
+}
+
+func TestAnOverdueClaimHasExpired(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		made, err := f.ClaimNode(ctx, f.atRome, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		past := time.Now().UTC().Add(-time.Minute)
+		for table, id := range map[string]uuid.UUID{"migration_claims": made.ID, "approvals": *made.ApprovalID} {
+			// What is immutable ages all the same.
+			if _, err := f.write.ExecContext(ctx, "UPDATE "+table+" SET expires_at = $1 WHERE id = $2", past, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c, err := f.Claim(ctx, made.ID); err != nil || c.Status != "expired" || c.ResolvedAt == nil {
+			t.Errorf("it is %+v, %v", c, err)
+		}
+		for status, want := range map[string]int{"pending": 0, "expired": 1, "": 1, "approved": 0} {
+			claims, err1 := f.Claims(ctx, ClaimQuery{Status: status})
+			approvals, err2 := f.Approvals(ctx, ApprovalQuery{Status: status})
+			if err := errors.Join(err1, err2); err != nil || claims.Total != want || approvals.Total != want {
+				t.Errorf("%q are %d claims and %d approvals, %v", status, claims.Total, approvals.Total, err)
+			}
+		}
+		if _, err := f.DecideClaim(ctx, root, made.ID, lifecycle.Approved, ""); !conflict(err) {
+			t.Errorf("approved too late: %v", err)
+		}
+		again, err := f.ClaimNode(ctx, f.atRome, id)
+		if err != nil || again.ID == made.ID || again.Status != "pending" {
+			t.Errorf("claimed again: %+v, %v", again, err)
+		}
+	})
+}
+
+// One node has one claim that waits, however many sites see it at once.
+func TestOneClaimWaits(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		third := f.site("oslo", nil)
+		id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		sites := make(chan Actor, 8)
+		for range 4 {
+			sites <- f.atRome
+			sites <- Actor{Name: "site:oslo", Site: third.ID}
+		}
+		together(t, 8, func(ctx context.Context) error {
+			_, err := f.ClaimNode(ctx, <-sites, id)
+			return err
+		})
+		n := f.Read().MigrationClaim.Query().Where(migrationclaim.NodeID(id), migrationclaim.ResolvedAtIsNil()).CountX(ctx)
+		if n != 1 {
+			t.Errorf("%d claims wait", n)
+		}
+	})
+}
+
+func TestASiteTakesItsClaimsAlong(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		c, err := f.ClaimNode(ctx, f.atRome, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.DeleteGroup(ctx, root, true, f.berlin.ID, 0); !conflict(err) || !strings.Contains(err.Error(), "1 node") {
+			t.Errorf("a site with a node: %v", err)
+		}
+		if err := f.DeleteGroup(ctx, root, true, f.rome.ID, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Claim(ctx, c.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the claim is %v", err)
+		}
+		if a, err := f.Approval(ctx, *c.ApprovalID); err != nil || a.Status != "expired" {
+			t.Errorf("its approval is %+v, %v", a, err)
+		}
+	})
+}
+
+func TestAConflictIsResolvedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		node := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		record := func() uuid.UUID {
+			var id uuid.UUID
+			err := f.Write(ctx, func(tx *ent.Tx) (err error) {
+				id, err = RecordConflict(ctx, tx, SyncConflict{
+					EntityType: NodeEntity, EntityID: node, SiteID: f.berlin.ID, Fields: []string{"hostname"},
+					BaseState: json.RawMessage(`{"hostname":""}`), CentralState: json.RawMessage(`{"hostname":"a"}`), SiteState: json.RawMessage(`{"hostname":"b"}`),
+				})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		first, second := record(), record()
+		for what, r := range map[string]Resolution{
+			"nothing": {}, "an unknown word": {Resolution: "both"}, "merged without a state": {Resolution: "merged"},
+			"merged with no JSON": {Resolution: "merged", Merged: json.RawMessage("{")},
+			"a state too many":    {Resolution: "accepted_site", Merged: json.RawMessage("{}")},
+		} {
+			if _, err := f.ResolveConflict(ctx, root, first, r); err == nil || conflict(err) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		bad := errors.New("bad")
+		refuse := func(context.Context, *ent.Tx, SyncConflict) error { return bad }
+		if _, err := f.ResolveConflict(ctx, root, first, Resolution{Resolution: "accepted_site", Apply: refuse}); !errors.Is(err, bad) {
+			t.Errorf("what cannot be applied: %v", err)
+		}
+		if c, err := f.SyncConflict(ctx, first); err != nil || c.ResolvedAt != nil || string(c.SiteState) != `{"hostname":"b"}` {
+			t.Errorf("it is %+v, %v", c, err)
+		}
+		c, err := f.ResolveConflict(ctx, root, first, Resolution{Resolution: "merged", Merged: json.RawMessage(`{"hostname":"c"}`)})
+		if err != nil || c.ResolvedAt == nil || *c.Resolution != "merged" || c.ResolvedBy != root.Name || string(c.MergedState) != `{"hostname":"c"}` {
+			t.Errorf("resolved it is %+v, %v", c, err)
+		}
+		if _, err := f.ResolveConflict(ctx, root, first, Resolution{Resolution: "accepted_central"}); !conflict(err) {
+			t.Errorf("resolved again: %v", err)
+		}
+		if n := f.Read().AuditEntry.Query().Where(auditentry.Action("conflict.resolve")).CountX(ctx); n != 1 {
+			t.Errorf("%d audit entries", n)
+		}
+		yes, no := true, false
+		for open, want := range map[*bool]uuid.UUID{&yes: second, &no: first} {
+			page, err := f.SyncConflicts(ctx, ConflictQuery{Site: f.berlin.ID, Entity: node, Open: open})
+			if err != nil || len(page.Items) != 1 || page.Items[0].ID != want {
+				t.Errorf("open %v are %+v, %v", *open, page, err)
+			}
+		}
+		if err := f.DeleteNode(ctx, root, node); err != nil {
+			t.Fatal(err)
+		}
+		if page, err := f.SyncConflicts(ctx, ConflictQuery{}); err != nil || page.Total != 0 {
+			t.Errorf("of a deleted node there is %+v, %v", page, err)
+		}
+	})
+}
