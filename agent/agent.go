@@ -31,6 +31,9 @@ import (
 // drainTime is how long transfers under way may go on after the agent was told to stop.
 const drainTime = 10 * time.Second
 
+// cachePolicy is that of a site for which nobody has set another one.
+const cachePolicy = "minimal"
+
 // Agent is one running appliance.
 type Agent struct {
 	cfg     Config
@@ -45,6 +48,7 @@ type Agent struct {
 	files    *content.Files
 	nodes    *node.Store
 	gateway  *gateway.Gateway
+	operator *admin.API
 
 	upstreams map[string]*httpcache.Handler // by prefix
 
@@ -107,12 +111,10 @@ func (a *Agent) openUplink() error {
 func (a *Agent) openRooms(ctx context.Context) error {
 	var err error
 	a.cache, err = cache.Open(cache.Options{
-		Dir:          a.cfg.CacheDir(),
-		MaxBytes:     int64(a.cfg.Cache.MaxSizeGB) * 1e9,
-		MinFreeBytes: int64(a.cfg.Cache.MinFreeGB) * 1e9,
-		HotBytes:     int64(a.cfg.Cache.HotMB) * 1e6,
-		Rank:         content.Rank,
-		Admit:        cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6).Admit,
+		Dir:      a.cfg.CacheDir(),
+		HotBytes: int64(a.cfg.Cache.HotMB) * 1e6,
+		Rank:     content.Rank,
+		Admit:    cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6).Admit,
 		// The scrub begins long after the rooms are open.
 		Repair: func(key cache.Key, obj cache.Object) cache.Source { return a.files.Repair(key, obj) },
 		Log:    a.log.With("room", "cache"),
@@ -146,6 +148,12 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	a.gateway = gateway.New(gateway.Options{
 		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Upstreams: upstreams, Log: a.log.With("room", "gateway"),
 	})
+	a.operator = admin.New(admin.Options{
+		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams, Policy: cachePolicy,
+		Dir: a.cfg.StateDir(), Log: a.log.With("room", "admin"),
+	})
+	// Only now: what is pinned must not be evicted because the limits came before the pins.
+	a.cache.SetLimits(int64(a.cfg.Cache.MaxSizeGB)*1e9, int64(a.cfg.Cache.MinFreeGB)*1e9)
 	a.server, err = tftp.New(tftp.Options{
 		Open: a.openTFTP, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
 	})
@@ -225,8 +233,9 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 		a.serveHTTP(ctx, group, a.http, a.gateway)
 	}
 	if a.admin != nil {
-		a.serveHTTP(ctx, group, a.admin, admin.Handler(a.status))
+		a.serveHTTP(ctx, group, a.admin, a.operator)
 	}
+	group.Go(func() error { return a.operator.Run(ctx) })
 	if a.tftp != nil {
 		group.Go(func() error { return a.server.Serve(ctx, a.tftp) })
 	}

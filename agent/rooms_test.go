@@ -13,7 +13,7 @@ var rooms = map[string][]string{
 	"agent/cmd/pureboot-agent":     {"agent", "agent/admin", "agent/uplink", "central/wire"},
 	"agent":                        {"agent/", "central/wire", "central/lifecycle", "systemd", "tftp"},
 	"agent/gateway":                {"agent/content", "agent/httpcache", "agent/node", "agent/boot", "agent/cache", "central/wire", "central/lifecycle"},
-	"agent/admin":                  {"agent/content", "agent/httpcache", "agent/node", "agent/cache", "central/wire"},
+	"agent/admin":                  {"agent/content", "agent/httpcache", "agent/node", "agent/cache", "central/wire", "central/lifecycle"},
 	"agent/uplink":                 {"agent/content", "agent/node", "central/wire"},
 	"agent/content":                {"agent/cache", "central/wire"},
 	"agent/httpcache":              {"agent/cache"},

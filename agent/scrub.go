@@ -21,12 +21,11 @@ func (a *Agent) scrub(ctx context.Context) error {
 			return nil
 		case <-time.After(pause):
 		}
-		began, before := time.Now(), a.cache.Stats()
-		if err := a.cache.Scrub(ctx, scrubRate); err != nil {
+		began := time.Now()
+		done, err := a.operator.Verify(ctx, scrubRate)
+		if err != nil {
 			return nil // told to stop
 		}
-		after := a.cache.Stats()
-		a.log.Info("cache scrubbed", "bytes", after.Scrubbed-before.Scrubbed, "corrupt", after.Corruptions-before.Corruptions,
-			"repaired", after.Repaired-before.Repaired, "took", time.Since(began))
+		a.log.Info("cache scrubbed", "bytes", done.CheckedBytes, "corrupt", done.Corrupt, "repaired", done.Repaired, "took", time.Since(began))
 	}
 }

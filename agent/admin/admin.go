@@ -1,106 +1,124 @@
-// Package admin is the API for whoever operates the appliance, on a unix socket that only its user and group reach.
+// Package admin is the API for whoever operates the appliance, on a unix socket that only its user and group reach: how
+// the agent is doing, what its cache holds and is to hold, its machines, its metrics. A file holds one resource: what
+// it looks like in JSON, its routes, and what they do.
 package admin
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"net"
+	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
-	"syscall"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/httpcache"
-	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/agent/node"
 )
 
-// PathStatus is where the status is read.
-const PathStatus = "/api/v1/agent/status"
+// Root begins the paths of all routes but /metrics.
+const Root = "/api/v1/agent"
 
-// Status is how the agent is doing.
-type Status struct {
-	Version    string            `json:"version"`
-	CentralURL string            `json:"central_url,omitempty"`
-	SiteID     string            `json:"site_id,omitempty"`
-	SiteName   string            `json:"site_name,omitempty"`
-	Enrolled   bool              `json:"enrolled"`
-	Online     bool              `json:"online"` // central answers
-	Addresses  map[string]string `json:"addresses"`
-	Waiting    int               `json:"waiting_reports"` // of machines, for central
-	wire.Heartbeat
-
-	Cache     cache.Stats                `json:"cache"`               // counted since the start
-	Upstreams map[string]httpcache.Stats `json:"upstreams,omitempty"` // by prefix, likewise
+// Options of an API.
+type Options struct {
+	Status    func(context.Context) Status // asked each time
+	Cache     *cache.Store
+	Files     *content.Files
+	Nodes     *node.Store
+	Upstreams map[string]*httpcache.Handler // by prefix
+	Metrics   http.Handler                  // of /metrics; nil: there are none
+	Policy    string                        // of what is fetched before anybody asks
+	Dir       string                        // of the lists that an operator has made
+	Log       *slog.Logger
 }
 
-// Listen opens the socket for its user and group. One that an agent left behind when it died is replaced; one that
-// is served is an error.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return nil, fmt.Errorf("make the folder of the admin socket: %w", err)
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("listen on %s: another agent serves there", path)
-	}
-	if errors.Is(err, syscall.ECONNREFUSED) && isSocket(path) {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("remove the admin socket of a dead agent: %w", err)
-		}
-	}
-	l, err := net.Listen("unix", path)
+// API is an http.Handler. It is safe for concurrent use.
+type API struct {
+	Options
+	mux      *http.ServeMux
+	pins     *pins
+	prefetch *prefetcher
+	verify   *verifier
+}
+
+// New reads the lists in Dir and has the cache observe the pins. A list that cannot be read is no reason not to boot
+// machines: it is empty until somebody changes it.
+func New(o Options) *API {
+	a := &API{Options: o, mux: http.NewServeMux(), verify: newVerifier(o.Cache)}
+	a.pins = &pins{list: a.load("pins.json")}
+	a.pin()
+	a.prefetch = a.newPrefetcher(a.load("prefetch.json"))
+	a.routes()
+	return a
+}
+
+func (a *API) load(name string) *list {
+	l, err := loadList(filepath.Join(a.Dir, name))
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
+		a.Log.Error("list not readable, going on without it", "err", err)
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the admin socket to its group: %w", err), l.Close())
-	}
-	return l, nil
+	return l
 }
 
-func isSocket(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.Mode()&fs.ModeSocket != 0
+// Run does what goes on in the background until ctx ends: prefetching, and checks that were asked for.
+func (a *API) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.prefetch.run(ctx) })
+	group.Go(func() error { return a.verify.run(ctx) })
+	return group.Wait()
 }
 
-// Handler serves the API. status is asked for each time.
-func Handler(status func(context.Context) Status) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+PathStatus, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(status(r.Context())) // a client that has gone is not told
-	})
-	new(profiles).add(mux)
-	return mux
+func (a *API) routes() {
+	for pattern, h := range map[string]http.HandlerFunc{
+		"GET " + PathStatus:                  a.getStatus,
+		"GET " + PathNodes:                   a.listNodes,
+		"GET " + PathCache:                   a.getCache,
+		"GET " + PathEntries:                 a.listEntries,
+		"DELETE " + PathCache + "/{path...}": a.deleteEntry,
+		"POST " + PathPurge:                  a.postPurge,
+		"POST " + PathEvict:                  a.postEvict,
+		"GET " + PathPins:                    a.getPins,
+		"PUT " + PathPins:                    a.putPins,
+		"POST " + PathPins:                   a.addPins,
+		"DELETE " + PathPins:                 a.deletePins,
+		"GET " + PathPrefetch:                a.getPrefetch,
+		"PUT " + PathPrefetch:                a.putPrefetch,
+		"POST " + PathPrefetch:               a.addPrefetch,
+		"DELETE " + PathPrefetch:             a.deletePrefetch,
+		"GET " + PathVerify:                  a.getVerify,
+		"POST " + PathVerify:                 a.postVerify,
+	} {
+		a.mux.HandleFunc(pattern, h)
+	}
+	new(profiles).add(a.mux)
+	if a.Metrics != nil {
+		a.mux.Handle("GET /metrics", a.Metrics)
+	}
 }
 
-// ReadStatus asks the agent that serves at the socket.
-func ReadStatus(ctx context.Context, path string) (Status, error) {
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+PathStatus, nil)
-	if err != nil {
-		return Status{}, err
+// ServeHTTP implements http.Handler. What the mux itself refuses becomes a problem too.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := a.mux.Handler(r); pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
 	}
-	var s Status
-	res, err := client.Do(req)
-	if err != nil {
-		return s, fmt.Errorf("no agent answers at %s (is it running?): %w", path, err)
+	refused := &refusal{header: w.Header()}
+	a.mux.ServeHTTP(refused, r)
+	switch refused.status {
+	case http.StatusMethodNotAllowed:
+		problem(w, refused.status, "This path wants another method: "+w.Header().Get("Allow")+".")
+	default:
+		problem(w, http.StatusNotFound, "There is nothing at this path.")
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("the agent answered %d", res.StatusCode)
-	}
-	return s, json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&s)
 }
+
+// refusal takes the status and header of an answer, and drops its body.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) WriteHeader(status int)      { r.status = status }
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }

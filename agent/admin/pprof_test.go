@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheAgentIsProfiledThroughTheSocket(t *testing.T) {
-	h := Handler(func(context.Context) Status { return Status{} })
+	h := statusOf(t, func(context.Context) Status { return Status{} })
 	for path, want := range map[string]int{
 		"":                         http.StatusOK,
 		"heap":                     http.StatusOK,

@@ -99,6 +99,16 @@ func (in Input) script(d dialect) ([]byte, error) {
 	return execute(p.Install.Method+string(d), p), nil
 }
 
+// Serves names what the script of a machine whose record is known does: local, wait or installer.
+func (in Input) Serves() string {
+	install, err := in.install()
+	if err != nil {
+		return "safe"
+	}
+	serve, _ := install.Serve(in.Boot.Workflow != nil, in.Now)
+	return string(serve)
+}
+
 // started returns the URL that moves the node to installing.
 func (in Input) started() (string, error) {
 	at, err := in.place("boot")

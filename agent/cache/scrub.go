@@ -63,6 +63,7 @@ func (s *Store) scrub(ctx context.Context, e *entry, pace *Budget) error {
 	}
 	if e.obj.Chunks == nil && Digest(whole.Sum(nil)) != e.obj.SHA256 {
 		s.count.corruptions.Add(1)
+		s.count.scrubCorruptions.Add(1)
 		s.log.Warn("published file is damaged, dropping it", "key", e.key)
 		s.lose(e)
 	}
@@ -73,6 +74,7 @@ func (s *Store) scrub(ctx context.Context, e *entry, pace *Budget) error {
 func (s *Store) mend(ctx context.Context, e *entry, i int64) bool {
 	e.bad.Store(i + 1)
 	s.count.corruptions.Add(1)
+	s.count.scrubCorruptions.Add(1)
 	err := s.refetch(ctx, e, i)
 	if err != nil {
 		s.log.Warn("published file is damaged, dropping it", "key", e.key, "chunk", i, "err", err)

@@ -27,23 +27,24 @@ type Stats struct {
 	Coalesced   int64 `json:"coalesced"`    // Fetches that joined a fill
 	PassThrough int64 `json:"pass_through"` // readers that went to their source, from the start or from a failing disk
 
-	Fills         int64 `json:"fills"`       // transfers that came to a good end
-	FillErrors    int64 `json:"fill_errors"` // those that did not, or whose object could not be stored
-	Ranges        int64 `json:"ranges"`      // parts that were fetched ahead of their fill's front
-	Resumes       int64 `json:"resumes"`     // cuts that were followed by another try
-	Purged        int64 `json:"purged"`
-	Scrubbed      int64 `json:"scrubbed"`        // bytes that Scrub has checked
-	Repaired      int64 `json:"repaired"`        // chunks that it has put right
-	Journals      int64 `json:"journals"`        // written
-	Adopted       int64 `json:"adopted"`         // fills that went on with what an earlier one had left
-	Resumed       int64 `json:"resumed"`         // bytes of that, verified
-	Evictions     int64 `json:"evictions"`       // for whatever reason; unfinished objects too
-	EvictedSize   int64 `json:"evicted_size"`    // of these, for the cap on the size
-	EvictedFree   int64 `json:"evicted_free"`    // for free space on the disk
-	EvictedByHand int64 `json:"evicted_by_hand"` // by Evict
-	Corruptions   int64 `json:"corruptions"`     // wrong chunks received, damaged files found
-	DiskErrors    int64 `json:"disk_errors"`
-	BytesIn       int64 `json:"bytes_in"` // received from sources
+	Fills            int64 `json:"fills"`       // transfers that came to a good end
+	FillErrors       int64 `json:"fill_errors"` // those that did not, or whose object could not be stored
+	Ranges           int64 `json:"ranges"`      // parts that were fetched ahead of their fill's front
+	Resumes          int64 `json:"resumes"`     // cuts that were followed by another try
+	Purged           int64 `json:"purged"`
+	Scrubbed         int64 `json:"scrubbed"`          // bytes that Scrub has checked
+	ScrubCorruptions int64 `json:"scrub_corruptions"` // wrong chunks, and files without chunk digests, that it has found
+	Repaired         int64 `json:"repaired"`          // chunks that it has put right
+	Journals         int64 `json:"journals"`          // written
+	Adopted          int64 `json:"adopted"`           // fills that went on with what an earlier one had left
+	Resumed          int64 `json:"resumed"`           // bytes of that, verified
+	Evictions        int64 `json:"evictions"`         // for whatever reason; unfinished objects too
+	EvictedSize      int64 `json:"evicted_size"`      // of these, for the cap on the size
+	EvictedFree      int64 `json:"evicted_free"`      // for free space on the disk
+	EvictedByHand    int64 `json:"evicted_by_hand"`   // by Evict
+	Corruptions      int64 `json:"corruptions"`       // wrong chunks received, damaged files found
+	DiskErrors       int64 `json:"disk_errors"`
+	BytesIn          int64 `json:"bytes_in"` // received from sources
 }
 
 type counters struct {
@@ -51,6 +52,7 @@ type counters struct {
 	fills, fillErrors, resumes, corruptions                        atomic.Int64
 	evictedSize, evictedFree, evictedByHand                        atomic.Int64
 	ranges, scrubbed, repaired, purged, journals, adopted, resumed atomic.Int64
+	scrubCorruptions                                               atomic.Int64
 	diskErrors, bytesIn                                            atomic.Int64
 }
 
@@ -75,7 +77,7 @@ func (s *Store) Stats() Stats {
 	st.EvictedSize, st.EvictedFree, st.EvictedByHand = c.evictedSize.Load(), c.evictedFree.Load(), c.evictedByHand.Load()
 	st.Evictions, st.Corruptions = st.EvictedSize+st.EvictedFree+st.EvictedByHand, c.corruptions.Load()
 	st.Ranges = c.ranges.Load()
-	st.Scrubbed, st.Repaired = c.scrubbed.Load(), c.repaired.Load()
+	st.Scrubbed, st.Repaired, st.ScrubCorruptions = c.scrubbed.Load(), c.repaired.Load(), c.scrubCorruptions.Load()
 	st.Purged = c.purged.Load()
 	st.Journals, st.Adopted, st.Resumed = c.journals.Load(), c.adopted.Load(), c.resumed.Load()
 	st.DiskErrors, st.BytesIn = c.diskErrors.Load(), c.bytesIn.Load()

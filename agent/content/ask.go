@@ -64,6 +64,7 @@ func (f *Files) ask(ctx context.Context, key cache.Key) (cache.Object, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, f.opt.Patience, errSlow)
 	defer cancel()
 	category, path := Split(key)
+	f.count.questions.Add(1)
 	answer, err := f.opt.Central.Chunks(ctx, category, path)
 	if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Gone() {
 		f.manifest.remove(key)
@@ -95,11 +96,16 @@ func (f *Files) source(key cache.Key, obj cache.Object) cache.Source {
 		if f.opt.Central == nil {
 			return nil, backoff.Permanent(errNotEnrolled)
 		}
+		f.count.requests.Add(1)
 		body, err := f.opt.Central.ReadContent(ctx, category, path, sha, offset, length)
+		if err == nil {
+			return &received{ReadCloser: body, count: &f.count}, nil
+		}
+		f.count.failures.Add(1)
 		if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Final() {
 			return nil, backoff.Permanent(fmt.Errorf("%w: %w", errReplaced, err))
 		}
-		return body, err
+		return nil, err
 	}
 }
 

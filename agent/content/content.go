@@ -48,6 +48,7 @@ type Files struct {
 	unknown   *rate.Limiter      // of questions about names that the manifest does not have
 	maxFiles  int                // of a manifest
 	pulling   sync.Mutex         // one pull at a time
+	count     counters
 
 	ctx  context.Context // of what is asked of central; ends with Close
 	stop context.CancelFunc
@@ -159,6 +160,12 @@ func (f *Files) Open(ctx context.Context, category, path string) (*File, error) 
 // OpenPart is Open for whoever reads a part first, whose first byte is then there in place of the file's: of a file
 // that is not here, that part is fetched alone. part is told the size of the file.
 func (f *Files) OpenPart(ctx context.Context, category, path string, part func(size int64) (offset, length int64)) (*File, error) {
+	file, err := f.open(ctx, category, path, part)
+	f.count.opened(file, err)
+	return file, err
+}
+
+func (f *Files) open(ctx context.Context, category, path string, part func(size int64) (offset, length int64)) (*File, error) {
 	key, err := keyOf(category, path)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,9 @@ import (
 // bootstrap is GET /boot.ipxe: the script that has each machine ask for its own.
 func (g *Gateway) bootstrap(w http.ResponseWriter, r *http.Request) {
 	if allow(w, r, http.MethodGet, http.MethodHead) {
+		if r.Method == http.MethodGet {
+			g.count.served(Served{"bootstrap", "bootstrap"})
+		}
 		sendScript(w, r, boot.Bootstrap(serverURL(r)))
 	}
 }
@@ -37,6 +40,7 @@ func (g *Gateway) boot(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		g.log(r).Error("no script but the safe one", "mac", in.MAC, "err", err)
 	}
+	g.booted(r, "ipxe", in, err)
 	sendScript(w, r, script)
 }
 
@@ -50,6 +54,7 @@ func (g *Gateway) grub(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		g.log(r).Error("no grub.cfg but the safe one", "mac", in.MAC, "err", err)
 	}
+	g.booted(r, "grub", in, err)
 	sendScript(w, r, script)
 }
 

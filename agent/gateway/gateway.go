@@ -34,12 +34,14 @@ type Gateway struct {
 	Options
 	mux       *http.ServeMux
 	visitors  visitors
+	count     counters
 	pieceTime time.Duration
 }
 
 // New returns the gateway's routes.
 func New(o Options) *Gateway {
 	g := &Gateway{Options: o, mux: http.NewServeMux(), pieceTime: pieceTime}
+	g.count.init()
 	// Methods are checked by the handlers, since a ServeMux answers HEAD where GET is meant to act.
 	for pattern, h := range map[string]http.HandlerFunc{
 		"/boot.ipxe":                          g.bootstrap,
@@ -85,8 +87,13 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", "PureBoot")
 	setCacheStatus(w, "")
 	out := newResponse(w, g.pieceTime)
+	count := g.count.of(r.URL.Path)
+	if r.Method != http.MethodHead { // whose bodies are written, but not sent
+		out.sent = &count.sent
+	}
 	defer func() {
 		p := recover()
+		defer func() { count.ended(out.status) }()
 		if p == nil && out.err == nil && out.status < 400 && !g.Log.Enabled(r.Context(), out.level) {
 			return
 		}
@@ -113,6 +120,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	leave, ok := g.visitors.enter(r.RemoteAddr)
 	if !ok {
+		g.count.refused.Add(1)
 		w.Header().Set("Retry-After", "2")
 		problem(out, http.StatusServiceUnavailable, "Too many requests at once.")
 		return
@@ -120,6 +128,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	path, err := cleanPath(r.URL)
 	if u := g.upstream(r, path); u != nil {
+		if count = g.count.routes[RouteUpstream]; out.sent != nil {
+			out.sent = &count.sent
+		}
 		out.level = slog.LevelDebug // an installation asks for thousands of packages: what went well is a metric
 		u.ServeHTTP(out, r.WithContext(wire.WithRequestID(r.Context(), id)))
 		return

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,8 @@ type response struct {
 	level  slog.Level // of the line that the request gets in the log if nothing is wrong
 	status int
 	bytes  int64
-	err    error // the first that sending, or reading what is to be sent, met
+	sent   *atomic.Int64 // counts them too, for all responses; nil: nothing does
+	err    error         // the first that sending, or reading what is to be sent, met
 }
 
 func newResponse(w http.ResponseWriter, patience time.Duration) *response {
@@ -47,7 +49,7 @@ func (w *response) Write(b []byte) (n int, err error) {
 		var m int
 		m, w.err = w.ResponseWriter.Write(b[n:min(n+piece, len(b))])
 		n += m
-		w.bytes += int64(m)
+		w.add(int64(m))
 	}
 	return n, w.err
 }
@@ -83,12 +85,19 @@ func (w *response) sendFile(file *os.File, limit *io.LimitedReader) (n int64, er
 		m, w.err = io.CopyN(w.ResponseWriter, file, min(piece, limit.N))
 		n += m
 		limit.N -= m
-		w.bytes += m
+		w.add(m)
 		if errors.Is(w.err, io.EOF) {
 			w.err = io.ErrUnexpectedEOF
 		}
 	}
 	return n, w.err
+}
+
+func (w *response) add(n int64) {
+	w.bytes += n
+	if w.sent != nil {
+		w.sent.Add(n)
+	}
 }
 
 // begin notes the status that is sent when a handler names none.

@@ -229,7 +229,7 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 	}
 	a.h.readmit(a.crowd)
 	a.keepOwn(x)
-	asked, m := offset, Keep(x)
+	asked, m := offset, a.keep(x)
 	if x.Status != http.StatusPartialContent {
 		offset = 0
 		m.Size = resp.ContentLength
@@ -250,6 +250,15 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 	return arrival, nil
 }
 
+// keep makes what is stored of an answer, with its URL if the key is only a hash of that.
+func (a *ask) keep(x Exchange) Meta {
+	m := Keep(x)
+	if strings.HasPrefix(a.primary, a.h.slots.name+longName) {
+		m.URL = PrimaryKey(a.target)
+	}
+	return m
+}
+
 // refusedTrailer is of a response whose trailer a client should get, who would not get it from the store.
 const refusedTrailer Refusal = "trailer"
 
@@ -267,7 +276,7 @@ func secret(x Exchange) bool {
 // arriveHead stores an answer to HEAD, and tells what is stored for GET of it (RFC 9111 section 4.3.5).
 func (a *ask) arriveHead(x Exchange, resp *http.Response) (*cache.Arrival, error) {
 	resp.Body.Close()
-	m := Keep(x)
+	m := a.keep(x)
 	if x.Status == http.StatusOK {
 		for _, f := range a.h.slots.stored(a.primary) {
 			if f.Stored == absent || f.Method != http.MethodGet || f.Status != http.StatusOK || !f.Selects(x.Request) {

@@ -78,8 +78,12 @@ func (t *counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
 		t.count.originFailures.Add(1)
+		if r.Context().Err() == nil { // else nobody waited for it
+			t.count.failing.Store(true)
+		}
 		return nil, err
 	}
+	t.count.failing.Store(false)
 	if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is also written to
 		resp.Body = &countedBody{resp.Body, t.count}
 	}

@@ -303,18 +303,23 @@ func (s *slots) reserve(primary string, key cache.Key) error {
 
 // invalidate has no response of a resource used again that was asked for until now.
 func (s *slots) invalidate(primary string) error {
-	s.mu.Lock()
-	if len(s.gone) >= maxGone {
-		clear(s.gone) // what is stored goes anyway: this is about what is being received
-	}
-	s.gone[primary] = time.Now()
-	places := s.by[primary]
-	s.mu.Unlock()
+	places := s.disown(primary)
 	var errs []error
 	for _, p := range places {
 		errs = append(errs, s.store.Remove(p.key))
 	}
 	return errors.Join(errs...)
+}
+
+// disown is invalidate without what is stored, whose places it returns.
+func (s *slots) disown(primary string) []*slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.gone) >= maxGone {
+		clear(s.gone) // what is stored goes anyway: this is about what is being received
+	}
+	s.gone[primary] = time.Now()
+	return s.by[primary]
 }
 
 // invalid is whether a response that was asked for at that time has been invalidated since.

@@ -18,11 +18,13 @@ type Stats struct {
 	OriginRequests int64 `json:"origin_requests"` // sent, redirects that were followed included
 	OriginFailures int64 `json:"origin_failures"` // of these, that no answer came to
 	OriginBytes    int64 `json:"origin_bytes"`    // of bodies received
+	Failing        bool  `json:"failing"`         // the last of them got no answer
 }
 
 type counters struct {
 	requests, hits, validated, stale, misses, collapsed, passed, failures, invalidated, sent atomic.Int64
 	originRequests, originFailures, originBytes                                              atomic.Int64
+	failing                                                                                  atomic.Bool
 }
 
 // Stats returns a snapshot.
@@ -33,5 +35,6 @@ func (h *Handler) Stats() Stats {
 		Misses: c.misses.Load(), Collapsed: c.collapsed.Load(), Passed: c.passed.Load(), Failures: c.failures.Load(),
 		Invalidated: c.invalidated.Load(), BytesSent: c.sent.Load(),
 		OriginRequests: c.originRequests.Load(), OriginFailures: c.originFailures.Load(), OriginBytes: c.originBytes.Load(),
+		Failing: c.failing.Load(),
 	}
 }

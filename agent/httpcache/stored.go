@@ -52,6 +52,7 @@ type Meta struct {
 	Outdated bool `json:"outdated,omitempty"`
 
 	Protocol string `json:"protocol,omitempty"` // that it came by, as in Via; empty for 1.1
+	URL      string `json:"url,omitempty"`      // of a resource whose key does not tell
 }
 
 // Keep makes of an exchange that Storable accepts what is stored. A 206 is kept as a part of the 200

@@ -52,7 +52,7 @@ func TestTheStatusIsReadThroughTheSocket(t *testing.T) {
 		},
 	}
 	asked := 0
-	server := &http.Server{Handler: Handler(func(context.Context) Status { asked++; return want })}
+	server := &http.Server{Handler: statusOf(t, func(context.Context) Status { asked++; return want })}
 	l := listen(t, path)
 	served := make(chan error)
 	go func() { served <- server.Serve(l) }()
@@ -77,7 +77,7 @@ func TestTheStatusIsReadThroughTheSocket(t *testing.T) {
 
 func TestTheStatusIsFlat(t *testing.T) {
 	w := httptest.NewRecorder()
-	Handler(func(context.Context) Status { return Status{Version: "1"} }).ServeHTTP(w, httptest.NewRequest("GET", PathStatus, nil))
+	statusOf(t, func(context.Context) Status { return Status{Version: "1"} }).ServeHTTP(w, httptest.NewRequest("GET", PathStatus, nil))
 	var fields map[string]any
 	if err := json.Unmarshal(w.Body.Bytes(), &fields); err != nil || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%v: %s", err, w.Body)

@@ -1,0 +1,135 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/content"
+	"github.com/pureboot/pureboot/agent/httpcache"
+)
+
+// PathPins is where the pins are read and changed.
+const PathPins = PathCache + "/pins"
+
+// Pins are what the cache never evicts, beside bootloaders: keys, URLs, or globs of either (** crosses slashes).
+type Pins struct {
+	Items       []string `json:"items"`
+	PinnedBytes int64    `json:"pinned_size_bytes"` // of what is here, bootloaders included
+}
+
+// pins is the list, and what it means.
+type pins struct {
+	*list
+	set atomic.Pointer[pinSet]
+}
+
+// pinSet answers whether an object is pinned. It never changes.
+type pinSet struct {
+	keys  map[cache.Key]bool // resources of upstreams, too
+	globs []pinGlob
+}
+
+type pinGlob struct {
+	pattern, literal string
+	url              bool // it is about URLs
+}
+
+// pin has the cache observe the list. A URL that no upstream leads to any more pins nothing.
+func (a *API) pin() {
+	set := &pinSet{keys: map[cache.Key]bool{}}
+	for _, name := range a.pins.get() {
+		switch {
+		case isPattern(name):
+			set.globs = append(set.globs, pinGlob{name, literal(name), isURL(name)})
+		case isURL(name):
+			if u, err := parseURL(name); err == nil {
+				keys, _ := a.resources(u)
+				for key := range keys {
+					set.keys[key] = true
+				}
+			}
+		default:
+			set.keys[cache.Key(name)] = true
+		}
+	}
+	a.pins.set.Store(set)
+	if a.Cache != nil {
+		a.Cache.SetRank(a.rank)
+	}
+}
+
+// rank is that of content, but for what is pinned.
+func (a *API) rank(key cache.Key) int {
+	if a.pins.set.Load().has(a, key) {
+		return cache.Pinned
+	}
+	return content.Rank(key)
+}
+
+func (s *pinSet) has(a *API, key cache.Key) bool {
+	upstream := httpcache.IsKey(key)
+	if s.keys[key] || upstream && s.keys[httpcache.ResourceOf(key)] {
+		return true
+	}
+	at := ""
+	for _, g := range s.globs {
+		name := string(key)
+		if g.url {
+			if !upstream {
+				continue
+			}
+			if at == "" {
+				at = a.url(key, nil)
+			}
+			name = at
+		}
+		if strings.HasPrefix(name, g.literal) && doublestar.MatchUnvalidated(g.pattern, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *API) getPins(w http.ResponseWriter, _ *http.Request) {
+	items := a.pins.get()
+	if items == nil {
+		items = []string{}
+	}
+	answer(w, http.StatusOK, Pins{Items: items, PinnedBytes: a.Cache.Stats().Pinned})
+}
+
+// putPins replaces the list.
+func (a *API) putPins(w http.ResponseWriter, r *http.Request) {
+	if items, ok := a.names(w, r, nil); ok {
+		a.changePins(w, r, func([]string) []string { return items })
+	}
+}
+
+// addPins adds to the list.
+func (a *API) addPins(w http.ResponseWriter, r *http.Request) {
+	if items, ok := a.names(w, r, a.pins.get()); ok {
+		a.changePins(w, r, func(old []string) []string { return append(old, items...) })
+	}
+}
+
+// deletePins is DELETE cache/pins?item=NAME, which may be repeated.
+func (a *API) deletePins(w http.ResponseWriter, r *http.Request) {
+	if edit, ok := without(w, r, a.pins.list); ok {
+		a.changePins(w, r, edit)
+	}
+}
+
+func (a *API) changePins(w http.ResponseWriter, r *http.Request, edit func([]string) []string) {
+	err := a.pins.change(edit)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	a.pin()
+	a.Log.Info("pins changed", "pins", len(a.pins.get()))
+	a.getPins(w, r)
+}
