@@ -155,6 +155,7 @@ func (c *Central) Run(ctx context.Context) error {
 		return c.drain()
 	})
 	group.Go(func() error { return systemd.Watchdog(ctx, c.log, c.store.Ping) })
+	group.Go(func() error { return c.content.Run(ctx) })
 	group.Go(c.ready)
 	return errors.Join(group.Wait(), c.Close())
 }

@@ -266,8 +266,8 @@ func FuzzReprDigest(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		sum, err := reprDigest([]string{header})
-		if err == nil && sum != nil && !strings.Contains(header, base64.StdEncoding.EncodeToString(sum[:])) {
+		sum, fault := sha256Of([]string{header})
+		if fault == "" && sum != nil && !strings.Contains(header, base64.StdEncoding.EncodeToString(sum[:])) {
 			t.Errorf("%q became %x", header, sum)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"net/http"
@@ -30,6 +31,7 @@ func (a *api) problem(ctx context.Context, err error) error {
 	var transition *lifecycle.TransitionError
 	var limited *fleet.Limited
 	var column *ent.ValidationError
+	var path *content.PathError
 	switch {
 	case errors.As(err, &invalid):
 		model.Status, model.Detail = http.StatusUnprocessableEntity, "validation failed"
@@ -58,8 +60,14 @@ func (a *api) problem(ctx context.Context, err error) error {
 		model.Status, model.Detail = http.StatusForbidden, strings.ReplaceAll(err.Error(), "\n", ": ")
 	case errors.Is(err, store.ErrVersion):
 		model.Status, model.Detail = http.StatusPreconditionFailed, "it has changed since it was read: read it again"
-	case errors.Is(err, content.ErrPath):
-		model.Status = http.StatusBadRequest
+	case errors.As(err, &path):
+		model.Status, model.Detail = http.StatusBadRequest, content.ErrPath.Error()
+		for _, f := range path.Fields {
+			model.Errors = append(model.Errors, &huma.ErrorDetail{Message: f.Message, Location: f.Location, Value: clip(fmt.Sprint(f.Value))})
+		}
+	case errors.Is(err, content.ErrGlob):
+		model.Status = http.StatusUnprocessableEntity
+		model.Errors = []*huma.ErrorDetail{{Message: err.Error(), Location: "query.glob"}}
 	case errors.Is(err, content.ErrDigest):
 		model.Status = http.StatusUnprocessableEntity
 		model.Errors = []*huma.ErrorDetail{{Message: "not the digest of the bytes received", Location: "header.Repr-Digest"}}
@@ -111,14 +119,19 @@ func clipValues(_ huma.Context, _ string, v any) (any, error) {
 	for _, d := range model.Errors {
 		switch value := d.Value.(type) {
 		case string:
-			if len(value) > maxValue {
-				d.Value = value[:maxValue] + "…"
-			}
+			d.Value = clip(value)
 		case map[string]any, []any:
 			d.Value = nil
 		}
 	}
 	return model, nil
+}
+
+func clip(value string) string {
+	if len(value) > maxValue {
+		return value[:maxValue] + "…"
+	}
+	return value
 }
 
 func fields(details []*huma.ErrorDetail) []wire.ProblemField {

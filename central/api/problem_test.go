@@ -30,7 +30,7 @@ func TestEachErrorHasItsStatus(t *testing.T) {
 		{t.Context(), fmt.Errorf("store images/a: %w", content.ErrNoSpace), http.StatusInsufficientStorage, ""},
 		{t.Context(), &fleet.Limited{RetryAfter: 1500 * time.Millisecond}, http.StatusTooManyRequests, "Retry-After"},
 		{t.Context(), store.ErrUnauthorized, http.StatusUnauthorized, "WWW-Authenticate"},
-		{t.Context(), content.ErrPath, http.StatusBadRequest, ""},
+		{t.Context(), content.CheckPath("images", ".."), http.StatusBadRequest, ""},
 		{given, context.Canceled, http.StatusServiceUnavailable, "Retry-After"},
 		{t.Context(), errors.New("inner"), http.StatusInternalServerError, ""},
 	} {

@@ -28,7 +28,7 @@ func TestAWrongMethodIsToldWhichAreRight(t *testing.T) {
 	c := newCentral(t)
 	for path, allow := range map[string]string{
 		"/healthz": "GET, HEAD", "/api/v1/sites": "GET, HEAD, POST", wire.PathHeartbeat: "POST",
-		"/api/v1/content/images/a": "DELETE, GET, HEAD, PUT",
+		"/api/v1/content/images/a": "DELETE, GET, HEAD, POST, PUT",
 	} {
 		if r := c.do("PATCH", path, c.admin, "{}"); r.status != 405 || r.header.Get("Allow") != allow {
 			t.Errorf("%s: %d, Allow %q", path, r.status, r.header.Get("Allow"))
@@ -96,6 +96,9 @@ func TestTheOpenAPIDocumentHasEveryRoute(t *testing.T) {
 		path = strings.Replace(path, "...", "", 1)
 		if !ok || !strings.HasPrefix(path, "/api/") {
 			continue
+		}
+		if pattern == "POST "+wire.PathContent+"/{category}/{path...}" {
+			path += "/rollback" // a path of the ServeMux cannot go on after one with slashes
 		}
 		operation := doc.Paths[path][strings.ToLower(method)]
 		if operation == nil {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -24,18 +25,25 @@ func (e *cutError) Unwrap() error { return e.err }
 
 // upload is the body of a request that may take its time as long as it moves.
 type upload struct {
+	ctx     context.Context // of the request
 	body    io.Reader
 	control *http.ResponseController
 }
 
 func (u *upload) Read(p []byte) (int, error) {
 	_ = u.control.SetReadDeadline(time.Now().Add(stall)) // where deadlines are not supported there are none to renew
+	if err := u.ctx.Err(); err != nil {
+		return 0, &cutError{err} // after the deadline is set, so that what interrupt does is not undone
+	}
 	n, err := u.body.Read(p)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && err != io.EOF && !tooLarge {
 		err = &cutError{err}
 	}
 	return n, err
 }
+
+// interrupt ends a Read that waits for bytes, once the context is done.
+func (u *upload) interrupt() { _ = u.control.SetReadDeadline(time.Unix(1, 0)) }
 
 // download sends a body that may take its time as long as it moves, and makes problems of ServeContent's errors.
 type download struct {

@@ -22,44 +22,70 @@ type bytesOf struct {
 	chunks []byte // the SHA-256 of each wire.ChunkSize bytes, one after the other
 }
 
-func (b bytesOf) digest() string { return hex.EncodeToString(b.sha256[:]) }
+func (b bytesOf) digest() string { return hexOf(b.sha256) }
+
+func hexOf(sum [sha256.Size]byte) string { return hex.EncodeToString(sum[:]) }
 
 // blobFile is where the blob with a digest, in hexadecimal, is.
 func blobFile(digest string) string { return "blobs/" + digest[:2] + "/" + digest }
 
-// writeBlob stores what body holds and returns when it has reached the disk. Of its content only one chunk is in
-// memory at a time. Bytes that are already there are written again all the same: that costs nothing but the time,
-// and repairs a blob that a failing disk has damaged.
-func (r *Repository) writeBlob(ctx context.Context, body io.Reader, want *[sha256.Size]byte) (_ bytesOf, err error) {
-	tmp := "tmp/" + rand.Text()
-	f, err := r.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+// tmpFile is a file of tmp/ that belongs to an upload under way: it is locked for as long as it is open, so that no
+// other process takes it for abandoned.
+type tmpFile struct {
+	r    *Repository
+	f    *os.File
+	name string
+}
+
+func (r *Repository) newTmp(ctx context.Context) (*tmpFile, error) {
+	release, err := guard{r}.share(ctx) // between its making and its locking nobody sweeps
 	if err != nil {
-		return bytesOf{}, fmt.Errorf("begin an upload: %w", noSpace(err))
+		return nil, err
+	}
+	defer release()
+	t := &tmpFile{r: r, name: "tmp/" + rand.Text()}
+	if t.f, err = r.root.OpenFile(t.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640); err != nil {
+		return nil, err
+	}
+	if err := flock(t.f, syscall.LOCK_EX); err != nil {
+		t.discard()
+		return nil, err
+	}
+	return t, nil
+}
+
+// discard ends the use of the file and deletes it, unless it was renamed.
+func (t *tmpFile) discard() {
+	t.f.Close()
+	if err := t.r.root.Remove(t.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.r.log.Error("an upload's file is left over until the next start", "file", t.name, "err", err)
+	}
+}
+
+// receive stores what body holds in a file of its own and returns when it has reached the disk. Of its content only
+// one chunk is in memory at a time. The caller discards the file. Bytes that are in place already are written again
+// all the same: that costs nothing but the time, and repairs a blob that a failing disk has damaged.
+func (r *Repository) receive(ctx context.Context, body io.Reader, want *[sha256.Size]byte) (_ *tmpFile, _ bytesOf, err error) {
+	tmp, err := r.newTmp(ctx)
+	if err != nil {
+		return nil, bytesOf{}, fmt.Errorf("begin an upload: %w", noSpace(err))
 	}
 	defer func() {
-		f.Close() // a second time after success, to no effect
 		if err != nil {
-			err = errors.Join(err, r.discard(tmp))
+			tmp.discard()
 		}
 	}()
-
-	b, err := digestTo(ctx, f, body)
+	b, err := digestTo(ctx, tmp.f, body)
 	if err != nil {
-		return bytesOf{}, err
+		return nil, bytesOf{}, err
 	}
 	if want != nil && *want != b.sha256 {
-		return bytesOf{}, fmt.Errorf("%w: received %d bytes with SHA-256 %s", ErrDigest, b.size, b.digest())
+		return nil, bytesOf{}, fmt.Errorf("%w: received %d bytes with SHA-256 %s", ErrDigest, b.size, b.digest())
 	}
-	if err := f.Sync(); err != nil {
-		return bytesOf{}, fmt.Errorf("store an upload: %w", noSpace(err))
+	if err := tmp.f.Sync(); err != nil {
+		return nil, bytesOf{}, fmt.Errorf("store an upload: %w", noSpace(err))
 	}
-	if err := f.Close(); err != nil {
-		return bytesOf{}, fmt.Errorf("store an upload: %w", noSpace(err))
-	}
-	if err := r.publish(tmp, b.digest()); err != nil {
-		return bytesOf{}, fmt.Errorf("store an upload: %w", noSpace(err))
-	}
-	return b, nil
+	return tmp, b, nil
 }
 
 // digestTo copies body to w by whole chunks, and digests them on the way.
@@ -100,13 +126,13 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// publish gives a complete file its name for good.
-func (r *Repository) publish(tmp, digest string) error {
+// place gives a complete file its name for good.
+func (r *Repository) place(file, digest string) error {
 	dir := "blobs/" + digest[:2]
 	if err := r.root.Mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := r.root.Rename(tmp, blobFile(digest)); err != nil {
+	if err := r.root.Rename(file, blobFile(digest)); err != nil {
 		return err
 	}
 	return errors.Join(r.syncDir(dir), r.syncDir("blobs"))
@@ -120,12 +146,25 @@ func (r *Repository) syncDir(name string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// discard deletes the file of a failed upload, unless it was renamed already.
-func (r *Repository) discard(tmp string) error {
-	if err := r.root.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// room says ErrNoSpace if so many bytes more cannot be stored.
+func (r *Repository) room(bytes int64) error {
+	free, err := r.free()
+	if err != nil {
 		return err
 	}
+	if bytes > free {
+		return fmt.Errorf("%w: %d bytes are free, %d are needed", ErrNoSpace, free, bytes)
+	}
 	return nil
+}
+
+// free returns how many bytes the disk has left.
+func (r *Repository) free() (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(r.root.Name(), &fs); err != nil {
+		return 0, fmt.Errorf("look at the disk of the content: %w", err)
+	}
+	return int64(fs.Bavail) * fs.Bsize, nil
 }
 
 // noSpace marks the errors of a full disk or quota as ErrNoSpace.

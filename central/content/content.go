@@ -1,6 +1,6 @@
 // Package content is the repository of boot files: bytes in a folder, each kept once under the SHA-256 of what it
 // holds, and their names in the database. A blob is whole before a row names it and never changes afterwards, so
-// whoever looked a name up can take all the time he wants to read it.
+// whoever opened a file can take all the time he wants to read it.
 //
 // Each change of a name advances the content counter, and the row keeps the value: the manifest of what changed is
 // the rows in the order of their epochs.
@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
@@ -39,11 +40,14 @@ type Repository struct {
 	root *os.Root
 	st   *store.Store
 	log  *slog.Logger
+	mu   sync.RWMutex  // see guard
+	wake chan struct{} // a word to Run that there is something to collect
+
+	state collecting
 }
 
-// Open opens the repository in a folder, which is made if it is missing and belongs to this process alone: uploads
-// that were cut off by the end of an earlier one are deleted.
-func Open(dir string, st *store.Store, log *slog.Logger) (_ *Repository, err error) {
+// Open opens the repository in a folder, which is made if it is missing.
+func Open(dir string, st *store.Store, log *slog.Logger) (*Repository, error) {
 	for _, sub := range []string{"blobs", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
 			return nil, fmt.Errorf("open the content repository: %w", err)
@@ -53,12 +57,12 @@ func Open(dir string, st *store.Store, log *slog.Logger) (_ *Repository, err err
 	if err != nil {
 		return nil, fmt.Errorf("open the content repository: %w", err)
 	}
-	r := &Repository{root: root, st: st, log: log.With("room", "content")}
-	if err := r.sweep(); err != nil {
+	lock, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o640) // while there is room for it
+	if err = errors.Join(err, lock.Close()); err != nil {
 		root.Close()
 		return nil, fmt.Errorf("open the content repository: %w", err)
 	}
-	return r, nil
+	return &Repository{root: root, st: st, log: log.With("room", "content"), wake: make(chan struct{}, 1)}, nil
 }
 
 // Close ends the use of the folder. Files that were opened stay readable.
@@ -67,24 +71,4 @@ func (r *Repository) Close() error { return r.root.Close() }
 // Epoch returns the epoch of the latest change.
 func (r *Repository) Epoch(ctx context.Context) (wire.Epoch, error) {
 	return r.st.Epoch(ctx, store.ContentCounter)
-}
-
-// sweep deletes what uploads left behind that were cut off.
-func (r *Repository) sweep() error {
-	tmp, err := r.root.Open("tmp")
-	if err != nil {
-		return err
-	}
-	defer tmp.Close()
-	names, err := tmp.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := r.root.Remove("tmp/" + name); err != nil {
-			return err
-		}
-		r.log.Info("deleted an unfinished upload", "file", name)
-	}
-	return nil
 }

@@ -100,7 +100,7 @@ func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var list []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && d.Name() != lockName {
 			list = append(list, path)
 		}
 		return err
@@ -182,7 +182,7 @@ func TestAReaderKeepsItsVersion(t *testing.T) {
 	if _, change := put(t, r, wire.Scripts, "a", "new"); change != Replaced {
 		t.Errorf("other bytes are %s", change)
 	}
-	if err := r.Remove(t.Context(), wire.Scripts, "a", nil); err != nil {
+	if err := r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(body); err != nil || string(got) != "old" || f.Size != 3 {
@@ -205,7 +205,7 @@ func TestTheVersionBeforeIsKept(t *testing.T) {
 	if got := previous(); got != "old" {
 		t.Errorf("after a replacement it is %q", got)
 	}
-	if err := r.Remove(t.Context(), wire.Scripts, "a", nil); err != nil {
+	if err := r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := previous(); got != "new" {
@@ -220,7 +220,7 @@ func TestRemovedIsGone(t *testing.T) {
 	r := open(t, t.TempDir())
 	put(t, r, wire.Scripts, "a", "x")
 	before := epochOf(t, r)
-	if err := r.Remove(t.Context(), wire.Scripts, "a", nil); err != nil {
+	if err := r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if epochOf(t, r) != before+1 {
@@ -229,7 +229,7 @@ func TestRemovedIsGone(t *testing.T) {
 	_, statErr := r.Stat(t.Context(), wire.Scripts, "a")
 	_, _, openErr := r.Open(t.Context(), wire.Scripts, "a")
 	_, chunksErr := r.Chunks(t.Context(), wire.Scripts, "a")
-	for _, err := range []error{statErr, openErr, chunksErr, r.Remove(t.Context(), wire.Scripts, "a", nil)} {
+	for _, err := range []error{statErr, openErr, chunksErr, r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: "a"})} {
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("the error is %v", err)
 		}
@@ -291,7 +291,10 @@ func TestAlsoIsPartOfTheTransaction(t *testing.T) {
 		}
 	}
 	bad := errors.New("bad")
-	err := r.Remove(ctx, wire.Scripts, "a", func(context.Context, *ent.Tx) error { return bad })
+	err := r.Remove(ctx, Removal{
+		Category: wire.Scripts, Path: "a",
+		Also: func(context.Context, *ent.Tx, wire.File, Change) error { return bad },
+	})
 	if _, stat := r.Stat(ctx, wire.Scripts, "a"); !errors.Is(err, bad) || stat != nil {
 		t.Errorf("a removal that could not be noted: %v, %v", err, stat)
 	}
@@ -312,9 +315,10 @@ func TestUnfinishedUploadsAreSwept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "tmp", "HALF"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	open(t, dir)
-	if list := files(t, dir); len(list) != 0 {
-		t.Errorf("the disk holds %v", list)
+	r := open(t, dir)
+	c, err := r.Collect(t.Context())
+	if list := files(t, dir); len(list) != 0 || c.Uploads != 1 || err != nil {
+		t.Errorf("the disk holds %v, %+v, %v", list, c, err)
 	}
 }
 
@@ -411,7 +415,7 @@ func testListPages(t *testing.T, r *Repository) {
 	put(t, r, wire.Scripts, "a", "")
 	put(t, r, wire.Bootloaders, "a/b", "")
 	put(t, r, wire.Images, "gone", "")
-	if err := r.Remove(t.Context(), wire.Images, "gone", nil); err != nil {
+	if err := r.Remove(t.Context(), Removal{Category: wire.Images, Path: "gone"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -426,6 +430,11 @@ func testListPages(t *testing.T, r *Repository) {
 		{Query{Prefix: "a%"}, "images/a%b"},
 		{Query{Prefix: "é/"}, "images/é/1 images/é/2"},
 		{Query{Prefix: "a/"}, "bootloaders/a/b images/a/b"},
+		{Query{Glob: "**/b"}, "bootloaders/a/b images/A/b images/a/b"},
+		{Query{Glob: "images/{a,é}*"}, "images/a images/a%b images/a_b images/axb"},
+		{Query{Glob: "images/{a,é}/**", Category: wire.Images}, "images/a images/a/b images/é/1 images/é/2"},
+		{Query{Glob: "*/a", Category: wire.Scripts}, "scripts/a"},
+		{Query{Glob: "disks/**"}, ""},
 	} {
 		for _, limit := range []int{0, 1, 3} {
 			q, got, pages := c.q, []string{}, 0
@@ -451,10 +460,13 @@ func testListPages(t *testing.T, r *Repository) {
 			if strings.Join(got, " ") != c.want {
 				t.Errorf("%+v: %v, want %s", c.q, got, c.want)
 			}
-			if err := r.Remove(t.Context(), wire.Bootloaders, "A", nil); err != nil && !errors.Is(err, ErrNotFound) {
+			if err := r.Remove(t.Context(), Removal{Category: wire.Bootloaders, Path: "A"}); err != nil && !errors.Is(err, ErrNotFound) {
 				t.Fatal(err)
 			}
 		}
+	}
+	if _, err := r.List(t.Context(), Query{Glob: "["}); !errors.Is(err, ErrGlob) {
+		t.Errorf("the error is %v", err)
 	}
 	if _, err := r.List(t.Context(), Query{Cursor: "x"}); !errors.Is(err, ErrCursor) {
 		t.Errorf("the error is %v", err)

@@ -69,7 +69,7 @@ func TestManifestTellsTheTruth(t *testing.T) {
 			path := rapid.StringMatching("[a-d]").Draw(rt, "path")
 			name := wire.Scripts + "/" + path
 			if rapid.Bool().Draw(rt, "remove") {
-				if err := r.Remove(t.Context(), wire.Scripts, path, nil); err == nil {
+				if err := r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: path}); err == nil {
 					delete(now, name)
 				} else if !errors.Is(err, ErrNotFound) {
 					rt.Fatal(err)
@@ -114,7 +114,7 @@ func testManifestWhileOthersWrite(t *testing.T, r *Repository) {
 					t.Error(err)
 				}
 				if i%3 == 0 {
-					if err := r.Remove(t.Context(), wire.Scripts, path, nil); err != nil {
+					if err := r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: path}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -150,7 +150,7 @@ func TestManifestStartsOver(t *testing.T) {
 	r := open(t, t.TempDir())
 	put(t, r, wire.Scripts, "a", "x")
 	put(t, r, wire.Scripts, "b", "x")
-	if err := r.Remove(t.Context(), wire.Scripts, "a", nil); err != nil {
+	if err := r.Remove(t.Context(), Removal{Category: wire.Scripts, Path: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	now, err := r.Epoch(t.Context())

@@ -16,7 +16,7 @@ import (
 	entcontent "github.com/pureboot/pureboot/ent/content"
 )
 
-// Change is what an upload did to its name.
+// Change is what a write did to its name.
 type Change string
 
 // The changes.
@@ -26,39 +26,79 @@ const (
 	Unchanged Change = "unchanged" // the name had these bytes; there is no new epoch
 )
 
+// Also is what else a write does in its transaction, for the audit entry; nil means nothing more. The rules of
+// store.Write hold for it, and its error undoes the write.
+type Also func(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error
+
+func (also Also) run(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error {
+	if also == nil {
+		return nil
+	}
+	return also(ctx, tx, f, c)
+}
+
 // Upload is one file to store.
 type Upload struct {
 	Category, Path string
 	Body           io.Reader
 	SHA256         *[sha256.Size]byte // of the whole, as announced; nil is not checked
-
-	// Also runs in the transaction that publishes the file, for the audit entry; nil means nothing more. The rules
-	// of store.Write hold for it, and its error undoes the upload.
-	Also func(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error
+	Size           int64              // bytes, as far as it was announced: more than is free is refused at once
+	If             Condition
+	Also           Also
 }
 
 // Put stores a file under a name and returns when it would survive a power cut. Readers of the version before are
-// not disturbed. Errors are ErrPath, ErrDigest, ErrNoSpace and those of the body and of Also; after any of them the
-// name is as it was. Of two uploads of one name at once, the one that ends last stays.
+// not disturbed. Errors are ErrPath, ErrDigest, ErrNoSpace, store.ErrVersion for a condition that does not hold, and
+// those of the body and of Also; after any of them the name is as it was. Of two uploads of one name at once, the one
+// that ends last stays.
 func (r *Repository) Put(ctx context.Context, u Upload) (wire.File, Change, error) {
 	if err := CheckPath(u.Category, u.Path); err != nil {
 		return wire.File{}, "", err
 	}
-	b, err := r.writeBlob(ctx, u.Body, u.SHA256)
+	if err := r.expect(ctx, u.Category, u.Path, u.If); err != nil {
+		return wire.File{}, "", err
+	}
+	if err := r.room(u.Size); err != nil {
+		return wire.File{}, "", err
+	}
+	tmp, b, err := r.receive(ctx, u.Body, u.SHA256)
 	if err != nil {
 		return wire.File{}, "", err
+	}
+	defer tmp.discard()
+	return r.publish(ctx, tmp.name, b, naming{u.Category, u.Path, u.If, u.Also})
+}
+
+// naming is a name that a blob gets.
+type naming struct {
+	category, path string
+	when           Condition
+	also           Also
+}
+
+// publish makes a complete file the blob of its digest, and lets a name name it. An empty file name stands for bytes
+// that are in place. On an error the file may or may not have moved: a blob that nobody names is collected.
+func (r *Repository) publish(ctx context.Context, file string, b bytesOf, n naming) (wire.File, Change, error) {
+	release, err := guard{r}.share(ctx)
+	if err != nil {
+		return wire.File{}, "", err
+	}
+	defer release()
+	if file != "" {
+		if err := r.place(file, b.digest()); err != nil {
+			return wire.File{}, "", fmt.Errorf("store an upload: %w", noSpace(err))
+		}
 	}
 	var f wire.File
 	var change Change
 	err = r.st.Write(ctx, func(tx *ent.Tx) error {
-		f, change, err = name(ctx, tx, u.Category, u.Path, b)
-		if err != nil || u.Also == nil {
+		if f, change, err = n.to(ctx, tx, b); err != nil {
 			return err
 		}
-		return u.Also(ctx, tx, f, change)
+		return n.also.run(ctx, tx, f, change)
 	})
 	if err != nil {
-		return wire.File{}, "", fmt.Errorf("store %s/%s: %w", u.Category, u.Path, err)
+		return wire.File{}, "", fmt.Errorf("store %s/%s: %w", n.category, n.path, err)
 	}
 	if change != Unchanged {
 		r.log.Info("stored content", "category", f.Category, "path", f.Path, "bytes", f.Size, "sha256", f.SHA256,
@@ -67,29 +107,24 @@ func (r *Repository) Put(ctx context.Context, u Upload) (wire.File, Change, erro
 	return f, change, nil
 }
 
-// name makes category and path name a blob.
-func name(ctx context.Context, tx *ent.Tx, category, path string, b bytesOf) (wire.File, Change, error) {
+// to makes the name that of a blob.
+func (n naming) to(ctx context.Context, tx *ent.Tx, b bytesOf) (wire.File, Change, error) {
+	f := wire.File{Category: n.category, Path: n.path, Size: b.size, SHA256: b.digest(), Modified: now()}
+	row, err := tx.Content.Query().Where(named(n.category, n.path)).WithBlob(brief).Only(ctx)
+	if ent.IsNotFound(err) {
+		row, err = nil, nil
+	}
+	if err == nil {
+		err = n.when.check(row)
+	}
+	if err != nil {
+		return f, "", err
+	}
 	blobID, err := blobRow(ctx, tx, b)
 	if err != nil {
-		return wire.File{}, "", err
-	}
-	f := wire.File{Category: category, Path: path, Size: b.size, SHA256: b.digest(), Modified: now()}
-	row, err := tx.Content.Query().Where(named(category, path)).Only(ctx)
-	switch {
-	case ent.IsNotFound(err):
-		epoch, err := store.Next(ctx, tx, store.ContentCounter)
-		if err != nil {
-			return f, "", err
-		}
-		row, err = tx.Content.Create().SetCategory(entcontent.Category(category)).SetPath(path).
-			SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N).Save(ctx)
-		if err != nil {
-			return f, "", err
-		}
-		return f, Created, noteTemplate(ctx, tx, row.ID, f)
-	case err != nil:
 		return f, "", err
-	case row.BlobID != nil && *row.BlobID == blobID:
+	}
+	if row != nil && row.BlobID != nil && *row.BlobID == blobID {
 		f.Modified = row.Modified
 		return f, Unchanged, nil
 	}
@@ -97,10 +132,18 @@ func name(ctx context.Context, tx *ent.Tx, category, path string, b bytesOf) (wi
 	if err != nil {
 		return f, "", err
 	}
+	if row == nil {
+		row, err = tx.Content.Create().SetCategory(entcontent.Category(n.category)).SetPath(n.path).
+			SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N).Save(ctx)
+		if err != nil {
+			return f, "", err
+		}
+		return f, Created, noteTemplate(ctx, tx, row.ID, f)
+	}
 	change, update := Created, row.Update().SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N)
 	if row.BlobID != nil {
 		change = Replaced
-		update.SetPreviousBlobID(*row.BlobID)
+		update.SetPreviousBlobID(*row.BlobID).SetPreviousModified(row.Modified)
 	}
 	if err := update.Exec(ctx); err != nil {
 		return f, "", err
@@ -119,7 +162,9 @@ func noteTemplate(ctx context.Context, tx *ent.Tx, id uuid.UUID, f wire.File) er
 // blobRow returns the id of a blob's row, which it makes if it is missing.
 func blobRow(ctx context.Context, tx *ent.Tx, b bytesOf) (uuid.UUID, error) {
 	id, err := tx.Blob.Query().Where(blob.Sha256(b.digest())).OnlyID(ctx)
-	if !ent.IsNotFound(err) {
+	if err == nil {
+		return id, tx.Blob.UpdateOneID(id).SetUsedAt(now()).Exec(ctx)
+	} else if !ent.IsNotFound(err) {
 		return id, err
 	}
 	row, err := tx.Blob.Create().SetSha256(b.digest()).SetSize(b.size).SetChunks(b.chunks).Save(ctx)
@@ -127,36 +172,6 @@ func blobRow(ctx context.Context, tx *ent.Tx, b bytesOf) (uuid.UUID, error) {
 		return uuid.Nil, err
 	}
 	return row.ID, nil
-}
-
-// Remove frees a name, or says ErrNotFound. The name's last version is kept for rollback, and readers of it are not
-// disturbed. also runs in the same transaction, as Upload.Also does; nil means nothing more.
-func (r *Repository) Remove(ctx context.Context, category, path string, also func(context.Context, *ent.Tx) error) error {
-	err := r.st.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.Content.Query().Where(named(category, path), entcontent.BlobIDNotNil()).Only(ctx)
-		if ent.IsNotFound(err) {
-			return ErrNotFound
-		} else if err != nil {
-			return err
-		}
-		epoch, err := store.Next(ctx, tx, store.ContentCounter)
-		if err != nil {
-			return err
-		}
-		err = row.Update().ClearBlobID().SetPreviousBlobID(*row.BlobID).SetModified(now()).SetEpoch(epoch.N).Exec(ctx)
-		if err != nil {
-			return err
-		}
-		if err := noteTemplate(ctx, tx, row.ID, wire.File{Category: category}); err != nil || also == nil {
-			return err
-		}
-		return also(ctx, tx)
-	})
-	if err != nil {
-		return fmt.Errorf("remove %.600s: %w", category+"/"+path, err)
-	}
-	r.log.Info("removed content", "category", category, "path", path, "request", wire.RequestID(ctx))
-	return nil
 }
 
 // now is the time in what both databases keep of it.

@@ -3,13 +3,16 @@ package content
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
@@ -31,15 +34,21 @@ func (r *Repository) Stat(ctx context.Context, category, path string) (wire.File
 // Open returns the bytes of a file and its description, which belong together whatever happens to the name
 // meanwhile. The caller closes the reader. A name that is not there is ErrNotFound.
 func (r *Repository) Open(ctx context.Context, category, path string) (io.ReadSeekCloser, wire.File, error) {
-	f, err := r.Stat(ctx, category, path)
-	if err != nil {
-		return nil, wire.File{}, err
+	for try := 1; ; try++ {
+		f, err := r.Stat(ctx, category, path)
+		if err != nil {
+			return nil, wire.File{}, err
+		}
+		bytes, err := r.root.Open(blobFile(f.SHA256))
+		switch {
+		case err == nil:
+			return bytes, f, nil
+		case errors.Is(err, fs.ErrNotExist) && try < 3:
+			// Replaced and collected since we looked: look again. If it is still missing, it is lost.
+		default:
+			return nil, wire.File{}, fmt.Errorf("open content %s/%s: %w", category, path, err)
+		}
 	}
-	bytes, err := r.root.Open(blobFile(f.SHA256))
-	if err != nil {
-		return nil, wire.File{}, fmt.Errorf("open content %s/%s: %w", category, path, err)
-	}
-	return bytes, f, nil
 }
 
 // Chunks describes a file and each of its chunks, or says ErrNotFound.
@@ -64,6 +73,7 @@ func (r *Repository) Chunks(ctx context.Context, category, path string) (wire.Ch
 type Query struct {
 	Category string
 	Prefix   string // of the path
+	Glob     string // of the name, CATEGORY/PATH; see Glob
 	Cursor   string // Next of the page before
 	Limit    int    // items of a page, 1 to 1000; anything else means 100
 }
@@ -82,20 +92,11 @@ func (r *Repository) List(ctx context.Context, q Query) (Page, error) {
 		q.Limit = 100
 	}
 	p := Page{Items: []wire.File{}}
-	selected := []predicate.Content{entcontent.BlobIDNotNil()}
-	if q.Category != "" {
-		if !slices.Contains(wire.Categories, q.Category) {
-			return p, nil
-		}
-		selected = append(selected, entcontent.CategoryEQ(entcontent.Category(q.Category)))
+	selected, glob, err := q.predicates()
+	if err != nil {
+		return p, err
 	}
-	if q.Prefix != "" {
-		selected = append(selected, hasPrefix(q.Prefix))
-	}
-	err := r.st.View(ctx, func(tx *ent.Tx) (err error) {
-		if p.Total, err = tx.Content.Query().Where(selected...).Count(ctx); err != nil {
-			return err
-		}
+	err = r.st.View(ctx, func(tx *ent.Tx) (err error) {
 		page := tx.Content.Query().Where(selected...)
 		if q.Cursor != "" {
 			category, path, ok := strings.Cut(q.Cursor, "/")
@@ -104,8 +105,19 @@ func (r *Repository) List(ctx context.Context, q Query) (Page, error) {
 			}
 			page.Where(after(category, path))
 		}
-		rows, err := page.Order(ent.Asc(entcontent.FieldCategory, entcontent.FieldPath)).Limit(q.Limit + 1).
-			WithBlob(brief).All(ctx)
+		page.Order(ent.Asc(entcontent.FieldCategory, entcontent.FieldPath))
+		if glob == nil {
+			p.Total, err = tx.Content.Query().Where(selected...).Count(ctx)
+			page.Limit(q.Limit + 1)
+		} else {
+			var ids []uuid.UUID
+			ids, p.Total, err = matching(ctx, tx.Content.Query().Where(selected...), page.Clone(), *glob, q.Limit+1)
+			page.Where(entcontent.IDIn(ids...))
+		}
+		if err != nil {
+			return err
+		}
+		rows, err := page.WithBlob(brief).All(ctx)
 		if err != nil {
 			return err
 		}
@@ -125,9 +137,60 @@ func (r *Repository) List(ctx context.Context, q Query) (Page, error) {
 	return p, nil
 }
 
+// predicates returns what selects the rows of a query, but for its glob if it has one.
+func (q Query) predicates() ([]predicate.Content, *Glob, error) {
+	selected := []predicate.Content{entcontent.BlobIDNotNil()}
+	if q.Category != "" {
+		selected = append(selected, inCategory(q.Category))
+	}
+	if q.Prefix != "" {
+		selected = append(selected, hasPrefix(q.Prefix))
+	}
+	if q.Glob == "" {
+		return selected, nil, nil
+	}
+	glob, err := ParseGlob(q.Glob)
+	if err != nil {
+		return nil, nil, err
+	}
+	if category, prefix, whole := strings.Cut(glob.prefix, "/"); whole {
+		selected = append(selected, inCategory(category), hasPrefix(prefix))
+	}
+	return selected, &glob, nil
+}
+
+// matching returns the ids of what a glob selects, up to limit of them after the cursor, and how many it selects in
+// all. The database knows no such globs, so every name with the glob's prefix is looked at.
+func matching(ctx context.Context, all, page *ent.ContentQuery, glob Glob, limit int) (ids []uuid.UUID, total int, err error) {
+	names := []string{entcontent.FieldID, entcontent.FieldCategory, entcontent.FieldPath}
+	rows, err := all.Select(names...).All(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, row := range rows {
+		if glob.Match(string(row.Category) + "/" + row.Path) {
+			total++
+		}
+	}
+	if rows, err = page.Select(names...).All(ctx); err != nil {
+		return nil, 0, err
+	}
+	for _, row := range rows {
+		if len(ids) < limit && glob.Match(string(row.Category)+"/"+row.Path) {
+			ids = append(ids, row.ID)
+		}
+	}
+	return ids, total, nil
+}
+
 // find selects the file of a name.
 func find(c *ent.ContentClient, category, path string) *ent.ContentQuery {
 	return c.Query().Where(named(category, path), entcontent.BlobIDNotNil())
+}
+
+// inCategory selects nothing for what is no category, which PostgreSQL and SQLite alike keep as text.
+func inCategory(category string) predicate.Content {
+	return entcontent.CategoryEQ(entcontent.Category(category))
 }
 
 func named(category, path string) predicate.Content {

@@ -21,7 +21,12 @@ const (
 // late as the work allows, since every other writer of the counter waits; with several counters, take
 // ContentCounter before NodeCounter.
 func Next(ctx context.Context, tx *ent.Tx, name string) (wire.Epoch, error) {
-	c, err := tx.Counter.UpdateOneID(name).AddValue(1).Save(ctx)
+	return Take(ctx, tx, name, 1)
+}
+
+// Take is n times Next at once. It returns the last of the values.
+func Take(ctx context.Context, tx *ent.Tx, name string, n int) (wire.Epoch, error) {
+	c, err := tx.Counter.UpdateOneID(name).AddValue(int64(n)).Save(ctx)
 	if err != nil {
 		return wire.Epoch{}, fmt.Errorf("advance counter %s: %w", name, err)
 	}
