@@ -46,10 +46,11 @@ func TestUpstreamsWithoutCentral(t *testing.T) {
 	if n := asked.Load(); n != 2 {
 		t.Errorf("the origin was asked %d times", n)
 	}
-	status, err := admin.ReadStatus(t.Context(), a.at["admin"])
-	if up := status.Upstreams["/"]; err != nil || len(status.Upstreams) != 2 || up.Requests != 2 || up.Hits != 1 || up.OriginRequests != 1 || up.OriginBytes != int64(len(body)) {
-		t.Errorf("status %+v, %v", status.Upstreams, err)
-	}
+	eventually(t, "all of it is counted", func() bool { // an answer is, once it has been sent
+		status, err := admin.ReadStatus(t.Context(), a.at["admin"])
+		up := status.Upstreams["/"]
+		return err == nil && len(status.Upstreams) == 2 && up.Requests == 2 && up.Hits == 1 && up.OriginRequests == 1 && up.OriginBytes == int64(len(body))
+	})
 	if _, script, err := a.get("/boot/" + mac); err != nil || !strings.HasPrefix(string(script), "#!ipxe\n") {
 		t.Errorf("our own route: %v: %s", err, script)
 	}

@@ -171,6 +171,7 @@ func (a *ask) begins(ctx context.Context, offset, length int64) (*cache.Arrival,
 	if err != nil {
 		return nil, err
 	}
+	ranges := true // can be had, as far as is known
 	if x.Status == http.StatusNotModified && a.stored != nil {
 		resp.Body.Close()
 		if len(Identify([]*Stored{a.stored}, x)) > 0 {
@@ -180,13 +181,17 @@ func (a *ask) begins(ctx context.Context, offset, length int64) (*cache.Arrival,
 		x, resp, err = a.send(ctx, header)
 	} else if x.Status == http.StatusPartialContent && !a.fitting(x, offset) {
 		resp.Body.Close()
-		header, offset = a.header, 0 // whoever sends such a part is asked for the whole
+		header, offset, ranges = a.header, 0, false // whoever sends such a part is asked for the whole
 		x, resp, err = a.send(ctx, header)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return a.arrive(x, resp, offset)
+	arrival, err := a.arrive(x, resp, offset)
+	if err == nil && !ranges {
+		arrival.Strong = false
+	}
+	return arrival, err
 }
 
 // ranged asks for a part of what is not known at all.
@@ -406,7 +411,22 @@ func (a *ask) goOn(ctx context.Context, s *Stored, version string, offset, lengt
 		arrival.Version = "replaced " + rand.Text()
 	case Unusable:
 		resp.Body.Close()
-		return nil, fmt.Errorf("%w: status %d", errUnusable, x.Status)
+		if x.Status >= http.StatusInternalServerError {
+			return nil, fmt.Errorf("%w: status %d", errUnusable, x.Status)
+		}
+		// It has no such ranges. Who wants one waits for the whole, who wants the rest gets the whole again.
+		if length > 0 {
+			arrival.Body = http.NoBody
+			return arrival, nil
+		}
+		if x, resp, err = a.send(ctx, a.header); err != nil {
+			return nil, err
+		}
+		if part, continuation = CheckPart(s, want, x); continuation != Repeats {
+			resp.Body.Close()
+			return nil, fmt.Errorf("%w: status %d", errUnusable, x.Status)
+		}
+		arrival.Body = resp.Body
 	}
 	a.mu.Lock()
 	begun := a.first != nil

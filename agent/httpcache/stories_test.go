@@ -63,6 +63,20 @@ type teller struct {
 	cut  bool
 }
 
+// contentOf reads what stands behind a "<": bytes, or "@3-6" for the fourth to sixth byte of a large file.
+func contentOf(s string) string {
+	span, is := strings.CutPrefix(s, "@")
+	if !is {
+		return s
+	}
+	first, end, _ := strings.Cut(span, "-")
+	start, _ := strconv.Atoi(first)
+	stop, _ := strconv.Atoi(end)
+	return string(largeFile()[start:stop])
+}
+
+var largeFile = sync.OnceValue(func() []byte { return random(4 << 20) })
+
 func bodyOf(turn int) string { return fmt.Sprintf("what the origin has in turn %d", turn) }
 
 func (o *teller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +114,7 @@ func (o *teller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case strings.HasPrefix(f, "?"):
 			wantField(o.t, fmt.Sprintf("turn %d: the origin", turn), r.Header, f[1:])
 		case strings.HasPrefix(f, "<"):
-			body = f[1:]
+			body = contentOf(f[1:])
 		case strings.HasPrefix(f, "!"):
 			w.Header()[f[1:]] = nil
 		default:
@@ -234,7 +248,9 @@ func (s *site) turn(n int, path string, turn turn) {
 			made, _ := strconv.Atoi(f[1:])
 			same(s.t, fmt.Sprintf("turn %d: body", n), string(body), bodyOf(made))
 		case strings.HasPrefix(f, "<"):
-			same(s.t, fmt.Sprintf("turn %d: body", n), string(body), f[1:])
+			if want := contentOf(f[1:]); string(body) != want {
+				s.t.Errorf("turn %d: body is %.40q of %d bytes, want %.40q of %d", n, body, len(body), want, len(want))
+			}
 		default:
 			wantField(s.t, fmt.Sprintf("turn %d: the client", n), resp.Header, f)
 		}
