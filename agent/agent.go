@@ -230,7 +230,7 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 	defer func() { err = errors.Join(err, a.close()) }()
 	group, ctx := errgroup.WithContext(ctx)
 	if a.http != nil {
-		a.serveHTTP(ctx, group, a.http, a.gateway)
+		a.serveHTTP(ctx, group, gateway.Listen(a.http), a.gateway)
 	}
 	if a.admin != nil {
 		a.serveHTTP(ctx, group, a.admin, a.operator)
@@ -265,6 +265,7 @@ func (a *Agent) serveHTTP(ctx context.Context, group *errgroup.Group, l net.List
 		ReadTimeout:       time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		ConnContext:       gateway.ConnContext,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // scanners' handshakes
 
 		DisableGeneralOptionsHandler: true, // every answer is the handler's

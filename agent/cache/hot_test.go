@@ -155,3 +155,39 @@ func TestCloseWhileReading(t *testing.T) {
 	}
 	readers.Wait()
 }
+
+// TestWhatIsKeptWithAnObjectGoesWithIt follows a memo through a new version.
+func TestWhatIsKeptWithAnObjectGoesWithIt(t *testing.T) {
+	s := openStore(t, Options{HotBytes: 4 * mib})
+	v1, v2 := newOrigin(1, 1000), newOrigin(2, 1000)
+	if s.Hot("k") != nil {
+		t.Fatal("something is there")
+	}
+	for i, o := range []*origin{v1, v2} {
+		store(t, s, "k", o)
+		wantGet(t, s, "k", o, TierDisk)
+		s.hot.cache.Wait()
+		hot := s.Hot("k")
+		if hot == nil || hot.Key() != "k" || hot.Object().SHA256 != o.obj.SHA256 || string(hot.Bytes()) != string(o.data) {
+			t.Fatalf("version %d: found %+v", i, hot)
+		}
+		if hot.Memo() != nil {
+			t.Errorf("version %d has %v already", i, hot.Memo())
+		}
+		hot.SetMemo(i)
+		before := s.Stats().HotHits
+		hot.Use()
+		if n := s.Stats().HotHits; n != before+1 {
+			t.Errorf("a use is counted %d times", n-before)
+		}
+		if m := s.Hot("k").Memo(); m != i {
+			t.Errorf("version %d keeps %v", i, m)
+		}
+	}
+	if err := s.Remove("k"); err != nil {
+		t.Fatal(err)
+	}
+	if s.Hot("k") != nil {
+		t.Error("what was removed is found")
+	}
+}

@@ -93,7 +93,7 @@ func (s *Store) warm(r *Reader, err error) (*Reader, error) {
 		s.lose(r.entry)
 		return nil, nil
 	}
-	s.hot.put(r.entry, data)
+	s.hot.put(s, r.entry, data)
 	return r, nil
 }
 

@@ -191,6 +191,28 @@ func (f *Files) open(ctx context.Context, category, path string, part func(size 
 	return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
+// Hot returns the current version of the file that the key names if it is in memory, else nil. Who serves it says so by
+// ServedHot.
+func (f *Files) Hot(key cache.Key) *cache.Hot {
+	known, ok := f.manifest.get(key)
+	if !ok {
+		return nil
+	}
+	if hot := f.opt.Cache.Hot(key); hot != nil && hot.Object().SHA256 == known.SHA256 {
+		return hot
+	}
+	return nil
+}
+
+// ServedHot counts a hit.
+func (f *Files) ServedHot(hot *cache.Hot) {
+	hot.Use()
+	f.count.hits.Add(1)
+}
+
+// InfoOf says what a file in memory is.
+func InfoOf(hot *cache.Hot) Info { return infoOf(hot.Key(), *hot.Object()) }
+
 // Stat says what the file is without fetching it. Errors as for Open.
 func (f *Files) Stat(ctx context.Context, category, path string) (Info, Status, error) {
 	key, err := keyOf(category, path)

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"net"
+	"strings"
 	"sync"
 )
 
@@ -20,29 +20,39 @@ type visitors struct {
 }
 
 // enter takes a place for a request of the client at the remote address, if there is one. leave gives it back.
-func (v *visitors) enter(remote string) (leave func(), ok bool) {
-	client, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		client = remote
-	}
+func (v *visitors) enter(remote string) bool {
+	client := clientOf(remote)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.all >= maxActive || v.of[client] >= maxOfClient {
-		return nil, false
+		return false
 	}
 	if v.of == nil {
 		v.of = map[string]int{}
 	}
 	v.all++
 	v.of[client]++
-	return func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.all--
-		if v.of[client]--; v.of[client] == 0 {
-			delete(v.of, client)
-		}
-	}, true
+	return true
+}
+
+func (v *visitors) leave(remote string) {
+	client := clientOf(remote)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.all--
+	if n := v.of[client]; n > 1 {
+		v.of[client] = n - 1
+	} else {
+		delete(v.of, client)
+	}
+}
+
+// clientOf is a remote address without its port.
+func clientOf(remote string) string {
+	if i := strings.LastIndexByte(remote, ':'); i >= 0 {
+		return remote[:i]
+	}
+	return remote
 }
 
 func (v *visitors) count() int {

@@ -4,7 +4,6 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -35,18 +34,25 @@ type Gateway struct {
 	mux       *http.ServeMux
 	visitors  visitors
 	count     counters
+	names     names
 	pieceTime time.Duration
 }
+
+const (
+	serverName = "PureBoot"
+	autoexec   = "/bootloaders/autoexec.ipxe"
+)
 
 // New returns the gateway's routes.
 func New(o Options) *Gateway {
 	g := &Gateway{Options: o, mux: http.NewServeMux(), pieceTime: pieceTime}
 	g.count.init()
+	g.names.begin()
 	// Methods are checked by the handlers, since a ServeMux answers HEAD where GET is meant to act.
 	for pattern, h := range map[string]http.HandlerFunc{
 		"/boot.ipxe":                          g.bootstrap,
 		"/autoexec.ipxe":                      g.bootstrap, // which iPXE asks for by itself, beside the file it is
-		"/bootloaders/autoexec.ipxe":          g.bootstrap,
+		autoexec:                              g.bootstrap,
 		"/boot/{mac...}":                      g.boot,
 		"/boot/{mac}/started":                 g.started,
 		"/api/v1/boot":                        g.boot,
@@ -81,10 +87,21 @@ func New(o Options) *Gateway {
 func (g *Gateway) Active() int { return g.visitors.count() }
 
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	admitted := g.visitors.enter(r.RemoteAddr)
+	if admitted {
+		defer g.visitors.leave(r.RemoteAddr)
+	}
+	if !admitted || !g.sendHot(w, r) {
+		g.serve(w, r, admitted)
+	}
+}
+
+// serve is the long way, which knows all.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, admitted bool) {
 	began := time.Now()
-	id := requestID(r)
+	id := g.requestID(r)
 	w.Header().Set(wire.HeaderRequestID, id)
-	w.Header().Set("Server", "PureBoot")
+	w.Header().Set("Server", serverName)
 	setCacheStatus(w, "")
 	out := newResponse(w, g.pieceTime)
 	count := g.count.of(r.URL.Path)
@@ -118,14 +135,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	leave, ok := g.visitors.enter(r.RemoteAddr)
-	if !ok {
+	if !admitted {
 		g.count.refused.Add(1)
 		w.Header().Set("Retry-After", "2")
 		problem(out, http.StatusServiceUnavailable, "Too many requests at once.")
 		return
 	}
-	defer leave()
 	path, err := cleanPath(r.URL)
 	if u := g.upstream(r, path); u != nil {
 		if count = g.count.routes[RouteUpstream]; out.sent != nil {
@@ -174,10 +189,10 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 }
 
 // requestID returns the caller's name for the request if it is harmless, else a new one.
-func requestID(r *http.Request) string {
+func (g *Gateway) requestID(r *http.Request) string {
 	id := r.Header.Get(wire.HeaderRequestID)
 	if !wire.GoodRequestID(id) {
-		return rand.Text()
+		return string(g.names.next(nil))
 	}
 	return id
 }

@@ -271,11 +271,10 @@ func TestOverloadAsksToComeBack(t *testing.T) {
 	var leaves []func()
 	enter := func(client string, n int) {
 		for range n {
-			leave, ok := s.visitors.enter(client)
-			if !ok {
+			if !s.visitors.enter(client) {
 				t.Fatalf("%s finds no place", client)
 			}
-			leaves = append(leaves, leave)
+			leaves = append(leaves, func() { s.visitors.leave(client) })
 		}
 	}
 	boot := func() *httptest.ResponseRecorder {

@@ -31,15 +31,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // central is central in memory, as far as a site's machines notice it. It counts what it is asked.
 type central struct {
-	mu      sync.Mutex
-	nodes   map[string]wire.Boot // by id
-	events  map[string]bool      // by id of node and event
-	files   map[string][]byte
-	cut     chan struct{} // if not nil, content after the first chunk is refused when it is closed
-	down    error         // what everything is answered with
-	hanging bool          // takes every question and answers none
-	full    error         // what a registration is answered with
-	pause   time.Duration // before each chunk's worth of content
+	mu       sync.Mutex
+	nodes    map[string]wire.Boot // by id
+	events   map[string]bool      // by id of node and event
+	files    map[string][]byte
+	manifest *wire.Manifest // nil: there is none
+	cut      chan struct{}  // if not nil, content after the first chunk is refused when it is closed
+	down     error          // what everything is answered with
+	hanging  bool           // takes every question and answers none
+	full     error          // what a registration is answered with
+	pause    time.Duration  // before each chunk's worth of content
 
 	sent       int // content requests
 	registered []wire.Registration
@@ -236,7 +237,12 @@ func (s *slowly) Read(p []byte) (int, error) {
 }
 
 func (c *central) Manifest(context.Context, wire.Epoch, string) (wire.Manifest, error) {
-	return wire.Manifest{}, errDead
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.manifest == nil {
+		return wire.Manifest{}, errDead
+	}
+	return *c.manifest, nil
 }
 
 func (c *central) node(id string) wire.Node {
@@ -309,10 +315,16 @@ func (j *journal) String() string {
 // openSite makes a gateway without a listener.
 func openSite(t testing.TB, c *central) *site {
 	t.Helper()
+	return openSiteWith(t, c, slog.LevelDebug, 0)
+}
+
+// openSiteWith says what of the log is kept, and how many bytes of small files in memory.
+func openSiteWith(t testing.TB, c *central, level slog.Level, hot int64) *site {
+	t.Helper()
 	s := &site{central: c, log: new(journal), dir: t.TempDir()}
-	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: level}))
 	var err error
-	if s.cache, err = cache.Open(cache.Options{Dir: s.dir + "/cache", Rank: content.Rank, Tries: 1, Log: log}); err != nil {
+	if s.cache, err = cache.Open(cache.Options{Dir: s.dir + "/cache", HotBytes: hot, Rank: content.Rank, Tries: 1, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	nodes, err := node.Open(context.Background(), node.Options{Dir: s.dir + "/state", Central: c, Log: log})
@@ -337,14 +349,21 @@ func openSite(t testing.TB, c *central) *site {
 func startSite(t testing.TB, c *central) *site {
 	t.Helper()
 	s := openSite(t, c)
+	s.start(t)
+	return s
+}
+
+func (s *site) start(t testing.TB) {
+	t.Helper()
 	s.server = httptest.NewUnstartedServer(s.Gateway)
+	s.server.Listener = Listen(s.server.Listener)
+	s.server.Config.ConnContext = ConnContext
 	s.server.Config.DisableGeneralOptionsHandler = true
 	s.server.Start()
 	t.Cleanup(func() {
 		s.server.Client().CloseIdleConnections()
 		s.server.Close()
 	})
-	return s
 }
 
 // reply is an answer, read to its end.

@@ -10,13 +10,16 @@ import (
 	"github.com/pureboot/pureboot/agent/node"
 )
 
+// cacheName is how this cache is called in Cache-Status.
+const cacheName = "PureBoot"
+
 // setCacheStatus writes the Cache-Status header (RFC 9211) of this cache. Without parameters it says that the answer
 // was made here, by asking neither the cache nor central.
 func setCacheStatus(w http.ResponseWriter, params string) {
 	if params == "" {
 		params = "; detail=local"
 	}
-	w.Header().Set("Cache-Status", "PureBoot"+params)
+	w.Header().Set("Cache-Status", cacheName+params)
 }
 
 // contentStatus says how a file came to be served.

@@ -33,10 +33,14 @@ func Owns(path string) bool {
 // none of them would have it. Prefixes are compared with the path as the client wrote it, so that an encoded slash
 // is part of a name; only slashes before it may be doubled.
 func (g *Gateway) upstream(r *http.Request, clean string) http.Handler {
-	if len(g.Upstreams) == 0 || !strings.HasPrefix(r.URL.Path, "/") || r.Method == http.MethodConnect || Owns(clean) || Owns(r.URL.Path) {
+	if len(g.Upstreams) == 0 || !strings.HasPrefix(r.URL.Path, "/") || r.Method == http.MethodConnect || Owns(clean) ||
+		clean != r.URL.Path && Owns(r.URL.Path) {
 		return nil
 	}
-	path := "/" + strings.TrimLeft(r.URL.EscapedPath(), "/")
+	path := r.URL.EscapedPath()
+	for strings.HasPrefix(path, "//") {
+		path = path[1:]
+	}
 	var best *Upstream
 	for i, up := range g.Upstreams {
 		if strings.HasPrefix(path, up.Prefix) && (best == nil || len(up.Prefix) > len(best.Prefix)) {

@@ -63,6 +63,7 @@ type slots struct {
 	name   string
 	origin string
 	base   string // PrimaryKey of what all resources of the origin are below
+	folder bool   // base ends with a slash
 
 	mu    sync.RWMutex
 	by    map[string][]*slot   // by primary key
@@ -92,6 +93,7 @@ type found struct {
 
 func newSlots(o Options) *slots {
 	s := &slots{store: o.Cache, name: storeName(o.Prefix), origin: identity(o), base: PrimaryKey(o.Origin), by: map[string][]*slot{}, gone: map[string]time.Time{}}
+	s.folder = strings.HasSuffix(s.base, "/")
 	for e := range o.Cache.All() {
 		if strings.HasPrefix(string(e.Key), s.name) {
 			s.add(primaryOf(e.Key), e.Key)
