@@ -107,7 +107,7 @@ func (s *Store) migrateSQLite(ctx context.Context, file string, shared bool) err
 		return fmt.Errorf("%w, and it has to be migrated: end that one first", ErrInUse)
 	}
 	if version > 0 {
-		if err := s.backup(ctx, db, fmt.Sprintf("%s.%d.bak", file, version)); err != nil {
+		if err := s.backupBefore(ctx, db, file, version); err != nil {
 			return fmt.Errorf("back up before the migration: %w", err)
 		}
 	}
@@ -171,22 +171,6 @@ func pending(ctx context.Context, p *goose.Provider) (int64, error) {
 		return version, err
 	}
 	return -1, nil
-}
-
-// backup writes a copy of the database to a file, in place of an earlier one.
-func (s *Store) backup(ctx context.Context, db *sql.DB, file string) error {
-	tmp := file + ".tmp"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", tmp); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, file); err != nil {
-		return err
-	}
-	s.log.Info("backed up the database", "file", file)
-	return nil
 }
 
 // checkForeignKeys looks for rows that refer to nothing.

@@ -79,6 +79,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.makeCounters(ctx, ContentCounter, NodeCounter); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	if err := s.noticeRestore(ctx); err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
 	return s, nil
 }
 

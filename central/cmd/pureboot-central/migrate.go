@@ -16,7 +16,7 @@ func migrateCommand() *cobra.Command {
 		Short: "Look after the database's schema",
 		Long:  "serve migrates the database by itself as it starts. This is for who wants to look first.",
 	}
-	cmd.AddCommand(migrateStatusCommand(), migrateUpCommand())
+	cmd.AddCommand(migrateStatusCommand(), migrateUpCommand(), migrateRestoredCommand())
 	return cmd
 }
 
@@ -76,6 +76,28 @@ func migrateUpCommand() *cobra.Command {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the database is up to date")
+			return err
+		},
+	}
+}
+
+func migrateRestoredCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restored",
+		Short: "Say that the database was restored from a copy that central did not make",
+		Long: "A copy made by pureboot-central backup, and PostgreSQL on another server, under another name or with another\n" +
+			"timeline, are noticed at start. After any other restore the agents may know more than central does; this\n" +
+			"makes them ask for everything again.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := options(cmd)
+			if err != nil {
+				return err
+			}
+			if err := store.Restored(cmd.Context(), o); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "the agents will ask for everything again")
 			return err
 		},
 	}

@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"entgo.io/ent/dialect"
+)
+
+// ErrNoBackup says that central does not back up PostgreSQL, which has its own ways.
+var ErrNoBackup = errors.New("the database is PostgreSQL, which pg_dump backs up")
+
+// backupMark is the user_version of a copy: whoever opens it as a database works with a restored one. Central's own
+// database has 0.
+const backupMark = 0x50425242
+
+// keptBackups is how many of the backups before upgrades stay, the newest.
+const keptBackups = 3
+
+// Backup writes a copy of the database to a file, consistent although a central may be serving from it. The file is
+// its owner's alone and has reached the disk when Backup returns. One that is there is an error that wraps
+// fs.ErrExist, unless replace is set.
+func Backup(ctx context.Context, o Options, file string, replace bool) error {
+	if dialectOf(o.DSN) == dialect.Postgres {
+		return ErrNoBackup
+	}
+	source, err := sqliteFile(o)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(source); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if same, err := sameFile(source, file); err != nil || same {
+		return errors.Join(err, errors.New("back up: the file is the database itself"))
+	}
+	db, err := sql.Open("sqlite", sqliteDSN(source))
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	defer db.Close()
+	if err := copyDatabase(ctx, db, file, replace); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	return nil
+}
+
+func sameFile(a, b string) (bool, error) {
+	infoA, err := os.Stat(a)
+	if err != nil {
+		return false, err
+	}
+	infoB, err := os.Stat(b)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(infoA, infoB), err
+}
+
+// copyDatabase writes a copy of an SQLite database that bears the mark of one.
+func copyDatabase(ctx context.Context, db *sql.DB, file string, replace bool) error {
+	file, err := filepath.Abs(file) // SQLite takes some relative names for more than a name
+	if err != nil {
+		return err
+	}
+	if !replace { // takes the name, so that of two copies at once one fails
+		reserved, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		reserved.Close()
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // 0600, which the copy keeps
+	if err != nil {
+		return undo(err, file, replace)
+	}
+	tmp.Close()
+	if _, err = db.ExecContext(ctx, "VACUUM INTO ?", tmp.Name()); err == nil {
+		err = mark(ctx, tmp.Name())
+	}
+	if err == nil {
+		err = syncFile(tmp.Name())
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return undo(errors.Join(noSpace(err), os.Remove(tmp.Name())), file, replace)
+	}
+	return syncFile(filepath.Dir(file))
+}
+
+// undo gives back the name that a copy which failed had taken.
+func undo(err error, file string, replace bool) error {
+	if replace {
+		return err
+	}
+	return errors.Join(err, os.Remove(file))
+}
+
+func mark(ctx context.Context, file string) error {
+	u := url.URL{Scheme: "file", Path: file}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", backupMark))
+	return errors.Join(err, db.Close())
+}
+
+// syncFile waits until a file or a folder has reached the disk.
+func syncFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// backupBefore backs up a database of a version beside itself, and deletes the oldest of such backups.
+func (s *Store) backupBefore(ctx context.Context, db *sql.DB, file string, version int64) error {
+	name := fmt.Sprintf("%s.%d.bak", file, version)
+	if err := copyDatabase(ctx, db, name, true); err != nil {
+		return err
+	}
+	s.log.Info("backed up the database", "file", name)
+	backups, err := upgradeBackups(file)
+	if err != nil {
+		return err
+	}
+	for _, version := range backups[:max(0, len(backups)-keptBackups)] {
+		if err := os.Remove(fmt.Sprintf("%s.%d.bak", file, version)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upgradeBackups returns the versions of the backups before upgrades that are beside a database, the oldest first.
+func upgradeBackups(file string) ([]int64, error) {
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	var versions []int64
+	for _, entry := range entries {
+		rest, ok := strings.CutPrefix(entry.Name(), filepath.Base(file)+".")
+		if rest, ok2 := strings.CutSuffix(rest, ".bak"); ok && ok2 {
+			if version, err := strconv.ParseInt(rest, 10, 64); err == nil {
+				versions = append(versions, version)
+			}
+		}
+	}
+	slices.Sort(versions)
+	return versions, nil
+}
