@@ -36,6 +36,10 @@ e2e: build ## Boot real firmware in QEMU against the real pair; needs root
 	agent/e2e/packages.sh
 	PUREBOOT_E2E=1 $(GO) test -count=1 -timeout 20m -v ./agent/e2e
 
+.PHONY: crash
+crash: go ## Kill the agent 100 times under load, at random moments
+	PUREBOOT_TEST_CRASH_ROUNDS=100 $(GO) test -count=1 -timeout 20m -v -run TestKilledAtAnyMoment ./agent
+
 .PHONY: lint
 lint: go ## Check format, vet, staticcheck and that generated code is current
 	$(GO) -C tools build -o ../bin/ honnef.co/go/tools/cmd/staticcheck mvdan.cc/gofumpt

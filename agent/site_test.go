@@ -26,7 +26,13 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(crashEnv); file != "" {
+		crashChild(file)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait of the tests; none of them comes near it unless something is broken.
 const patience = 30 * time.Second
@@ -35,12 +41,14 @@ const patience = 30 * time.Second
 type countingCentral struct {
 	*httptest.Server
 
-	mu      sync.Mutex
-	files   map[string][]byte
-	nodes   map[string]wire.Boot // by MAC
-	epoch   wire.Epoch
-	changed []string      // ids of nodes that the next heartbeats name
-	gate    chan struct{} // if not nil, content after the first chunk waits for it to be closed
+	mu        sync.Mutex
+	files     map[string][]byte
+	described map[string]wire.Chunks
+	nodes     map[string]wire.Boot // by MAC
+	epoch     wire.Epoch
+	changed   []string                                                               // ids of nodes that the next heartbeats name
+	gate      chan struct{}                                                          // if not nil, content after the first chunk waits for it to be closed
+	through   func(name string, w http.ResponseWriter, r *http.Request, body []byte) // if not nil, sends the content
 
 	sent       map[string]int // content requests, by file
 	heartbeats []wire.Heartbeat
@@ -50,7 +58,7 @@ type countingCentral struct {
 func startCentral(t *testing.T) *countingCentral {
 	t.Helper()
 	c := &countingCentral{
-		files: map[string][]byte{}, nodes: map[string]wire.Boot{}, sent: map[string]int{}, epoch: wire.Epoch{Stream: "s1", N: 1},
+		files: map[string][]byte{}, described: map[string]wire.Chunks{}, nodes: map[string]wire.Boot{}, sent: map[string]int{}, epoch: wire.Epoch{Stream: "s1", N: 1},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+wire.PathHeartbeat, c.heartbeat)
@@ -102,8 +110,8 @@ func (c *countingCentral) manifest(w http.ResponseWriter, _ *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := wire.Manifest{Epoch: c.epoch, Full: true, Items: []wire.ManifestItem{}}
-	for name, body := range c.files {
-		m.Items = append(m.Items, wire.ManifestItem{File: describe(name, body).File})
+	for _, described := range c.described {
+		m.Items = append(m.Items, wire.ManifestItem{File: described.File})
 	}
 	send(w, m)
 }
@@ -142,7 +150,8 @@ func (c *countingCentral) content(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("category") + "/" + r.PathValue("path")
 	c.mu.Lock()
 	body, ok := c.files[name]
-	gate := c.gate
+	gate, through := c.gate, c.through
+	chunks := c.described[name]
 	if ok && !r.URL.Query().Has("chunks") {
 		c.sent[name]++
 	}
@@ -152,10 +161,14 @@ func (c *countingCentral) content(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound)
 		return
 	case r.URL.Query().Has("chunks"):
-		send(w, describe(name, body))
+		send(w, chunks)
 		return
 	}
-	w.Header().Set("ETag", `"`+describe(name, body).SHA256+`"`)
+	w.Header().Set("ETag", `"`+chunks.SHA256+`"`)
+	if through != nil {
+		through(name, w, r, body)
+		return
+	}
 	var in io.ReadSeeker = bytes.NewReader(body)
 	if gate != nil {
 		in = &gated{ReadSeeker: in, gate: gate, ctx: r.Context()}
@@ -203,12 +216,18 @@ func describe(name string, body []byte) wire.Chunks {
 
 // put stores a file of n bytes and returns it.
 func (c *countingCentral) put(name string, n int) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	body := make([]byte, n)
 	rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(len(name))}).Read(body)
-	c.files[name] = body
+	c.set(name, body)
 	return body
+}
+
+// set stores a file.
+func (c *countingCentral) set(name string, body []byte) {
+	described := describe(name, body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files[name], c.described[name] = body, described
 }
 
 func (c *countingCentral) contentRequests(name string) int {

@@ -83,6 +83,7 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 		select {
 		case <-f.done:
 			switch err := f.err; {
+			case errors.Is(err, errPurged): // before it was opened
 			case errors.Is(err, ErrNotStored):
 				return s.fetched(s.passing(ctx, key, obj, src)), nil
 			case err != nil:

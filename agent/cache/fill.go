@@ -4,14 +4,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // errParked ends a fill that nobody needs at the moment: its readers wanted parts of it, got them and
 // left, and none ever wanted it from the start.
 var errParked = errors.New("parked")
+
+// errPurged ends a fill that was purged while it ran.
+var errPurged = fmt.Errorf("%w: it was purged", ErrNotStored)
 
 // errNoRanges is what a range of an origin that knows none ends with.
 var errNoRanges = errors.New("origin serves no ranges")
@@ -37,11 +42,11 @@ type fill struct {
 	path  string // where it will be published; the fill holds the name
 	began uint64 // grows with every fill
 
-	ready     chan struct{} // closed when part can be opened
-	done      chan struct{} // closed when the fill is over for everybody
-	over      chan struct{} // closed when its streams have nothing more to do, for result
-	part      part          // these are set before ready
-	partName  string
+	ready     chan struct{}   // closed when part can be opened
+	done      chan struct{}   // closed when the fill is over for everybody
+	over      chan struct{}   // closed when its streams have nothing more to do, for result
+	partName  string          // set under Store.mu, before ready; "": it has none yet
+	part      part            // these are set before ready
 	ctx       context.Context // the streams'; ends when over is closed
 	cancel    context.CancelFunc
 	source    Source
@@ -54,7 +59,12 @@ type fill struct {
 	resumes   *journal // what an earlier fill has left; nil: nothing
 	reserved  int64    // bytes promised to it; guarded by Store.mu
 
-	due chan struct{} // asks for a journal
+	due    chan struct{} // asks for a journal
+	jotDue chan struct{} // asks for a jot
+	purged atomic.Bool   // it is for its readers alone; set under Store.mu
+
+	noting  sync.Mutex // held while a journal is written; taken before mu
+	jotting sync.Mutex // held while a jot is
 
 	hashing sync.Mutex // guards the two; taken before mu
 	whole   hash.Hash
@@ -69,6 +79,7 @@ type fill struct {
 	vouched  bool     // what is in have is verified: by chunks, or by the whole digest
 	have     segments // on disk and readable
 	fresh    int64    // bytes since a journal was asked for
+	unjotted int64    // and since a jot was
 	unproven segments // on disk as a journal says, chunk digests not checked yet
 	running  map[*stream]struct{}
 	front    *stream // nil: not begun
@@ -85,7 +96,7 @@ type fill struct {
 func (s *Store) newFill(id fillID, obj Object, src Source) *fill {
 	return &fill{
 		store: s, id: id, obj: obj, source: src, ranges: true, vouched: len(obj.Chunks) > 0,
-		ready: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}), due: make(chan struct{}, 1), wake: make(chan struct{}),
+		ready: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{}), due: make(chan struct{}, 1), jotDue: make(chan struct{}, 1), wake: make(chan struct{}),
 		whole: sha256.New(), running: map[*stream]struct{}{}, readers: map[*Reader]struct{}{},
 	}
 }

@@ -19,7 +19,8 @@ import (
 //
 //	images/debian-12/linux   published objects, in their keys' paths (see escape)
 //	.part/5f…                what is being written; worth something only to the extent that
-//	.part/5f….journal        says so
+//	.part/5f….journal        says so, and until the next boot also
+//	.part/5f….jot
 //	.part/tmp.7              small files on their way to their names
 //	.meta/5f/5f…             one record per published object
 const (
@@ -32,6 +33,7 @@ type folder struct {
 	root  *os.Root
 	home  *os.File // the directory itself: holds the lock, answers statfs
 	parts atomic.Uint64
+	boot  string // the kernel's name for the time since it was started; "": it does not say
 }
 
 // part is a file being written. An interface for the sake of disks that fail in tests.
@@ -52,6 +54,9 @@ func openFolder(dir string) (*folder, error) {
 		return nil, err
 	}
 	f := &folder{root: root}
+	if id, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		f.boot = strings.TrimSpace(string(id))
+	}
 	if err := f.take(); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
@@ -163,6 +168,11 @@ func (f *folder) write(name string, data []byte) error {
 		return errors.Join(err, f.root.Remove(tmp))
 	}
 	return f.sync(path.Dir(name))
+}
+
+// forgetPart makes a part file worthless.
+func (f *folder) forgetPart(part string) error {
+	return errors.Join(f.remove(part+journalExt), f.remove(part+jotExt))
 }
 
 // remove deletes a file that may be gone already.

@@ -7,6 +7,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"io/fs"
+	"path"
 	"time"
 )
 
@@ -91,5 +92,6 @@ func (r *recovery) indexed(name string, length int64, used time.Time) *record {
 	}
 	rec := known.Record
 	rec.name, rec.length, rec.used = name, length, used
+	rec.lineage, _ = lineageOf(path.Base(name))
 	return &rec
 }

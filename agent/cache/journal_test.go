@@ -79,7 +79,7 @@ func TestDamagedPartsAreNoHarm(t *testing.T) {
 			dir := t.TempDir()
 			o := newOrigin(1, 4*mib)
 			halfFilled(t, dir, func(s *Store) *Reader { return fetch(t, s, "k", o) }, o)
-			damage(t, filepath.Join(dir, partFor("k", o.obj)))
+			damage(t, partIn(t, dir))
 			s := openStore(t, Options{Dir: dir})
 			wantBytes(t, fetch(t, s, "k", o), o.data)
 			store(t, s, "k", o)
@@ -234,4 +234,14 @@ func checkJournals(t *testing.T, dir string, want []byte) (claimed int64) {
 		claimed += j.Have.bytes()
 	}
 	return claimed
+}
+
+// partIn is the path of the one part file in dir.
+func partIn(t *testing.T, dir string) string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, partDir, "*"+journalExt))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("journals %v, %v", names, err)
+	}
+	return strings.TrimSuffix(names[0], journalExt)
 }

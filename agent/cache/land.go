@@ -32,14 +32,24 @@ func (f *fill) mark(g segment, data []byte) error {
 	}
 	f.have = last
 	f.changed()
-	if f.fresh += g.len(); f.fresh >= journalBytes {
+	f.fresh, f.unjotted = f.fresh+g.len(), f.unjotted+g.len()
+	if f.fresh >= journalBytes {
 		f.fresh = 0
-		select {
-		case f.due <- struct{}{}:
-		default:
-		}
+		nudge(f.due)
+	}
+	if f.unjotted >= jotBytes {
+		f.unjotted = 0
+		nudge(f.jotDue)
 	}
 	return nil
+}
+
+// nudge asks once, however often before it is heard.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // finishWhole checks the digest of the whole, all of which is on disk, and makes the last of it

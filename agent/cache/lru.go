@@ -9,12 +9,13 @@ import (
 
 // entry is a published object. But for its atomics it never changes: a new version is a new entry.
 type entry struct {
-	key    Key
-	obj    Object
-	path   string
-	rank   int       // guarded by Store.mu
-	stored time.Time // its file's modification time
-	began  uint64    // when its fill began, in fills; 0: before this process
+	key     Key
+	obj     Object
+	path    string
+	lineage uint64    // of its records
+	rank    int       // guarded by Store.mu
+	stored  time.Time // its file's modification time
+	began   uint64    // when its fill began, in fills; 0: before this process
 
 	used    atomic.Int64           // last use, Unix nanoseconds
 	noted   atomic.Int64           // what we told the record's file of it; 0: nothing yet
@@ -32,7 +33,7 @@ type entry struct {
 }
 
 func newEntry(r *record, obj Object, used time.Time) *entry {
-	e := &entry{key: r.Key, obj: obj, path: r.Path, stored: r.Stored, place: -1}
+	e := &entry{key: r.Key, obj: obj, path: r.Path, lineage: r.lineage, stored: r.Stored, place: -1}
 	e.meta.Store(&r.Meta)
 	e.filed.Store(&filing{r.name, r.Revision, r.length})
 	e.used.Store(used.UnixNano())
@@ -65,6 +66,22 @@ func (l *lru) drop(e *entry) {
 	if e.place >= 0 {
 		heap.Remove(l, e.place)
 	}
+}
+
+// dropGone drops all at once that are gone.
+func (l *lru) dropGone() {
+	left := (*l)[:0]
+	for _, e := range *l {
+		if e.gone.Load() {
+			e.place = -1
+			continue
+		}
+		e.place = len(left)
+		left = append(left, e)
+	}
+	clear((*l)[len(left):])
+	*l = left
+	heap.Init(l)
 }
 
 // oldest returns the entry to evict next, or nil.

@@ -35,7 +35,8 @@ type Arrival struct {
 	Body     io.ReadCloser
 }
 
-// Origin asks for an opaque object's bytes from offset on, to the end, or length of them if length > 0. If version is
+// Origin asks for an opaque object's bytes from offset on, to the end, or length of them if length > 0; for the last
+// -offset bytes if offset < 0. If version is
 // not "", the request should insist on it (If-Range): something of it is here, and a range of another version is of
 // no use. The store
 // calls it under a context of its own and closes every body.
@@ -48,7 +49,8 @@ type Origin func(ctx context.Context, version string, offset, length int64) (*Ar
 // Stream returns a reader of what key's origin has: of the published version if it is another than stale, which
 // is the one the caller has seen and not found good enough ("" for none); else following the one running
 // transfer of key, which is begun with origin if there is none. begin and length are what is wanted first
-// (0, 0: all of it); what begins in the first MiB is asked for as the whole.
+// (0, 0: all of it); what begins in the first MiB is asked for as the whole, and a begin below 0 is that of the last -begin
+// bytes.
 //
 // It returns when the origin has answered, so that the reader's Object and Meta are known. ErrNotStored says that
 // there is no room: nothing has been read, and the caller fetches for itself. ctx bounds the reader; the
@@ -58,7 +60,10 @@ func (s *Store) Stream(ctx context.Context, key Key, stale string, begin, length
 		return nil, err
 	}
 	want := segment{begin, begin + length}
-	if begin < jump {
+	switch {
+	case begin < 0:
+		want = segment{begin, begin}
+	case begin < jump:
 		want = segment{}
 	}
 	var tier Tier
@@ -115,7 +120,7 @@ func (s *Store) Stream(ctx context.Context, key Key, stale string, begin, length
 		f.leave(nil)
 		select {
 		case <-f.done:
-			if f.err != nil && !errors.Is(f.err, errParked) {
+			if f.err != nil && !errors.Is(f.err, errParked) && !errors.Is(f.err, errPurged) {
 				return nil, f.err
 			}
 		default:
@@ -142,12 +147,30 @@ func (s *Store) joinOpaque(key Key, stale string, want segment, origin Origin) (
 	f.asked, f.origin = want, origin
 	if j := s.parts[key]; j != nil && j.Version != "" {
 		f.known = j.Version
-		if want.Begin == 0 || j.Have.from(want.Begin) > want.Begin {
-			f.asked, f.continues = segment{Begin: j.Have.from(0)}, true
-		}
+		f.asked, f.continues = j.goOn(want)
 	}
 	s.begin(f)
 	return f, true, nil
+}
+
+// goOn is what to ask an origin for, where want is wanted and j is here. The answer also says whether what is here still
+// holds, so that something is asked for in any case. front says that it is where the whole goes on.
+func (j *journal) goOn(want segment) (asked segment, front bool) {
+	if want.Begin < 0 && j.Size >= 0 {
+		want = segment{max(0, j.Size+want.Begin), j.Size}
+	}
+	next := j.Have.from(want.Begin)
+	switch {
+	case want.Begin < 0:
+		return want, false
+	case want.Begin == 0 && next == j.Size:
+		return segment{j.Size - 1, j.Size}, true
+	case want.Begin == 0:
+		return segment{Begin: next}, true
+	case next > want.Begin:
+		return segment{want.Begin, want.Begin + 1}, false
+	}
+	return want, false
 }
 
 // reader returns f's user as a reader.
@@ -180,7 +203,7 @@ func (s *Store) arrive(f *fill) error {
 	if a.Version == "" || a.Size < -1 || a.Offset < 0 || a.Size >= 0 && a.Offset > a.Size {
 		return fmt.Errorf("%w: version %q, %d bytes from %d", ErrBadObject, a.Version, a.Size, a.Offset)
 	}
-	if a.Offset > 0 && (!a.Strong || a.Size < 0) {
+	if a.Offset > 0 && (!a.Strong || a.Size < 0 && (!f.continues || a.Version != f.known)) {
 		return fmt.Errorf("%w: a range of what cannot be fetched in parts", ErrBadObject)
 	}
 	if a.Offset > 0 && f.known != "" && a.Version != f.known {

@@ -57,6 +57,9 @@ func (s *Store) commit(f *fill, e *entry) (old *entry, published bool, err error
 	defer freed.close() // after mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if f.purged.Load() {
+		return nil, false, errPurged
+	}
 	old = s.entries[e.key]
 	if old != nil {
 		if old.began > e.began {
@@ -70,6 +73,7 @@ func (s *Store) commit(f *fill, e *entry) (old *entry, published bool, err error
 	s.names.hold(e.key)
 	if old != nil {
 		s.forget(old)
+		s.hot.drop(old.key)
 		s.release(old.key)
 	}
 	s.remember(e)

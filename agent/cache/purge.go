@@ -1,19 +1,10 @@
 package cache
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
-	"io/fs"
 	"path"
 	"slices"
-	"strings"
-)
-
-const (
-	purgePrefix = "purge."           // in .part: the records of what is purged, until they are deleted
-	staleFile   = metaDir + "/stale" // the records of what is marked stale
 )
 
 // Gone is what was taken out of a store.
@@ -22,235 +13,195 @@ type Gone struct {
 	Bytes   int64 `json:"bytes"`
 }
 
-// Purge forgets the objects that match accepts, durably and at once; their files are deleted afterwards. Open readers
-// finish, running fills still publish. match may look at all of an Entry: a prefix or category of its Key, a tag in its
-// Meta; it must be quick and may not call the store. What ended fills have left unfinished goes too.
+// Purge forgets the objects that match accepts, durably and at once; their files are deleted afterwards. What is
+// parked goes too, and what a running fill brings is for its readers alone: who comes later begins another. Open
+// readers finish. match may look at all of an Entry: a prefix or category of its Key, a tag in its Meta (which a fill
+// has once its origin has answered); it must be quick and may not call the store.
+//
+// An error says that what is gone may be back after a crash.
 func (s *Store) Purge(match func(Entry) bool) (Gone, error) {
-	n, err := s.dropParts(match)
+	found, err := s.matching(match)
 	if err != nil {
-		return n, err
+		return Gone{}, err
 	}
-	defer func() { s.count.purged.Add(int64(n.Objects)) }()
-	gone, err := s.matching(match)
-	if err != nil || len(gone) == 0 {
-		return n, err
+	gone, err := s.forgetAll(found, 0)
+	if err != nil || gone == nil {
+		return Gone{}, err
 	}
-	intent := path.Join(partDir, fmt.Sprintf("%s%d", purgePrefix, s.folder.parts.Add(1)))
-	if err := s.folder.write(intent, recordNames(gone)); err != nil {
+	defer s.running.Done()
+	s.count.purged.Add(int64(gone.n.Objects))
+	intent, err := s.folder.writePurge(gone)
+	if err != nil {
 		s.diskError("write purge", "", err)
-		return n, err
+		return gone.n, errors.Join(err, s.deleteForgotten(gone)) // a disk that is full can still forget
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return n, ErrClosed
-	}
-	n.add(s.forgetAll(gone, 0))
 	s.running.Go(func() {
-		s.deleteForgotten(gone)
-		if err := s.folder.remove(intent); err != nil {
-			s.diskError("remove purge", "", err)
+		if s.deleteForgotten(gone) == nil {
+			if err := s.folder.remove(intent); err != nil {
+				s.diskError("remove purge", "", err)
+			}
 		}
 	})
-	return n, nil
-}
-
-func (g *Gone) add(n Gone) {
-	g.Objects += n.Objects
-	g.Bytes += n.Bytes
+	return gone.n, nil
 }
 
 // Evict forgets the objects that match accepts (see Purge) but for those that are Pinned, the least needed first, until
 // most bytes are gone; 0: all of them. Unlike Purge it promises nothing: after a crash some may be back.
 func (s *Store) Evict(most int64, match func(Entry) bool) (Gone, error) {
-	unpinned := func(e Entry) bool { return s.rank(e.Key) != Pinned && match(e) }
-	n, err := s.dropParts(unpinned)
+	found, err := s.matching(func(e Entry) bool { return s.rank(e.Key) != Pinned && match(e) })
 	if err != nil {
-		return n, err
+		return Gone{}, err
 	}
-	defer func() { s.count.evictedByHand.Add(int64(n.Objects)) }()
-	if most > 0 {
-		if most -= n.Bytes; most <= 0 {
-			return n, nil
-		}
+	found.fills = nil
+	gone, err := s.forgetAll(found, most)
+	if err != nil || gone == nil {
+		return Gone{}, err
 	}
-	gone, err := s.matching(unpinned)
-	if err != nil {
-		return n, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return n, ErrClosed
-	}
-	slices.SortFunc(gone, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.used.Load(), b.used.Load()))
-	})
-	n.add(s.forgetAll(gone, most))
-	s.running.Go(func() { s.deleteForgotten(gone) })
-	return n, nil
+	defer s.running.Done()
+	s.count.evictedByHand.Add(int64(gone.n.Objects))
+	s.running.Go(func() { _ = s.deleteForgotten(gone) }) // which has reported it
+	return gone.n, nil
 }
 
-// forgetAll forgets entries until most bytes are gone, 0 meaning all, and clears the places of those that it leaves.
-// mu is held.
-func (s *Store) forgetAll(all []*entry, most int64) (n Gone) {
-	for i, e := range all {
-		if e.gone.Load() || most > 0 && n.Bytes >= most {
-			all[i] = nil
-			continue
-		}
-		s.forget(e)
-		n.add(Gone{1, e.obj.Size})
-	}
-	return n
+// forgotten is what a purge is about.
+type forgotten struct {
+	entries []*entry
+	fills   []*fill
+	parts   []*journal
+	n       Gone
 }
 
-// dropParts deletes what ended fills have left of the objects that match accepts.
-func (s *Store) dropParts(match func(Entry) bool) (n Gone, err error) {
-	var freed closers
-	defer freed.close() // after mu
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return n, ErrClosed
-	}
-	for _, j := range s.parts {
-		if e := j.describe(); match(e) {
-			n.add(Gone{1, e.Have})
-			s.dropPart(j, &freed)
-		}
-	}
-	return n, nil
-}
-
-func (s *Store) matching(match func(Entry) bool) ([]*entry, error) {
+// matching finds what match accepts by now.
+func (s *Store) matching(match func(Entry) bool) (*forgotten, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, ErrClosed
 	}
-	var found []*entry
+	found := &forgotten{}
 	for _, e := range s.entries {
 		if match(e.describe()) {
-			found = append(found, e)
+			found.entries = append(found.entries, e)
+		}
+	}
+	for _, f := range s.fills {
+		if match(f.describe()) {
+			found.fills = append(found.fills, f)
+		}
+	}
+	for _, j := range s.parts {
+		if match(j.describe()) {
+			found.parts = append(found.parts, j)
 		}
 	}
 	return found, nil
 }
 
-func recordNames(entries []*entry) []byte {
-	var names bytes.Buffer
-	for _, e := range entries {
-		names.WriteString(e.recordName() + "\n")
+// forgetAll takes what was found out of memory, if it is still there, the least needed first, until most bytes are gone,
+// 0 meaning all; what a fill has published since goes for the fill. It returns nil if there is nothing, else running
+// counts the caller.
+func (s *Store) forgetAll(found *forgotten, most int64) (*forgotten, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
 	}
-	return names.Bytes()
+	gone := &forgotten{}
+	take := func(bytes int64) bool {
+		if most > 0 && gone.n.Bytes >= most {
+			return false
+		}
+		gone.n.Objects++
+		gone.n.Bytes += bytes
+		return true
+	}
+	for _, f := range found.fills {
+		if s.fills[f.id] == f {
+			take(f.verified())
+			f.purged.Store(true)
+			s.setAdrift(f)
+			gone.fills = append(gone.fills, f)
+		} else if e := s.entries[f.id.key]; e != nil && e.began == f.began {
+			found.entries = append(found.entries, e)
+		} else if j := s.parts[f.id.key]; j != nil && j.part == f.partName {
+			found.parts = append(found.parts, j)
+		}
+	}
+	for _, j := range found.parts {
+		if s.parts[j.Key] == j && take(j.Have.bytes()) {
+			s.forgetPart(j)
+			gone.parts = append(gone.parts, j)
+		}
+	}
+	if most > 0 {
+		slices.SortFunc(found.entries, func(a, b *entry) int {
+			return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.used.Load(), b.used.Load()))
+		})
+	}
+	for _, e := range found.entries {
+		if !e.gone.Load() && take(e.obj.Size) {
+			e.gone.Store(true)
+			gone.entries = append(gone.entries, e)
+		}
+	}
+	if gone.n.Objects == 0 {
+		return nil, nil
+	}
+	if len(gone.entries) > len(s.lru)/8 {
+		s.lru.dropGone()
+	}
+	for _, e := range gone.entries {
+		s.forget(e)
+	}
+	s.running.Add(1)
+	return gone, nil
 }
 
-// deleteForgotten deletes the files of entries that are out of the index but still hold their names. If the key was
-// published again meanwhile, the data is that version's.
-func (s *Store) deleteForgotten(gone []*entry) {
-	for _, e := range gone {
-		if e == nil {
-			continue
+// setAdrift has nobody join f any more. mu is held.
+func (s *Store) setAdrift(f *fill) {
+	delete(s.fills, f.id)
+	s.adrift[f] = struct{}{}
+}
+
+// deleteForgotten deletes, durably, the files of what is out of memory but still holds its names. If a key was published
+// again meanwhile, the data is that version's.
+func (s *Store) deleteForgotten(gone *forgotten) error {
+	var errs []error
+	dirs := map[string]bool{}
+	for _, f := range gone.fills {
+		f.noting.Lock()
+		f.jotting.Lock()
+		if f.partName != "" {
+			errs = append(errs, s.folder.forgetPart(f.partName))
 		}
+		f.jotting.Unlock()
+		f.noting.Unlock()
+	}
+	for _, j := range gone.parts {
+		var freed closers
+		s.deletePart(j, &freed)
+		freed.close()
+	}
+	for _, e := range gone.entries {
+		s.hot.drop(e.key)
 		var freed closers
 		s.mu.Lock()
-		var err error
 		if s.entries[e.key] == nil {
 			freed.add(s.folder.linger(e.path))
-			err = s.folder.remove(e.path)
+			errs = append(errs, s.folder.remove(e.path))
 		}
-		if err = errors.Join(err, s.folder.remove(e.recordName())); err != nil {
-			s.diskError("remove object", e.key, err)
-		}
+		errs = append(errs, s.folder.remove(e.recordName()))
+		dirs[path.Dir(e.recordName())] = true
 		s.release(e.key)
 		s.mu.Unlock()
 		freed.close()
 	}
-}
-
-// recoverPurges ends the purges that a crash has cut: data without its record goes as any stray.
-func (s *Store) recoverPurges() error {
-	list, err := s.folder.list(partDir)
+	for dir := range dirs {
+		errs = append(errs, s.folder.sync(dir))
+	}
+	err := errors.Join(errs...)
 	if err != nil {
-		return err
+		s.diskError("remove objects", "", err)
 	}
-	for _, d := range list {
-		if !strings.HasPrefix(d.Name(), purgePrefix) {
-			continue
-		}
-		names, err := s.recordsIn(path.Join(partDir, d.Name()))
-		if err != nil {
-			return err
-		}
-		for name := range names {
-			if err := s.folder.remove(name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// recordsIn reads a list of records' names; a file that is not there lists none.
-func (s *Store) recordsIn(file string) (map[string]bool, error) {
-	data, err := s.folder.root.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for name := range strings.Lines(string(data)) {
-		if name = strings.TrimSuffix(name, "\n"); strings.HasPrefix(name, metaDir+"/") && fs.ValidPath(name) {
-			names[name] = true
-		}
-	}
-	return names, nil
-}
-
-// MarkStale sets Entry.Stale of the published objects that match accepts (see Purge), durably, until SetMeta
-// says that they were found good or another version replaces them. It returns how many were marked.
-func (s *Store) MarkStale(match func(Entry) bool) (int, error) {
-	n := 0
-	all, err := s.matching(func(e Entry) bool {
-		if e.Stale {
-			return true
-		}
-		if !match(e) {
-			return false
-		}
-		n++
-		return true
-	})
-	if err != nil || n == 0 {
-		return 0, err
-	}
-	for _, e := range all {
-		e.stale.Store(true)
-	}
-	if err := s.folder.write(staleFile, recordNames(all)); err != nil {
-		s.diskError("write stale marks", "", err)
-		return n, err
-	}
-	return n, nil
-}
-
-// SetRank changes the order of eviction, and with it what is pinned; see Options.Rank.
-func (s *Store) SetRank(rank func(Key) int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rank = rank
-	s.lru, s.pinned = nil, 0
-	for _, e := range s.entries {
-		e.place = -1
-		s.order(e)
-	}
-}
-
-// order puts e where its rank says. mu is held.
-func (s *Store) order(e *entry) {
-	e.rank = s.rank(e.key)
-	s.lru.add(e)
-	if e.rank == Pinned {
-		s.pinned += e.obj.Size
-	}
+	return err
 }

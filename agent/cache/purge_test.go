@@ -2,7 +2,9 @@ package cache
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +46,7 @@ func TestPurgeSurvivesACrash(t *testing.T) {
 	a, b := newOrigin(1, 1000), newOrigin(2, 1000)
 	store(t, s, "images/a", a)
 	store(t, s, "b", b)
-	if err := s.folder.write(partDir+"/"+purgePrefix+"9", recordNames([]*entry{s.entries["images/a"]})); err != nil {
+	if err := s.folder.write(partDir+"/"+purgePrefix+"9", (&forgotten{entries: []*entry{s.entries["images/a"]}}).encode()); err != nil {
 		t.Fatal(err)
 	}
 	s = reopen(t, s)
@@ -120,4 +122,95 @@ func BenchmarkPurge(b *testing.B) {
 		s.Close()
 		b.StartTimer()
 	}
+}
+
+// TestPurgeWhileItIsFetched: who reads finishes, what comes is not published, and who comes later gets it anew.
+func TestPurgeWhileItIsFetched(t *testing.T) {
+	for name, fetchIt := range map[string]func(t *testing.T, s *Store, w *webOrigin) *Reader{
+		"by digest": func(t *testing.T, s *Store, w *webOrigin) *Reader { return fetch(t, s, "images/k", w.origin) },
+		"opaque":    func(t *testing.T, s *Store, w *webOrigin) *Reader { return streamed(t, s, "images/k", "", w) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			w := newWeb(1, 2*mib)
+			w.gate, w.gateAt = make(chan struct{}), mib
+			r := fetchIt(t, s, w)
+			wantBytes(t, io.LimitReader(r, 100), w.data[:100])
+			if n, err := s.Purge(underImages); n.Objects != 1 || err != nil {
+				t.Errorf("purged %d, %v", n, err)
+			}
+			later := fetchIt(t, s, w)
+			if later.Tier() != TierFill {
+				t.Errorf("who comes later is served from %s", later.Tier())
+			}
+			close(w.gate)
+			wantBytes(t, r, w.data[100:])
+			if err := r.Stored(); !errors.Is(err, ErrNotStored) {
+				t.Errorf("Stored = %v", err)
+			}
+			wantBytes(t, later, w.data)
+			if err := later.Stored(); err != nil {
+				t.Error(err)
+			}
+			if calls, _ := w.seen(); len(calls) != 2 {
+				t.Errorf("calls %v", calls)
+			}
+			s = reopen(t, s)
+			wantFiles(t, s, "images/k")
+		})
+	}
+}
+
+func TestPurgeTakesWhatIsParked(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 8*mib)
+	halfFilled(t, dir, func(s *Store) *Reader { return streamed(t, s, "images/k", "", w) }, w.origin)
+	s := openStore(t, Options{Dir: dir})
+	tagged := func(e Entry) bool { return bytes.Contains(e.Meta, []byte("headers")) }
+	if n, err := s.Purge(tagged); n.Objects != 1 || err != nil || s.partBytes != 0 {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	s = reopen(t, s)
+	if err := streamed(t, s, "images/k", "", w).Stored(); err != nil {
+		t.Fatal(err)
+	}
+	if _, sent := w.seen(); sent != w.obj.Size {
+		t.Errorf("%d bytes sent: something was still there", sent)
+	}
+	wantFiles(t, s, "images/k")
+}
+
+// TestPurgeOfRunningFillsSurvivesACrash has the list of what is purged, and a journal that was not deleted yet.
+func TestPurgeOfRunningFillsSurvivesACrash(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 8*mib)
+	halfFilled(t, dir, func(s *Store) *Reader { return streamed(t, s, "k", "", w) }, w.origin)
+	s := openStore(t, Options{Dir: dir})
+	f := &fill{partName: s.parts["k"].part}
+	if err := s.folder.write(partDir+"/"+purgePrefix+"9", (&forgotten{fills: []*fill{f}}).encode()); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s)
+	if s.partBytes != 0 {
+		t.Error("it is back")
+	}
+	wantFiles(t, s)
+}
+
+// TestPurgeTakesEveryRevision: a record that was written while its object was purged does not bring it back.
+func TestPurgeTakesEveryRevision(t *testing.T) {
+	s := openStore(t, Options{})
+	if err := streamed(t, s, "k", "", newWeb(1, 100)).Stored(); err != nil {
+		t.Fatal(err)
+	}
+	intent := (&forgotten{entries: []*entry{s.entries["k"]}}).encode()
+	for range 2 {
+		if err := s.SetMeta("k", "v1", []byte("later")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.folder.write(partDir+"/"+purgePrefix+"9", intent); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, reopen(t, s))
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,27 +31,43 @@ type record struct {
 	Modified time.Time `json:"modified,omitzero"`
 	Stored   time.Time `json:"stored"`
 
-	name   string    // its own path
-	length int64     // its own, in bytes
-	used   time.Time // its own modification time
+	name    string    // its own path
+	lineage uint64    // in its name: the same for all revisions, and no other record's
+	length  int64     // its own, in bytes
+	used    time.Time // its own modification time
 }
 
 // newRecord names the record. Names are never used twice, so that removing an old version's record
-// cannot hit that of a new one.
+// cannot hit that of a new one. A revision's name says of what it is one, so that a purge takes all of them.
 func newRecord(key Key, p string, obj Object, stored time.Time) *record {
 	r := &record{Key: key, Path: p, Size: obj.Size, SHA256: obj.SHA256, Version: obj.Version, Modified: obj.Modified, Stored: stored}
 	for _, c := range obj.Chunks {
 		r.Chunks = append(r.Chunks, c[:]...)
 	}
+	r.lineage = rand.Uint64()
 	id := sha256.Sum256([]byte(key))
-	r.name = fmt.Sprintf("%s/%02x/%x.%016x", metaDir, id[0], id[:16], rand.Uint64())
+	r.name = fmt.Sprintf("%s/%02x/%x.%016x", metaDir, id[0], id[:16], r.lineage)
 	return r
+}
+
+// lineageOf reads it from the last component of a record's name.
+func lineageOf(name string) (uint64, bool) {
+	_, rest, _ := strings.Cut(name, ".")
+	text, _, _ := strings.Cut(rest, ".")
+	lineage, err := strconv.ParseUint(text, 16, 64)
+	return lineage, err == nil && len(text) == 16
 }
 
 // newRecord describes e anew.
 func (e *entry) newRecord(meta []byte) *record {
 	r := newRecord(e.key, e.path, e.obj, e.stored)
-	r.Meta, r.Revision = meta, e.filed.Load().revision+1
+	filed := e.filed.Load()
+	r.Meta, r.Revision, r.lineage = meta, filed.revision+1, e.lineage
+	first := filed.name
+	if filed.revision > 0 {
+		first = strings.TrimSuffix(first, path.Ext(first))
+	}
+	r.name = fmt.Sprintf("%s.%d", first, r.Revision)
 	return r
 }
 

@@ -240,6 +240,7 @@ func (r *recovery) readRecordsIn(dir string) []*record {
 			continue
 		}
 		rec.name = name
+		rec.lineage, _ = lineageOf(d.Name())
 		recs = append(recs, rec)
 	}
 	return recs

@@ -27,6 +27,7 @@ func (s *Store) run(f *fill) {
 		}
 		if resumable {
 			f.streams.Go(f.keepJournal)
+			f.streams.Go(f.keepJots)
 		}
 		select {
 		case <-f.over:
@@ -74,11 +75,13 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 	defer s.mu.Unlock()
 	switch {
 	case leave:
-		if j := s.readJournal(f.partName + journalExt); j != nil {
+		if j := s.readPart(f.partName); j != nil && !f.purged.Load() {
 			s.rememberPart(j, &freed)
+		} else if j != nil {
+			s.deletePart(j, &freed)
 		}
 	case f.part != nil:
-		err := s.folder.remove(f.partName + journalExt)
+		err := s.folder.forgetPart(f.partName)
 		if !published {
 			freed.add(s.folder.linger(f.partName))
 			err = errors.Join(err, s.folder.remove(f.partName))
@@ -90,6 +93,7 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 	if s.fills[f.id] == f { // published, it is not there any more, and perhaps another one is
 		delete(s.fills, f.id)
 	}
+	delete(s.adrift, f)
 	s.release(f.id.key)
 	switch {
 	case err == nil:
@@ -109,12 +113,11 @@ func (s *Store) prepare(f *fill) error {
 	if err := s.reserve(f); err != nil {
 		return err
 	}
-	name := partFor(f.id.key, f.obj)
-	p, err := s.createPart(name, f.resumes != nil)
+	p, err := s.createPart(f.partName, f.resumes != nil)
 	if err != nil {
 		return s.notStored(f, "create part file", err)
 	}
-	f.partName, f.part = name, p
+	f.part = p
 	if f.resumes != nil {
 		f.adopt(f.resumes)
 		s.count.adopted.Add(1)

@@ -23,13 +23,19 @@ func (s *Store) reserve(f *fill) error {
 		size = growth
 		f.room = growth
 	}
-	f.resumes = s.takePart(f.id.key, f.object(), &freed)
+	if !f.purged.Load() {
+		f.resumes = s.takePart(f.id.key, f.object(), &freed)
+	}
 	if err := s.promise(f, size, &freed); err != nil {
 		if f.resumes != nil {
 			s.rememberPart(f.resumes, &freed)
 			f.resumes = nil
 		}
 		return err
+	}
+	f.partName = newPart(f.id.key, f.object())
+	if f.resumes != nil {
+		f.partName = f.resumes.part
 	}
 	return nil
 }
@@ -55,9 +61,15 @@ func (s *Store) promise(f *fill, size int64, freed *closers) error {
 // they have yet to write. mu is held.
 func (s *Store) shortage(size int64) (over, low int64, err error) {
 	promised, unwritten := int64(0), int64(0)
-	for _, f := range s.fills {
+	running := func(f *fill) {
 		promised += f.reserved
 		unwritten += max(0, f.reserved-f.verified())
+	}
+	for _, f := range s.fills {
+		running(f)
+	}
+	for f := range s.adrift {
+		running(f)
 	}
 	free, err := s.folder.free()
 	if err != nil {
@@ -96,6 +108,7 @@ func (s *Store) evict(n int64, count *atomic.Int64, freed *closers) {
 func (s *Store) unpublish(e *entry, freed *closers) {
 	freed.add(s.folder.linger(e.path))
 	s.forget(e)
+	s.hot.drop(e.key)
 	err := errors.Join(s.folder.remove(e.path), s.folder.remove(e.recordName()))
 	if err != nil {
 		s.diskError("remove object", e.key, err)
@@ -103,10 +116,9 @@ func (s *Store) unpublish(e *entry, freed *closers) {
 	s.release(e.key)
 }
 
-// forget takes e out of the index alone. mu is held.
+// forget takes e out of the index alone; the hot tier serves it no more, but still has it. mu is held.
 func (s *Store) forget(e *entry) {
 	e.gone.Store(true)
-	s.hot.drop(e.key)
 	delete(s.entries, e.key)
 	s.lru.drop(e)
 	s.bytes -= e.obj.Size

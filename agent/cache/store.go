@@ -67,7 +67,8 @@ type Store struct {
 	closed    bool
 	entries   map[Key]*entry
 	fills     map[fillID]*fill
-	began     uint64 // fills begun
+	adrift    map[*fill]struct{} // those that nobody joins any more
+	began     uint64             // fills begun
 	names     *names
 	lru       lru
 	rank      func(Key) int
@@ -97,7 +98,7 @@ func Open(opts Options) (*Store, error) {
 		opts: opts, log: opts.Log, rank: opts.Rank, folder: f,
 		createPart: func(name string, keep bool) (part, error) { return f.openPart(name, keep) },
 		buffers:    sync.Pool{New: func() any { return new([ChunkSize]byte) }},
-		entries:    map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{}, usage: map[string]Usage{},
+		entries:    map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{}, adrift: map[*fill]struct{}{}, usage: map[string]Usage{},
 	}
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	if err := s.recover(); err != nil {

@@ -165,6 +165,7 @@ func (f *fill) next(st *stream, in *transfer) (through, ok bool, err error) {
 	for !f.settled {
 		cov := f.covered(st)
 		end := cov.from(st.pos)
+		here := in.at(st.pos) || f.first != nil && f.first.Offset == st.pos
 		switch {
 		case f.obj.Size >= 0 && end >= f.obj.Size:
 			if f.have.covers(segment{0, f.obj.Size}) {
@@ -184,7 +185,7 @@ func (f *fill) next(st *stream, in *transfer) (through, ok bool, err error) {
 			case <-wake:
 			}
 			f.mu.Lock()
-		case end-st.pos >= jump || end > st.pos && !in.at(st.pos):
+		case end > st.pos && (!here || f.ranges && end-st.pos >= jump):
 			st.pos = end
 		default:
 			in.until = f.frontUntil(cov, end)

@@ -29,6 +29,6 @@ func (f *fill) describe() Entry {
 func (j *journal) describe() Entry {
 	return Entry{
 		Key: j.Key, Object: Object{Size: j.Size, SHA256: j.SHA256, Version: j.Version, Modified: j.Modified},
-		Have: j.Have.bytes(), Partial: true, LastUsed: j.used,
+		Meta: j.Meta, Have: j.Have.bytes(), Partial: true, LastUsed: j.used,
 	}
 }
