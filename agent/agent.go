@@ -14,6 +14,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pureboot/pureboot/agent/admin"
@@ -52,11 +53,14 @@ type Agent struct {
 
 	upstreams map[string]*httpcache.Handler // by prefix
 
-	http   net.Listener
-	tftp   *net.UDPConn
-	admin  net.Listener
-	server *tftp.Server
-	closer []func() error
+	http      net.Listener
+	tftp      *net.UDPConn
+	admin     net.Listener
+	scrape    net.Listener // of metrics; nil also if its address was taken
+	server    *tftp.Server
+	transfers tftpCounts
+	registry  *prometheus.Registry
+	closer    []func() error
 }
 
 // Hello is how this build introduces itself to central.
@@ -148,14 +152,15 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	a.gateway = gateway.New(gateway.Options{
 		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Upstreams: upstreams, Log: a.log.With("room", "gateway"),
 	})
+	a.registry = newRegistry(a)
 	a.operator = admin.New(admin.Options{
 		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams, Policy: cachePolicy,
-		Dir: a.cfg.StateDir(), Log: a.log.With("room", "admin"),
+		Metrics: metricsHandler(a.registry), Dir: a.cfg.StateDir(), Log: a.log.With("room", "admin"),
 	})
 	// Only now: what is pinned must not be evicted because the limits came before the pins.
 	a.cache.SetLimits(int64(a.cfg.Cache.MaxSizeGB)*1e9, int64(a.cfg.Cache.MinFreeGB)*1e9)
 	a.server, err = tftp.New(tftp.Options{
-		Open: a.openTFTP, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
+		Open: a.openTFTP, Done: a.transfers.ended, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
 	})
 	return err
 }
@@ -206,6 +211,15 @@ func (a *Agent) listen() error {
 		}
 		a.onClose(a.admin.Close)
 	}
+	if addr := a.cfg.Listen.Metrics; addr != "" {
+		if a.scrape, err = net.Listen("tcp", addr); err != nil {
+			// Machines boot without it, and the metrics are on the operator's socket too.
+			a.log.Error("metrics not served", "key", "listen.metrics", "err", err)
+			a.scrape = nil
+			return nil
+		}
+		a.onClose(a.scrape.Close)
+	}
 	return nil
 }
 
@@ -221,6 +235,9 @@ func (a *Agent) Addresses() map[string]string {
 	if a.admin != nil {
 		at["admin"] = a.admin.Addr().String()
 	}
+	if a.scrape != nil {
+		at["metrics"] = a.scrape.Addr().String()
+	}
 	return at
 }
 
@@ -234,6 +251,9 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 	}
 	if a.admin != nil {
 		a.serveHTTP(ctx, group, a.admin, a.operator)
+	}
+	if a.scrape != nil {
+		a.serveHTTP(ctx, group, a.scrape, metricsHandler(a.registry))
 	}
 	group.Go(func() error { return a.operator.Run(ctx) })
 	if a.tftp != nil {

@@ -340,7 +340,7 @@ func TestAMissingServiceManagerIsNoReasonToEnd(t *testing.T) {
 
 func TestOneListenerIsEnough(t *testing.T) {
 	cfg := config(t, nil)
-	cfg.Listen.HTTP, cfg.Listen.Admin = "", ""
+	cfg.Listen.HTTP, cfg.Listen.Admin, cfg.Listen.Metrics = "", "", ""
 	a := start(t, cfg)
 	if len(a.at) != 1 {
 		t.Errorf("listens at %v", a.at)

@@ -37,6 +37,9 @@ type Listen struct {
 	HTTP  string `yaml:"http" env:"HTTP"`
 	TFTP  string `yaml:"tftp" env:"TFTP"`
 	Admin string `yaml:"admin" env:"ADMIN"` // path of a unix socket
+
+	// Metrics is for Prometheus, by plain HTTP and for everybody who reaches it. An address that is taken is only logged.
+	Metrics string `yaml:"metrics" env:"METRICS"`
 }
 
 // Cache bounds what is kept of central's files. GB are 10^9 bytes, MB 10^6.
@@ -62,7 +65,7 @@ type Upstream struct {
 func Default() Config {
 	return Config{
 		DataDir: "/var/lib/pureboot-agent",
-		Listen:  Listen{HTTP: ":8080", TFTP: ":69", Admin: "/run/pureboot-agent/admin.sock"},
+		Listen:  Listen{HTTP: ":8080", TFTP: ":69", Admin: "/run/pureboot-agent/admin.sock", Metrics: "127.0.0.1:9464"},
 		Cache:   Cache{MaxSizeGB: 50, MinFreeGB: 2, HotMB: 256},
 	}
 }
@@ -94,6 +97,7 @@ func Load(file string) (Config, error) {
 	// The library passes over what is set to nothing, which is how a listener is turned off.
 	for name, field := range map[string]*string{
 		"LISTEN_HTTP": &c.Listen.HTTP, "LISTEN_TFTP": &c.Listen.TFTP, "LISTEN_ADMIN": &c.Listen.Admin,
+		"LISTEN_METRICS": &c.Listen.Metrics,
 	} {
 		if value, ok := os.LookupEnv(envPrefix + name); ok {
 			*field = value
@@ -150,6 +154,7 @@ func (c Config) Validate() error {
 	}
 	address("listen.http", "tcp", c.Listen.HTTP)
 	address("listen.tftp", "udp", c.Listen.TFTP)
+	address("listen.metrics", "tcp", c.Listen.Metrics)
 	if c.Listen.HTTP == "" && c.Listen.TFTP == "" {
 		fault("listen", "both http and tftp are off, so no machine could boot")
 	}

@@ -69,8 +69,9 @@ func TestAFileThatIsNamedMustBeThere(t *testing.T) {
 func TestTheEnvironmentTurnsAListenerOff(t *testing.T) {
 	t.Setenv("PUREBOOT_AGENT_LISTEN_TFTP", "")
 	t.Setenv("PUREBOOT_AGENT_LISTEN_ADMIN", "")
+	t.Setenv("PUREBOOT_AGENT_LISTEN_METRICS", "")
 	got, err := Load(writeConfig(t, "listen: {admin: /x/admin.sock}\n"))
-	if err != nil || got.Listen.TFTP != "" || got.Listen.Admin != "" || got.Listen.HTTP != Default().Listen.HTTP {
+	if err != nil || got.Listen.TFTP != "" || got.Listen.Admin != "" || got.Listen.Metrics != "" || got.Listen.HTTP != Default().Listen.HTTP {
 		t.Errorf("loaded %+v, %v", got.Listen, err)
 	}
 }
@@ -84,7 +85,7 @@ func TestANumberInTheEnvironmentThatIsNone(t *testing.T) {
 
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	c := Config{
-		CentralURL: "http://u:hunter2@central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108)},
+		CentralURL: "http://u:hunter2@central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108), Metrics: "9464"},
 		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1},
 		Sync:  Sync{MaxMBPerS: -1},
 	}
@@ -94,7 +95,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	keys := []string{
-		"data_dir", "central_url", "listen.http", "listen.tftp", "listen.admin", "cache.max_size_gb", "cache.min_free_gb", "cache.hot_mb",
+		"data_dir", "central_url", "listen.http", "listen.tftp", "listen.metrics", "listen.admin", "cache.max_size_gb", "cache.min_free_gb", "cache.hot_mb",
 		"sync.max_mb_per_s",
 	}
 	if len(lines) != len(keys) {

@@ -246,7 +246,7 @@ func config(t testing.TB, central *countingCentral) Config {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	cfg := Default()
 	cfg.DataDir = filepath.Join(dir, "data")
-	cfg.Listen = Listen{HTTP: "127.0.0.1:0", TFTP: "127.0.0.1:0", Admin: filepath.Join(dir, "admin.sock")}
+	cfg.Listen = Listen{HTTP: "127.0.0.1:0", TFTP: "127.0.0.1:0", Admin: filepath.Join(dir, "admin.sock"), Metrics: "127.0.0.1:0"}
 	cfg.Cache.MinFreeGB = 0
 	if central == nil {
 		return cfg

@@ -85,7 +85,7 @@ func (at place) agentConfig(more string) (string, error) {
 	if at.bench.profiles != "" {
 		admin = filepath.Join(at.dir, adminSocket)
 	}
-	return at.write("agent.yaml", fmt.Sprintf("data_dir: %s\nlisten: {http: \"127.0.0.1:0\", tftp: \"\", admin: %q}\n"+
+	return at.write("agent.yaml", fmt.Sprintf("data_dir: %s\nlisten: {http: \"127.0.0.1:0\", tftp: \"\", admin: %q, metrics: \"\"}\n"+
 		"cache: {max_size_gb: 20, min_free_gb: 0}\n%s", at.dir, admin, more))
 }
 

@@ -54,7 +54,7 @@ func (s *site) write(t *testing.T, name, text string) {
 func (s *site) enrol(t *testing.T) {
 	t.Helper()
 	central := "https://" + s.relay.address
-	s.write(t, "agent.yaml", fmt.Sprintf("data_dir: %q\ncentral_url: %q\nlisten: {http: %q, tftp: %q, admin: %q}\n",
+	s.write(t, "agent.yaml", fmt.Sprintf("data_dir: %q\ncentral_url: %q\nlisten: {http: %q, tftp: %q, admin: %q, metrics: \"\"}\n",
 		s.path("agent"), central, agentIP+":0", agentIP+":69", s.path("agent.sock")))
 	var join struct{ Token string }
 	s.admin.call(t, http.MethodPost, "/api/v1/sites/"+s.id+"/agent-token", nil, &join)

@@ -61,6 +61,7 @@ listen:
   http: %q
   tftp: %q
   admin: %q
+  metrics: ""
 cache: {max_size_gb: 2, min_free_gb: 1, hot_mb: 32}
 `, filepath.Join(dir, "agent"), p.centralURL, at.HTTP, at.TFTP, filepath.Join(dir, "agent.sock"))
 	return p, errors.Join(

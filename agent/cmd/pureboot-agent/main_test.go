@@ -115,7 +115,7 @@ func startBuilt(t *testing.T, program, dir string) *process {
 	defer read.Close()
 	p := &process{Cmd: exec.CommandContext(t.Context(), program, "start", "--ready-fd", "3", "--config", "/dev/null")}
 	p.Env = append(os.Environ(), "PUREBOOT_AGENT_DATA_DIR="+dir, "PUREBOOT_AGENT_LISTEN_HTTP=127.0.0.1:0",
-		"PUREBOOT_AGENT_LISTEN_TFTP=127.0.0.1:0", "PUREBOOT_AGENT_LISTEN_ADMIN=")
+		"PUREBOOT_AGENT_LISTEN_TFTP=127.0.0.1:0", "PUREBOOT_AGENT_LISTEN_ADMIN=", "PUREBOOT_AGENT_LISTEN_METRICS=")
 	p.ExtraFiles = []*os.File{write}
 	p.began = time.Now()
 	if err := p.Start(); err != nil {
