@@ -17,20 +17,26 @@ var least = map[string]string{
 	"GET /readyz":       "everybody",
 	"GET /openapi.json": "viewer",
 
-	"GET /api/v1/sites":                       "viewer",
-	"POST /api/v1/sites":                      "admin",
-	"GET /api/v1/sites/{id}":                  "viewer",
-	"PATCH /api/v1/sites/{id}":                "admin",
-	"DELETE /api/v1/sites/{id}":               "admin",
-	"GET /api/v1/sites/{id}/nodes":            "viewer",
-	"GET /api/v1/sites/{id}/assigned-content": "viewer",
-	"PUT /api/v1/sites/{id}/assigned-content": "operator",
-	"POST /api/v1/sites/{id}/agent-token":     "admin",
-	"GET /api/v1/groups":                      "viewer",
-	"POST /api/v1/groups":                     "admin",
-	"GET /api/v1/groups/{id}":                 "viewer",
-	"PATCH /api/v1/groups/{id}":               "admin",
-	"DELETE /api/v1/groups/{id}":              "admin",
+	"GET /api/v1/sites":                           "viewer",
+	"POST /api/v1/sites":                          "admin",
+	"GET /api/v1/sites/{id}":                      "viewer",
+	"PATCH /api/v1/sites/{id}":                    "admin",
+	"DELETE /api/v1/sites/{id}":                   "admin",
+	"GET /api/v1/sites/{id}/nodes":                "viewer",
+	"GET /api/v1/sites/{id}/assigned-content":     "viewer",
+	"PUT /api/v1/sites/{id}/assigned-content":     "operator",
+	"POST /api/v1/sites/{id}/agent-token":         "admin",
+	"GET /api/v1/sites/{id}/health":               "viewer",
+	"POST /api/v1/sites/{id}/sync":                "operator",
+	"GET /api/v1/sites/{id}/commands":             "viewer",
+	"POST /api/v1/sites/{id}/commands":            "operator",
+	"GET /api/v1/sites/{id}/commands/{n}":         "viewer",
+	"POST /api/v1/sites/{id}/commands/{n}/cancel": "operator",
+	"GET /api/v1/groups":                          "viewer",
+	"POST /api/v1/groups":                         "admin",
+	"GET /api/v1/groups/{id}":                     "viewer",
+	"PATCH /api/v1/groups/{id}":                   "admin",
+	"DELETE /api/v1/groups/{id}":                  "admin",
 
 	"GET /api/v1/nodes":              "viewer",
 	"POST /api/v1/nodes":             "operator",
@@ -78,7 +84,7 @@ func TestEachRouteHasItsLeastRole(t *testing.T) {
 		if !ok {
 			method, path = "GET", pattern
 		}
-		path = strings.NewReplacer("{id}", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "{category}", "images", "{path...}", "no/such").Replace(path)
+		path = strings.NewReplacer("{id}", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "{category}", "images", "{path...}", "no/such", "{n}", "7").Replace(path)
 		role, agents := strings.CutSuffix(need, "+agent")
 		for _, who := range roles {
 			may := role == "everybody"

@@ -69,6 +69,7 @@ func build(o Options) (*api, error) {
 	a.healthRoutes()
 	a.groupRoutes()
 	a.siteRoutes()
+	a.commandRoutes()
 	a.nodeRoutes()
 	a.workflowRoutes()
 	a.contentRoutes()

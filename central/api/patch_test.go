@@ -7,7 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/pureboot/pureboot/central/inherit"
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // TestMergeIsThatOfTheRFC runs the cases of RFC 7396, appendix A, whose target and patch are objects.
@@ -75,4 +77,66 @@ func FuzzNodePatch(f *testing.F) {
 			}
 		}
 	})
+}
+
+func FuzzSitePatch(f *testing.F) {
+	a, err := build(Options{Version: "test"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	check := func(g *store.GroupSpec) []wire.ProblemField { return g.Check(true) }
+	p := newPatches(a, check)
+	parent, limited := uuid.New(), "limited"
+	site := store.GroupSpec{
+		Name: "a", Description: "b", ParentID: &parent, Params: map[string]string{"a": "b"},
+		Settings: inherit.Settings{AutonomyLevel: &limited, CachePatterns: []string{"images/**"}, DiscoveryConfig: map[string]string{"zone": "x"}},
+	}
+	for _, seed := range []string{
+		`{}`, `{"name":"b"}`, `{"name":null}`, `{"parent_id":null}`, `{"parent_id":"x"}`, `{"params":{"a":null,"b":"c"}}`, `{"params":null,"autonomy_level":null}`,
+		`{"autonomy_level":"full","cache_patterns":[]}`, `{"cache_patterns":null}`, `{"cache_patterns":[null]}`, `{"discovery_config":{"zone":null}}`,
+		`{"sync_schedule":"* * * * *"}`, `{"sync_schedule":"99 * * * *"}`, `{"agent_url":"http://a@b"}`, `{"Name":"b"}`, `{"heartbeat_seconds":1e3}`,
+		`{"heartbeat_seconds":1.5}`, `{"is_site":false}`, `{"path":"/"}`, `{"effective":{}}`, `{"params":{"a":{"b":null}}}`, `{"description":"a\u0000"}`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var patch map[string]any
+		if json.Unmarshal([]byte(text), &patch) != nil {
+			return
+		}
+		got, err := p.apply(site, patch)
+		if err != nil {
+			if invalid, ok := err.(*store.Invalid); !ok || len(invalid.Fields) == 0 {
+				t.Fatalf("%s: %v", text, err)
+			}
+			return
+		}
+		if found := check(&got); len(found) > 0 {
+			t.Fatalf("%s passed and yet: %v", text, found)
+		}
+		was, is := fieldsOf(t, site), fieldsOf(t, got)
+		for name := range is {
+			value, named := patch[name]
+			if !named && !reflect.DeepEqual(was[name], is[name]) {
+				t.Fatalf("%s changed %s from %v to %v", text, name, was[name], is[name])
+			}
+			if named && value == nil && is[name] != nil {
+				t.Fatalf("%s left %s at %v", text, name, is[name])
+			}
+		}
+	})
+}
+
+// fieldsOf returns a resource as its fields in JSON.
+func fieldsOf(t *testing.T, v any) map[string]any {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	return fields
 }

@@ -42,5 +42,11 @@ type versioned[T any] struct {
 	Body     T
 }
 
+// located is an answer about something that was made.
+type located[T any] struct {
+	Location string `header:"Location"`
+	Body     T
+}
+
 // nothing is the answer 204.
 type nothing struct{}

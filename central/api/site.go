@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/pureboot/pureboot/central/fleet"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -42,5 +43,12 @@ func (a *api) siteRoutes() {
 		}
 		page, err := a.Store.Nodes(ctx, q)
 		return &answer[store.Page[wire.Node]]{page}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "get-site-health", Method: "GET", Path: "/api/v1/sites/{id}/health", Summary: "Read how a site is", Tags: tags,
+		Description: "What its agent said last, and what central keeps for it.",
+	}, access{least: store.Viewer}, func(ctx context.Context, in *ByID) (*answer[fleet.Health], error) {
+		health, err := a.Fleet.Health(ctx, in.ID)
+		return &answer[fleet.Health]{health}, err
 	})
 }

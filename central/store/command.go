@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,134 +16,105 @@ import (
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/migrationclaim"
+	"github.com/pureboot/pureboot/ent/predicate"
 )
 
-// Limits of commands.
+// Limits of a site's commands.
 const (
-	maxWaiting    = 100  // of a site, in no final state
-	maxKept       = 1000 // of a site, in a final one; the oldest go
-	maxParamBytes = 64 << 10
-	defaultTTL    = 24 * time.Hour
-	maxTTL        = 30 * 24 * time.Hour
+	maxWaiting = 100  // in no final state
+	maxKept    = 1000 // in a final one; the oldest go
 )
 
-// Command is something a site's agent is told to do.
+// Command is something that a site's agent is told to do, and what became of it.
 type Command struct {
-	ID         uuid.UUID       `json:"id"`
-	SiteID     uuid.UUID       `json:"site_id"`
-	Seq        int64           `json:"seq" doc:"Dense within the site"`
-	Command    string          `json:"command" enum:"sync,invalidate,update_config"`
-	Params     json.RawMessage `json:"params"`
-	State      string          `json:"state" enum:"queued,sent,accepted,running,succeeded,failed,rejected,expired,canceled,superseded"`
-	Result     string          `json:"result" doc:"What the agent says of it"`
-	Once       bool            `json:"once" doc:"Sent no second time, even if the first got lost"`
-	CreatedBy  string          `json:"created_by"`
-	CreatedAt  time.Time       `json:"created_at"`
-	ExpiresAt  time.Time       `json:"expires_at"`
-	SentAt     *time.Time      `json:"sent_at"`
-	StartedAt  *time.Time      `json:"started_at"`
-	FinishedAt *time.Time      `json:"finished_at"`
-}
-
-// CommandSpec is a command to queue.
-type CommandSpec struct {
-	Command string          // sync, invalidate or update_config
-	Params  json.RawMessage // an object; empty means one without fields
-	TTL     time.Duration   // 0 means a day; a month at most
-	Once    bool
+	wire.Command
+	SiteID     uuid.UUID              `json:"site_id"`
+	State      lifecycle.CommandState `json:"state" enum:"queued,sent,accepted,running,succeeded,failed,rejected,expired,canceled,superseded"`
+	Result     string                 `json:"result" doc:"What the agent says of it, or why it was not sent"`
+	Once       bool                   `json:"once" doc:"Sent no second time, even if the first got lost"`
+	CreatedBy  string                 `json:"created_by"`
+	CreatedAt  time.Time              `json:"created_at"`
+	SentAt     *time.Time             `json:"sent_at" doc:"When it was first sent"`
+	StartedAt  *time.Time             `json:"started_at"`
+	FinishedAt *time.Time             `json:"finished_at" doc:"When its state became final"`
 }
 
 // CommandCounter is the name of the counter of a site's commands.
 func CommandCounter(site uuid.UUID) string { return "commands/" + site.String() }
 
-// QueueCommand queues a command for the agent of a site, which may be offline or yet to be enrolled. One that waits
-// and is the same, or an update of the configuration, is superseded by it.
+// QueueCommand queues a command for the agent of a site, which may be offline or yet to be enrolled. Of those that
+// wait, the ones that it makes needless are superseded. A site with too many waiting is a *Conflict.
 func (s *Store) QueueCommand(ctx context.Context, by Actor, site uuid.UUID, spec CommandSpec) (Command, error) {
-	if err := spec.check(); err != nil {
+	if err := faults(spec.Check()).err(); err != nil {
 		return Command{}, err
 	}
 	var queued Command
 	err := s.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.DeviceGroup.Query().Where(devicegroup.ID(site), devicegroup.IsSite(true)).Only(ctx)
+		home, err := group(ctx, tx, true, site)
 		if err != nil {
-			return missing(err)
+			return err
 		}
 		at := now()
-		if err := clearQueue(ctx, tx, site, spec, at); err != nil {
-			return err
+		asked := wish{CommandSpec: spec, expires: at.Add(time.Duration(spec.TTLSeconds) * time.Second)}
+		if spec.Command == wire.CommandSync {
+			epoch, err := Current(ctx, tx, ContentCounter)
+			if err != nil {
+				return err
+			}
+			asked.Params.Epoch = epoch.String()
+		}
+		params, err := json.Marshal(asked.Params)
+		if err != nil {
+			return fmt.Errorf("queue command: %w", err)
 		}
 		seq, err := nextCommand(ctx, tx, site)
 		if err != nil {
 			return err
 		}
-		made, err := tx.AgentCommand.Create().SetSiteID(site).SetSeq(seq).SetCommand(agentcommand.Command(spec.Command)).
-			SetParams(spec.Params).SetOnce(spec.Once).SetTTLSeconds(int(spec.TTL / time.Second)).SetCreatedBy(clean(by.Name, 200)).
-			SetCreatedAt(at).SetExpiresAt(at.Add(spec.TTL)).Save(ctx)
+		if err := clearQueue(ctx, tx, site, asked, seq, at); err != nil {
+			return err
+		}
+		row, err := tx.AgentCommand.Create().SetSiteID(site).SetSeq(seq).SetCommand(agentcommand.Command(spec.Command)).
+			SetParams(params).SetOnce(spec.Once).SetTTLSeconds(spec.TTLSeconds).SetCreatedBy(clean(by.Name, 200)).
+			SetCreatedAt(at).SetExpiresAt(asked.expires).Save(ctx)
 		if err != nil {
 			return fmt.Errorf("queue command: %w", err)
 		}
-		queued = commandRecord(made)
-		return Audit(ctx, tx, by, Act{Action: "command.queue", Subject: subject(row), After: queued})
+		if queued, err = commandRecord(row, at); err != nil {
+			return err
+		}
+		return Audit(ctx, tx, by, Act{Action: "site." + spec.Command, Subject: subject(home), After: queued.Command})
 	})
 	return queued, err
 }
 
-// check says what is wrong with a command, and fills in what was left out.
-func (c *CommandSpec) check() error {
-	var f faults
-	if agentcommand.CommandValidator(agentcommand.Command(c.Command)) != nil {
-		f.add("command", clean(c.Command, maxName), "want sync, invalidate or update_config")
-	}
-	if len(c.Params) == 0 {
-		c.Params = json.RawMessage("{}")
-	}
-	var object map[string]json.RawMessage
-	var compact bytes.Buffer
-	switch {
-	case len(c.Params) > maxParamBytes:
-		f.add("params", nil, "longer than %d bytes", maxParamBytes)
-	case json.Unmarshal(c.Params, &object) != nil || object == nil || json.Compact(&compact, c.Params) != nil:
-		f.add("params", nil, "want a JSON object")
-	default:
-		c.Params = compact.Bytes()
-	}
-	if c.TTL == 0 {
-		c.TTL = defaultTTL
-	}
-	if c.TTL < time.Second || c.TTL > maxTTL {
-		f.add("ttl_seconds", int64(c.TTL/time.Second), "want 1 to %d", int64(maxTTL/time.Second))
-	}
-	return f.err()
-}
-
-// clearQueue ends the commands of a site whose time is over or which a new one makes pointless, and forgets the
+// clearQueue ends the commands of a site whose time is over, or which a new one makes needless, and forgets the
 // oldest that have ended.
-func clearQueue(ctx context.Context, tx *ent.Tx, site uuid.UUID, spec CommandSpec, at time.Time) error {
+func clearQueue(ctx context.Context, tx *ent.Tx, site uuid.UUID, newer wish, seq int64, at time.Time) error {
+	if err := expire(ctx, tx, site, at); err != nil {
+		return err
+	}
 	waiting, err := tx.AgentCommand.Query().Where(agentcommand.SiteID(site), agentcommand.FinishedAtIsNil()).All(ctx)
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
 	}
-	left := 0
-	for _, c := range waiting {
-		state := lifecycle.CommandState(c.State)
-		again := string(c.Command) == spec.Command && (spec.Command == "update_config" || bytes.Equal(c.Params, spec.Params))
-		to := state
-		switch {
-		case !at.Before(c.ExpiresAt):
-			to = lifecycle.CommandExpired
-		case state == lifecycle.CommandQueued && again:
-			to = lifecycle.CommandSuperseded
+	var needless []uuid.UUID
+	for _, row := range waiting {
+		older, err := wishOf(row)
+		if err != nil {
+			return err
 		}
-		if to == state {
-			left++
-			continue
-		}
-		if err := c.Update().SetState(agentcommand.State(to)).SetFinishedAt(at).Exec(ctx); err != nil {
-			return fmt.Errorf("end command %d: %w", c.Seq, err)
+		if row.State == agentcommand.StateQueued && newer.covers(older) {
+			needless = append(needless, row.ID)
 		}
 	}
-	if left >= maxWaiting {
+	if left := len(waiting) - len(needless); left >= maxWaiting {
 		return &Conflict{Message: fmt.Sprintf("%d commands wait for this site already: cancel some", left)}
+	}
+	err = tx.AgentCommand.Update().Where(agentcommand.IDIn(needless...)).SetState(agentcommand.StateSuperseded).
+		SetFinishedAt(at).SetResult("by command " + strconv.FormatInt(seq, 10)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("supersede commands: %w", err)
 	}
 	oldest, err := tx.AgentCommand.Query().Where(agentcommand.SiteID(site), agentcommand.FinishedAtNotNil()).
 		Order(ent.Desc(agentcommand.FieldSeq)).Offset(maxKept).First(ctx)
@@ -155,6 +125,27 @@ func clearQueue(ctx context.Context, tx *ent.Tx, site uuid.UUID, spec CommandSpe
 	}
 	_, err = tx.AgentCommand.Delete().Where(agentcommand.SiteID(site), agentcommand.FinishedAtNotNil(), agentcommand.SeqLTE(oldest.Seq)).Exec(ctx)
 	return err
+}
+
+// expire ends the commands of a site that nobody began in time.
+func expire(ctx context.Context, tx *ent.Tx, site uuid.UUID, at time.Time) error {
+	err := tx.AgentCommand.Update().Where(agentcommand.SiteID(site), lapsed(at)).
+		SetState(agentcommand.StateExpired).SetFinishedAt(at).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("expire commands: %w", err)
+	}
+	return nil
+}
+
+// lapsed selects commands whose time is over, whether or not somebody has noted that they expired.
+func lapsed(at time.Time) predicate.AgentCommand {
+	var may []agentcommand.State
+	for _, state := range lifecycle.CommandStates {
+		if state.To(lifecycle.CommandExpired) == nil {
+			may = append(may, agentcommand.State(state))
+		}
+	}
+	return agentcommand.And(agentcommand.StateIn(may...), agentcommand.ExpiresAtLTE(at))
 }
 
 // nextCommand advances the counter of a site's commands, and makes it for the first.
@@ -179,24 +170,43 @@ func forgetSite(ctx context.Context, tx *ent.Tx, site uuid.UUID) error {
 	return withdrawApprovals(ctx, tx, migrationclaim.TargetSiteID(site), "the site was deleted")
 }
 
+// CommandQuery selects commands of a site; a zero field does not narrow.
+type CommandQuery struct {
+	Paging
+	State lifecycle.CommandState
+}
+
 // Commands lists the commands of a site, the latest first.
-func (s *Store) Commands(ctx context.Context, site uuid.UUID, paging Paging) (Page[Command], error) {
+func (s *Store) Commands(ctx context.Context, site uuid.UUID, q CommandQuery) (Page[Command], error) {
 	var page Page[Command]
-	limit, before, err := paging.beforeNumber()
+	limit, before, err := q.beforeNumber()
 	if err != nil {
 		return page, err
+	}
+	at := now()
+	which := []predicate.AgentCommand{agentcommand.SiteID(site)}
+	if q.State != "" {
+		of := agentcommand.And(agentcommand.StateEQ(agentcommand.State(q.State)), agentcommand.Not(lapsed(at)))
+		if q.State == lifecycle.CommandExpired {
+			of = agentcommand.Or(of, lapsed(at))
+		}
+		which = append(which, of)
 	}
 	err = s.View(ctx, func(tx *ent.Tx) error {
 		if _, err := tx.DeviceGroup.Query().Where(devicegroup.ID(site), devicegroup.IsSite(true)).OnlyID(ctx); err != nil {
 			return missing(err)
 		}
-		total, err := tx.AgentCommand.Query().Where(agentcommand.SiteID(site)).Count(ctx)
+		total, err := tx.AgentCommand.Query().Where(which...).Count(ctx)
 		if err != nil {
 			return err
 		}
-		rows, err := tx.AgentCommand.Query().Where(agentcommand.SiteID(site), agentcommand.SeqLT(before)).
+		rows, err := tx.AgentCommand.Query().Where(which...).Where(agentcommand.SeqLT(before)).
 			Order(ent.Desc(agentcommand.FieldSeq)).Limit(limit + 1).All(ctx)
-		page = pageOf(rows, limit, total, func(c *ent.AgentCommand) string { return strconv.FormatInt(c.Seq, 10) }, commandRecord)
+		if err != nil {
+			return err
+		}
+		commands, err := commandRecords(rows, at)
+		page = pageOf(commands, limit, total, func(c Command) string { return strconv.FormatInt(c.Seq, 10) }, itself)
 		return err
 	})
 	return page, err
@@ -208,13 +218,14 @@ func (s *Store) Command(ctx context.Context, site uuid.UUID, seq int64) (Command
 	if err != nil {
 		return Command{}, missing(err)
 	}
-	return commandRecord(row), nil
+	return commandRecord(row, now())
 }
 
-// CancelCommand calls a command back that the agent has not begun, else the error is a *Conflict.
+// CancelCommand takes back a command that was not sent yet, else the error is a *Conflict. To cancel it again changes
+// nothing.
 func (s *Store) CancelCommand(ctx context.Context, by Actor, site uuid.UUID, seq int64) (Command, error) {
 	return s.moveCommand(ctx, by, site, seq, lifecycle.CommandCanceled, "", func(tx *ent.Tx, c Command) error {
-		return Audit(ctx, tx, by, Act{Action: "command.cancel", Subject: "site/" + site.String(), Before: c})
+		return Audit(ctx, tx, by, Act{Action: "site.command.cancel", Subject: "site/" + site.String(), Before: c.Command})
 	})
 }
 
@@ -222,7 +233,7 @@ func (s *Store) CancelCommand(ctx context.Context, by Actor, site uuid.UUID, seq
 // ended, changes nothing.
 func (s *Store) ReportCommand(ctx context.Context, by Actor, seq int64, state lifecycle.CommandState, result string) (Command, error) {
 	c, err := s.Command(ctx, by.Site, seq)
-	if err != nil || lifecycle.CommandState(c.State).Final() || c.State == string(state) {
+	if err != nil || c.State.Final() {
 		return c, err
 	}
 	return s.moveCommand(ctx, by, by.Site, seq, state, result, func(*ent.Tx, Command) error { return nil })
@@ -235,11 +246,18 @@ func (s *Store) moveCommand(ctx context.Context, by Actor, site uuid.UUID, seq i
 		if err != nil {
 			return missing(err)
 		}
-		before := commandRecord(row)
-		if err := lifecycle.CommandState(before.State).To(to); err != nil {
-			return &Conflict{Message: err.Error()}
-		}
 		at := now()
+		before, err := commandRecord(row, at)
+		if err != nil {
+			return err
+		}
+		if before.State == to {
+			moved = before
+			return nil
+		}
+		if err := before.State.To(to); err != nil {
+			return &Conflict{Message: "the command: " + err.Error()}
+		}
 		update := row.Update().SetState(agentcommand.State(to))
 		switch {
 		case to.Final():
@@ -255,7 +273,9 @@ func (s *Store) moveCommand(ctx context.Context, by Actor, site uuid.UUID, seq i
 		if row, err = update.Save(ctx); err != nil {
 			return fmt.Errorf("move command %d: %w", seq, err)
 		}
-		moved = commandRecord(row)
+		if moved, err = commandRecord(row, at); err != nil {
+			return err
+		}
 		return also(tx, before)
 	})
 	return moved, err
@@ -267,7 +287,6 @@ func (s *Store) SendCommands(ctx context.Context, by Actor, limit int) ([]Comman
 	var commands []Command
 	var cursor wire.Epoch
 	err := s.Write(ctx, func(tx *ent.Tx) error {
-		commands = []Command{}
 		at := now()
 		rows, err := tx.AgentCommand.Query().Where(
 			agentcommand.SiteID(by.Site), agentcommand.ExpiresAtGT(at),
@@ -277,13 +296,15 @@ func (s *Store) SendCommands(ctx context.Context, by Actor, limit int) ([]Comman
 		if err != nil {
 			return fmt.Errorf("read the queue: %w", err)
 		}
-		for _, row := range rows {
+		for i, row := range rows {
 			if row.State == agentcommand.StateQueued {
-				if row, err = row.Update().SetState(agentcommand.StateSent).SetSentAt(at).Save(ctx); err != nil {
+				if rows[i], err = row.Update().SetState(agentcommand.StateSent).SetSentAt(at).Save(ctx); err != nil {
 					return fmt.Errorf("send command: %w", err)
 				}
 			}
-			commands = append(commands, commandRecord(row))
+		}
+		if commands, err = commandRecords(rows, at); err != nil {
+			return err
 		}
 		cursor, err = Current(ctx, tx, CommandCounter(by.Site))
 		if ent.IsNotFound(err) { // no command was ever queued
@@ -294,15 +315,29 @@ func (s *Store) SendCommands(ctx context.Context, by Actor, limit int) ([]Comman
 	return commands, cursor, err
 }
 
+func commandRecords(rows []*ent.AgentCommand, at time.Time) ([]Command, error) {
+	commands := make([]Command, len(rows))
+	for i, row := range rows {
+		var err error
+		if commands[i], err = commandRecord(row, at); err != nil {
+			return nil, err
+		}
+	}
+	return commands, nil
+}
+
 // commandRecord describes a row. One whose time is over has expired, whether or not anybody wrote so.
-func commandRecord(row *ent.AgentCommand) Command {
+func commandRecord(row *ent.AgentCommand, at time.Time) (Command, error) {
+	asked, err := wishOf(row)
 	c := Command{
-		ID: row.ID, SiteID: row.SiteID, Seq: row.Seq, Command: string(row.Command), Params: row.Params, State: string(row.State),
-		Result: row.Result, Once: row.Once, CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, ExpiresAt: row.ExpiresAt,
-		SentAt: row.SentAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
+		Command: wire.Command{
+			Seq: row.Seq, ID: row.ID.String(), Command: asked.Command, Params: asked.Params, ExpiresAt: row.ExpiresAt,
+		},
+		SiteID: row.SiteID, State: lifecycle.CommandState(row.State), Result: row.Result, Once: row.Once,
+		CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, SentAt: row.SentAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
 	}
-	if c.FinishedAt == nil && !time.Now().Before(c.ExpiresAt) {
-		c.State, c.FinishedAt = string(lifecycle.CommandExpired), &c.ExpiresAt
+	if c.State.To(lifecycle.CommandExpired) == nil && !at.Before(c.ExpiresAt) {
+		c.State, c.FinishedAt = lifecycle.CommandExpired, &c.ExpiresAt
 	}
-	return c
+	return c, err
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/lifecycle"
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 func (f *fixture) queue(spec CommandSpec) Command {
@@ -24,9 +24,9 @@ func (f *fixture) queue(spec CommandSpec) Command {
 func TestACommandRunsItsCourse(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		f, ctx := fixed(t, o), t.Context()
-		sync := f.queue(CommandSpec{Command: "sync", Params: json.RawMessage(`{"force": true}`), TTL: time.Hour})
-		once := f.queue(CommandSpec{Command: "invalidate", Once: true})
-		if sync.Seq != 1 || once.Seq != 2 || sync.State != "queued" || string(sync.Params) != `{"force":true}` || string(once.Params) != `{}` {
+		sync := f.queue(CommandSpec{Command: "sync", Params: wire.CommandParams{Force: true}, TTLSeconds: 3600})
+		once := f.queue(CommandSpec{Command: "invalidate", Params: wire.CommandParams{Scope: "all"}, Once: true})
+		if sync.Seq != 1 || once.Seq != 2 || sync.State != "queued" || !sync.Params.Force || once.Params.Scope != "all" {
 			t.Fatalf("queued are %+v and %+v", sync, once)
 		}
 		send := func() []int64 {
@@ -74,14 +74,14 @@ func TestACommandRunsItsCourse(t *testing.T) {
 		if _, err := f.ReportCommand(ctx, f.atRome, 1, lifecycle.CommandFailed, ""); !errors.Is(err, ErrNotFound) {
 			t.Errorf("another site's report: %v", err)
 		}
-		if c, err := f.CancelCommand(ctx, root, f.berlin.ID, 2); err != nil || c.State != "canceled" {
-			t.Errorf("canceled: %+v, %v", c, err)
+		if _, err := f.CancelCommand(ctx, root, f.berlin.ID, 2); !conflict(err) {
+			t.Errorf("what the agent may have was called back: %v", err)
 		}
-		page, err := f.Commands(ctx, f.berlin.ID, Paging{Limit: 1})
+		page, err := f.Commands(ctx, f.berlin.ID, CommandQuery{Paging: Paging{Limit: 1}})
 		if err != nil || page.Total != 2 || page.Items[0].Seq != 2 {
 			t.Errorf("the list begins %+v, %v", page, err)
 		}
-		if rest, err := f.Commands(ctx, f.berlin.ID, Paging{Cursor: page.NextCursor}); err != nil || len(rest.Items) != 1 || rest.Items[0].Seq != 1 {
+		if rest, err := f.Commands(ctx, f.berlin.ID, CommandQuery{Paging: Paging{Cursor: page.NextCursor}}); err != nil || len(rest.Items) != 1 || rest.Items[0].Seq != 1 {
 			t.Errorf("it goes on %+v, %v", rest, err)
 		}
 		if err := f.DeleteGroup(ctx, root, true, f.berlin.ID, 0); err != nil {
@@ -97,9 +97,9 @@ func TestCommandsThatNobodyNeeds(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		f, ctx := fixed(t, o), t.Context()
 		sync := f.queue(CommandSpec{Command: "sync"})
-		forced := f.queue(CommandSpec{Command: "sync", Params: json.RawMessage(`{"force":true}`)})
-		config := f.queue(CommandSpec{Command: "update_config", Params: json.RawMessage(`{"generation":1}`)})
-		late := f.queue(CommandSpec{Command: "invalidate", TTL: time.Minute})
+		forced := f.queue(CommandSpec{Command: "sync", Params: wire.CommandParams{Force: true}})
+		config := f.queue(CommandSpec{Command: "update_config", Params: wire.CommandParams{Generation: "1"}})
+		late := f.queue(CommandSpec{Command: "invalidate", Params: wire.CommandParams{Scope: "all"}, TTLSeconds: 60})
 		_, err := f.write.ExecContext(ctx, "UPDATE agent_commands SET expires_at = $1 WHERE seq = $2", time.Now().UTC().Add(-time.Second), late.Seq)
 		if err != nil {
 			t.Fatal(err)
@@ -108,9 +108,9 @@ func TestCommandsThatNobodyNeeds(t *testing.T) {
 			t.Errorf("overdue it is %+v, %v", c, err)
 		}
 		f.queue(CommandSpec{Command: "sync"})
-		f.queue(CommandSpec{Command: "update_config", Params: json.RawMessage(`{"generation":2}`)})
+		f.queue(CommandSpec{Command: "update_config", Params: wire.CommandParams{Generation: "2"}})
 		for seq, want := range map[int64]string{sync.Seq: "superseded", forced.Seq: "queued", config.Seq: "superseded", late.Seq: "expired", 5: "queued", 6: "queued"} {
-			if c, err := f.Command(ctx, f.berlin.ID, seq); err != nil || c.State != want {
+			if c, err := f.Command(ctx, f.berlin.ID, seq); err != nil || string(c.State) != want {
 				t.Errorf("%d is %+v, %v; want %s", seq, c, err, want)
 			}
 		}
@@ -124,7 +124,7 @@ func TestCommandsThatNobodyNeeds(t *testing.T) {
 func TestAQueueIsBounded(t *testing.T) {
 	f, ctx := fixed(t, Options{Dir: t.TempDir(), Log: quiet()}), t.Context()
 	for i := range maxWaiting {
-		f.queue(CommandSpec{Command: "invalidate", Params: json.RawMessage(`{"glob":"` + uuid.NewString() + `"}`)})
+		f.queue(CommandSpec{Command: "invalidate", Params: wire.CommandParams{Scope: "content", Glob: uuid.NewString()}})
 		if i == 0 {
 			if _, err := f.CancelCommand(ctx, root, f.berlin.ID, 1); err != nil {
 				t.Fatal(err)
@@ -140,19 +140,8 @@ func TestAQueueIsBounded(t *testing.T) {
 	}
 }
 
-func TestBadCommands(t *testing.T) {
+func TestCommandsForNoSite(t *testing.T) {
 	f, ctx := fixed(t, Options{Dir: t.TempDir(), Log: quiet()}), t.Context()
-	for what, spec := range map[string]CommandSpec{
-		"no command": {}, "an unknown one": {Command: "reboot"}, "no object": {Command: "sync", Params: json.RawMessage("[]")},
-		"null": {Command: "sync", Params: json.RawMessage("null")}, "no JSON": {Command: "sync", Params: json.RawMessage("{")},
-		"too large": {Command: "sync", Params: json.RawMessage(`{"x":"` + string(make([]byte, maxParamBytes)) + `"}`)},
-		"too short": {Command: "sync", TTL: time.Millisecond}, "too long": {Command: "sync", TTL: maxTTL + time.Second},
-	} {
-		_, err := f.QueueCommand(ctx, root, f.berlin.ID, spec)
-		if invalid, ok := errors.AsType[*Invalid](err); !ok || len(invalid.Fields) != 1 {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
 	group, err := f.CreateGroup(ctx, root, false, GroupSpec{Name: "g"})
 	if err != nil {
 		t.Fatal(err)
@@ -170,10 +159,10 @@ func TestCommandsAreNumberedDensely(t *testing.T) {
 		f := fixed(t, o)
 		const n = 12
 		together(t, n, func(ctx context.Context) error {
-			_, err := f.QueueCommand(ctx, root, f.berlin.ID, CommandSpec{Command: "invalidate", Params: json.RawMessage(`{"glob":"` + uuid.NewString() + `"}`)})
+			_, err := f.QueueCommand(ctx, root, f.berlin.ID, CommandSpec{Command: "invalidate", Params: wire.CommandParams{Scope: "content", Glob: uuid.NewString()}})
 			return err
 		})
-		page, err := f.Commands(t.Context(), f.berlin.ID, Paging{})
+		page, err := f.Commands(t.Context(), f.berlin.ID, CommandQuery{})
 		if err != nil || len(page.Items) != n {
 			t.Fatalf("there are %d, %v", len(page.Items), err)
 		}

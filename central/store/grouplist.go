@@ -8,7 +8,6 @@ import (
 	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
-	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/predicate"
@@ -67,7 +66,7 @@ func (s *Store) Groups(ctx context.Context, site bool, q GroupQuery) (Page[Group
 			return err
 		}
 		items, err := groupRecords(ctx, tx, rows...)
-		page = pageOf(items, limit, total, order.key, func(g Group) Group { return g })
+		page = pageOf(items, limit, total, order.key, itself)
 		return err
 	})
 	return page, err
@@ -123,7 +122,7 @@ func (o groupOrder) after(key string) (predicate.DeviceGroup, error) {
 		value, err = time.Parse(time.RFC3339Nano, last)
 	}
 	if !ok || err != nil || sort != string(o.sort) {
-		return nil, &Invalid{Fields: []wire.ProblemField{{Location: "query.cursor", Message: "not a cursor of this list in this order"}}}
+		return nil, badCursor()
 	}
 	beyond := sql.GT
 	if o.down {

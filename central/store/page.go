@@ -84,3 +84,6 @@ func pageOf[R, T any](rows []R, limit, total int, key func(R) string, item func(
 	}
 	return p
 }
+
+// itself is the item of a row that needs no more work.
+func itself[T any](item T) T { return item }

@@ -42,6 +42,10 @@ type Heartbeat struct {
 	NodeCacheEntries  int               `json:"node_cache_entries"`
 	DiskUsagePercent  float64           `json:"disk_usage_percent"`
 	OfflineSeconds    int64             `json:"offline_seconds"`
+	LastSyncAt        *time.Time        `json:"last_sync_at,omitempty"`
+	LastSyncResult    string            `json:"last_sync_result,omitempty"` // success, partial or failed; empty before the first
+	PendingSyncItems  int               `json:"pending_sync_items"`         // files that the next sync would fetch
+	ConflictsPending  int               `json:"conflicts_pending"`
 
 	ContentEpoch Epoch `json:"content_epoch"` // what the agent has seen
 	NodeEpoch    Epoch `json:"node_epoch"`
