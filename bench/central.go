@@ -84,7 +84,8 @@ func (o *origin) content(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	etag := `"` + chunks.SHA256 + `"`
-	if match := r.Header.Get("If-Match"); match != "" && match != etag {
+	// An agent that would take the file encoded names that form too; here there is none.
+	if match := r.Header.Get("If-Match"); match != "" && !strings.Contains(match, etag) {
 		obj.note("asked for a version that is gone")
 		refuse(w, http.StatusPreconditionFailed)
 		return
