@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -41,6 +42,7 @@ type realCentral struct {
 	secret string // of the site's agent
 
 	mu   sync.Mutex
+	beat wire.Heartbeat                                // the last one
 	sent []transfer                                    // of content, in the order of their begin
 	lie  func(n int, r *http.Request, w *wireTap)      // is told of the n-th content request before it is answered; nil: no lies
 	turn func(http.ResponseWriter, *http.Request) bool // answers in central's place; nil: never
@@ -131,11 +133,17 @@ func (c *realCentral) put(t *testing.T, name string, body []byte) []byte {
 // tapped counts what goes out to the agent.
 func (c *realCentral) tapped(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == wire.PathHeartbeat {
+			text, _ := io.ReadAll(r.Body) // the handler says if it is cut
+			c.change(func() { _ = json.Unmarshal(text, &c.beat) })
+			r.Body = io.NopCloser(bytes.NewReader(text))
+		}
 		if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, wire.PathContent+"/") || r.URL.Query().Has("chunks") {
 			h.ServeHTTP(w, r)
 			return
 		}
-		tap := &wireTap{ResponseWriter: w, cut: -1, flip: -1}
+		tap := &wireTap{ResponseWriter: w, ctx: r.Context(), cut: -1, holdAt: math.MaxInt64}
+		_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &tap.begin) // 0 without one
 		c.mu.Lock()
 		n := len(c.sent)
 		c.sent = append(c.sent, transfer{path: r.URL.Path, asked: r.Header.Get("Range")})
@@ -173,15 +181,31 @@ func (c *realCentral) transfers() []transfer {
 // wireTap is the way to the agent. It counts bytes and may change them.
 type wireTap struct {
 	http.ResponseWriter
-	at   int64
-	cut  int64 // the connection ends before this byte; -1: it does not
-	flip int64 // this byte is changed; -1: none
+	ctx   context.Context // of the request
+	begin int64           // offset in the file of the first byte
+	at    int64           // bytes so far
+
+	cut    int64         // the connection ends before this byte of the answer; -1: it does not
+	flips  []int64       // offsets of bytes of the file, or of its form, that are changed
+	holdAt int64         // from this offset on bytes wait
+	hold   chan struct{} // for this to be closed
 }
 
 func (w *wireTap) Write(p []byte) (int, error) {
-	if w.flip >= w.at && w.flip < w.at+int64(len(p)) {
-		p = bytes.Clone(p)
-		p[w.flip-w.at] ^= 0x40
+	from := w.begin + w.at
+	to := from + int64(len(p))
+	if to > w.holdAt {
+		select {
+		case <-w.hold:
+		case <-w.ctx.Done():
+			return 0, w.ctx.Err()
+		}
+	}
+	p = bytes.Clone(p)
+	for _, flip := range w.flips {
+		if from <= flip && flip < to {
+			p[flip-from] ^= 0x40
+		}
 	}
 	if w.cut >= 0 && w.at+int64(len(p)) > w.cut {
 		n, _ := w.ResponseWriter.Write(p[:w.cut-w.at])
@@ -330,7 +354,7 @@ func TestASmallerFormThatIsDamagedIsNoMatter(t *testing.T) {
 		c.change(func() {
 			c.sent, c.lie = nil, func(n int, _ *http.Request, w *wireTap) {
 				if n == 0 {
-					w.flip = at
+					w.flips = []int64{at}
 				}
 			}
 		})

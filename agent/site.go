@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
@@ -31,6 +32,9 @@ func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
 		if name != "metrics" { // without which the site is not degraded
 			h.Services[name] = "running"
 		}
+	}
+	if corrupt := a.files.Corrupt(); len(corrupt) > 0 {
+		h.Services["content"] = fmt.Sprintf("central sends other bytes than it describes, of %d files; the first is %.200s", len(corrupt), corrupt[0])
 	}
 	var err, epochErr error
 	h.NodeCacheEntries, err = a.nodes.Count(ctx)

@@ -44,6 +44,7 @@ type Files struct {
 	manifest  *manifest
 	described *descriptions
 	variants  *variants
+	corrupt   corrupt
 	flight    singleflight.Group // questions to central, by key, and pulls
 	unknown   *rate.Limiter      // of questions about names that the manifest does not have
 	maxFiles  int                // of a manifest
@@ -131,6 +132,7 @@ type File struct {
 	Status Status
 
 	release func() // ends the reader's context
+	corrupt *corrupt
 }
 
 // Info says what a file is.
@@ -143,6 +145,26 @@ type Info struct {
 
 // Size in bytes.
 func (f *File) Size() int64 { return f.Info.Size }
+
+// Read is the reader's.
+func (f *File) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	f.note(err)
+	return n, err
+}
+
+// Stored is the reader's.
+func (f *File) Stored() error {
+	err := f.Reader.Stored()
+	f.note(err)
+	return err
+}
+
+func (f *File) note(err error) {
+	if err != nil {
+		f.corrupt.note(cache.Key(f.Category+"/"+f.Path), f.SHA256, err)
+	}
+}
 
 // Close closes the reader.
 func (f *File) Close() error {
@@ -172,7 +194,7 @@ func (f *Files) open(ctx context.Context, category, path string, part func(size 
 	}
 	if known, ok := f.manifest.get(key); ok {
 		if r, ok := f.opt.Cache.Get(key, known.SHA256); ok {
-			return newFile(key, r, Hit, func() {}), nil
+			return f.newFile(key, r, Hit, func() {}), nil
 		}
 	}
 	file, err := f.fetch(ctx, key, part)
@@ -185,7 +207,7 @@ func (f *Files) open(ctx context.Context, category, path string, part func(size 
 	if old, ok := f.opt.Cache.Current(key); ok {
 		if r, ok := f.opt.Cache.Get(key, old.SHA256); ok {
 			f.opt.Log.Warn("serving an old version", "key", key, "err", err, "request", wire.RequestID(ctx))
-			return newFile(key, r, Stale, func() {}), nil
+			return f.newFile(key, r, Stale, func() {}), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -257,7 +279,7 @@ func (f *Files) fetch(ctx context.Context, key cache.Key, part func(int64) (int6
 	case cache.TierPass:
 		status = Pass
 	}
-	return newFile(key, r, status, release), nil
+	return f.newFile(key, r, status, release), nil
 }
 
 // read returns a reader at the part, whose first byte is there.
@@ -278,6 +300,7 @@ func (f *Files) read(ctx context.Context, key cache.Key, part func(int64) (int64
 		if err == nil {
 			return r, nil
 		}
+		f.corrupt.note(key, obj.SHA256, err)
 		err = errors.Join(err, r.Close())
 	}
 	f.described.forget(key) // central may describe it better the next time
@@ -300,8 +323,8 @@ func (f *Files) hurry(ctx context.Context, key cache.Key) (hurried context.Conte
 	return hurried, timer.Stop, func() { timer.Stop(); stop(nil) }
 }
 
-func newFile(key cache.Key, r *cache.Reader, status Status, release func()) *File {
-	return &File{Reader: r, Info: infoOf(key, r.Object()), Status: status, release: release}
+func (f *Files) newFile(key cache.Key, r *cache.Reader, status Status, release func()) *File {
+	return &File{Reader: r, Info: infoOf(key, r.Object()), Status: status, release: release, corrupt: &f.corrupt}
 }
 
 func infoOf(key cache.Key, obj cache.Object) Info {

@@ -66,7 +66,7 @@ func (f *Files) Variant(ctx context.Context, file Info, coding Coding) ([]byte, 
 		return nil, false
 	}
 	id, key := variantID{file.SHA256, coding}, cache.Key(file.Category+"/"+file.Path)
-	if !f.derivable(key, id.digest) {
+	if !f.holds(key, id.digest) {
 		return nil, false
 	}
 	if data, ok := f.variants.get(id); ok {
@@ -91,15 +91,15 @@ func (f *Files) Variant(ctx context.Context, file Info, coding Coding) ([]byte, 
 	return nil, false
 }
 
-// derivable is whether the file's version is here to derive from. What was derived of it goes with it.
-func (f *Files) derivable(key cache.Key, digest cache.Digest) bool {
+// holds is whether this version of a file is here, whole.
+func (f *Files) holds(key cache.Key, digest cache.Digest) bool {
 	obj, ok := f.opt.Cache.Current(key)
 	return ok && obj.SHA256 == digest
 }
 
 // dropVariants lets go of the variants of files that are no longer here, or are of another version.
 func (f *Files) dropVariants() {
-	f.variants.retain(func(v *variant) bool { return f.derivable(v.key, v.id.digest) })
+	f.variants.retain(func(v *variant) bool { return f.holds(v.key, v.id.digest) })
 }
 
 // deriveVariant derives what was begun, in a goroutine that Close waits for. It reports false if the files are closed.
