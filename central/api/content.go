@@ -53,6 +53,7 @@ func (a *api) contentRoutes() {
 	})
 	a.documentContent(reads, writes)
 	a.assignedRoutes()
+	a.uploadRoutes()
 }
 
 // getContent sends a file, or with ?chunks the digests of its pieces.

@@ -36,7 +36,7 @@ func (a *api) putContent(w http.ResponseWriter, r *http.Request) {
 
 // receiving is the body of an upload.
 func (a *api) receiving(w http.ResponseWriter, r *http.Request) *upload {
-	return &upload{ctx: r.Context(), body: http.MaxBytesReader(w, r.Body, maxUpload), control: http.NewResponseController(w)}
+	return &upload{body: http.MaxBytesReader(w, r.Body, maxUpload), control: http.NewResponseController(w)}
 }
 
 // stored answers with a file that was stored.

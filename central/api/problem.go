@@ -32,6 +32,7 @@ func (a *api) problem(ctx context.Context, err error) error {
 	var limited *fleet.Limited
 	var column *ent.ValidationError
 	var path *content.PathError
+	var offset *content.OffsetError
 	switch {
 	case errors.As(err, &invalid):
 		model.Status, model.Detail = http.StatusUnprocessableEntity, "validation failed"
@@ -65,6 +66,15 @@ func (a *api) problem(ctx context.Context, err error) error {
 		for _, f := range path.Fields {
 			model.Errors = append(model.Errors, &huma.ErrorDetail{Message: f.Message, Location: f.Location, Value: clip(fmt.Sprint(f.Value))})
 		}
+	case errors.As(err, &offset):
+		model.Status, model.Type = http.StatusConflict, "https://iana.org/assignments/http-problem-types#mismatching-upload-offset"
+		model.Detail = offset.Error()
+		header.Set("Upload-Offset", strconv.FormatInt(offset.Have, 10))
+	case errors.Is(err, content.ErrLength):
+		model.Status = http.StatusBadRequest
+	case errors.Is(err, content.ErrBusy):
+		model.Status = http.StatusServiceUnavailable
+		header.Set("Retry-After", "30")
 	case errors.Is(err, content.ErrGlob):
 		model.Status = http.StatusUnprocessableEntity
 		model.Errors = []*huma.ErrorDetail{{Message: err.Error(), Location: "query.glob"}}
@@ -104,7 +114,7 @@ func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
 		maps.Copy(w.Header(), with.GetHeaders())
 	}
 	model, _ := errors.AsType[*huma.ErrorModel](err)
-	writeProblem(w, wire.Problem{Status: model.Status, Detail: model.Detail, Errors: fields(model.Errors)})
+	writeProblem(w, wire.Problem{Type: model.Type, Status: model.Status, Detail: model.Detail, Errors: fields(model.Errors)})
 }
 
 // maxValue is how many bytes of a faulty value a problem repeats.

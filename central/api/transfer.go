@@ -1,11 +1,12 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/pureboot/pureboot/central/wire"
@@ -13,7 +14,7 @@ import (
 
 // Bounds of transfers.
 const (
-	maxUpload = 1 << 40         // bytes
+	maxUpload = wire.MaxFile    // bytes
 	stall     = 1 * time.Minute // a transfer that stands still this long is cut
 )
 
@@ -25,15 +26,15 @@ func (e *cutError) Unwrap() error { return e.err }
 
 // upload is the body of a request that may take its time as long as it moves.
 type upload struct {
-	ctx     context.Context // of the request
 	body    io.Reader
 	control *http.ResponseController
+	cut     atomic.Bool // by interrupt
 }
 
 func (u *upload) Read(p []byte) (int, error) {
 	_ = u.control.SetReadDeadline(time.Now().Add(stall)) // where deadlines are not supported there are none to renew
-	if err := u.ctx.Err(); err != nil {
-		return 0, &cutError{err} // after the deadline is set, so that what interrupt does is not undone
+	if u.cut.Load() {                                    // looked at after the deadline is set, which may have undone that of interrupt
+		return 0, &cutError{os.ErrDeadlineExceeded}
 	}
 	n, err := u.body.Read(p)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && err != io.EOF && !tooLarge {
@@ -42,8 +43,11 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// interrupt ends a Read that waits for bytes, once the context is done.
-func (u *upload) interrupt() { _ = u.control.SetReadDeadline(time.Unix(1, 0)) }
+// interrupt ends the upload, also while a Read waits for bytes.
+func (u *upload) interrupt() {
+	u.cut.Store(true)
+	_ = u.control.SetReadDeadline(time.Unix(1, 0)) // where deadlines are not supported a Read ends with the connection
+}
 
 // download sends a body that may take its time as long as it moves, and makes problems of ServeContent's errors.
 type download struct {

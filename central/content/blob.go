@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent/blob"
 )
 
 // bytesOf describes the bytes of a blob.
@@ -136,6 +137,31 @@ func (r *Repository) place(file, digest string) error {
 		return err
 	}
 	return errors.Join(r.syncDir(dir), r.syncDir("blobs"))
+}
+
+// errNoBlob says that a blob is not on the disk.
+var errNoBlob = errors.New("no such blob")
+
+// present says errNoBlob unless a blob is on the disk, at its length.
+func (r *Repository) present(b bytesOf) error {
+	info, err := r.root.Stat(blobFile(b.digest()))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() != b.size {
+		return errNoBlob
+	}
+	return err
+}
+
+// blob returns what the database knows of a blob, or ent's error that there is none.
+func (r *Repository) blob(ctx context.Context, digest string) (bytesOf, error) {
+	row, err := r.st.Read().Blob.Query().Where(blob.Sha256(digest)).Only(ctx)
+	if err != nil {
+		return bytesOf{}, err
+	}
+	sum, err := hex.DecodeString(row.Sha256)
+	if err != nil {
+		return bytesOf{}, err
+	}
+	return bytesOf{size: row.Size, sha256: [sha256.Size]byte(sum), chunks: row.Chunks}, nil
 }
 
 func (r *Repository) syncDir(name string) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/blob"
 	entcontent "github.com/pureboot/pureboot/ent/content"
+	"github.com/pureboot/pureboot/ent/uploadsession"
 )
 
 const (
@@ -226,19 +227,20 @@ func (r *Repository) strays(ctx context.Context, files []fs.DirEntry) ([]fs.DirE
 	return list, nil
 }
 
-// sweep deletes what uploads left behind that were cut off by the end of their process.
+// sweep deletes what uploads left behind that were cut off by the end of their process, and sessions that nobody
+// continued.
 func (r *Repository) sweep(ctx context.Context, c *Collection) error {
 	release, err := guard{r}.alone(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	files, err := r.readDir("tmp")
+	abandoned, err := r.abandoned(ctx)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		gone, err := r.removeIdle(path.Join("tmp", f.Name()))
+	for _, name := range abandoned {
+		gone, err := r.removeIdle(name)
 		if err != nil {
 			return err
 		}
@@ -247,6 +249,40 @@ func (r *Repository) sweep(ctx context.Context, c *Collection) error {
 		}
 	}
 	return nil
+}
+
+// abandoned ends the sessions that have expired, and returns the files that belong to no session.
+func (r *Repository) abandoned(ctx context.Context) ([]string, error) {
+	err := r.st.Write(ctx, func(tx *ent.Tx) error {
+		_, err := tx.UploadSession.Delete().Where(uploadsession.ExpiresAtLT(now())).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	parts, err := r.readDir("uploads") // before the rows, which come before their files
+	if err != nil {
+		return nil, err
+	}
+	ids, err := r.st.Read().UploadSession.Query().IDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]bool{}
+	for _, id := range ids {
+		open[partFile(id)] = true
+	}
+	var list []string
+	for _, f := range parts {
+		if name := path.Join("uploads", f.Name()); !open[name] {
+			list = append(list, name)
+		}
+	}
+	tmp, err := r.readDir("tmp")
+	for _, f := range tmp {
+		list = append(list, path.Join("tmp", f.Name()))
+	}
+	return list, err
 }
 
 // removeIdle deletes a file, unless whoever writes to it has it locked, and says whether it did.

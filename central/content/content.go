@@ -35,7 +35,8 @@ var (
 
 // Repository is the content of one central. Its methods may be called at once from many goroutines.
 //
-// On disk are blobs/ab/abcd…, named by their digests, and tmp/, whose files belong to the uploads under way.
+// On disk are blobs/ab/abcd…, named by their digests, tmp/, whose files belong to the uploads under way, and
+// uploads/, those of the sessions.
 type Repository struct {
 	root *os.Root
 	st   *store.Store
@@ -43,12 +44,13 @@ type Repository struct {
 	mu   sync.RWMutex  // see guard
 	wake chan struct{} // a word to Run that there is something to collect
 
+	turns turns // of upload sessions
 	state collecting
 }
 
 // Open opens the repository in a folder, which is made if it is missing.
 func Open(dir string, st *store.Store, log *slog.Logger) (*Repository, error) {
-	for _, sub := range []string{"blobs", "tmp"} {
+	for _, sub := range []string{"blobs", "tmp", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
 			return nil, fmt.Errorf("open the content repository: %w", err)
 		}

@@ -84,10 +84,13 @@ func (r *Repository) publish(ctx context.Context, file string, b bytesOf, n nami
 		return wire.File{}, "", err
 	}
 	defer release()
-	if file != "" {
-		if err := r.place(file, b.digest()); err != nil {
-			return wire.File{}, "", fmt.Errorf("store an upload: %w", noSpace(err))
-		}
+	if file == "" {
+		err = r.present(b)
+	} else {
+		err = r.place(file, b.digest())
+	}
+	if err != nil {
+		return wire.File{}, "", fmt.Errorf("store an upload: %w", noSpace(err))
 	}
 	var f wire.File
 	var change Change

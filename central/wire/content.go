@@ -5,6 +5,9 @@ import "time"
 // ChunkSize is the length in bytes of the pieces of a file that carry a digest of their own; the last may be shorter.
 const ChunkSize = 256 << 10
 
+// MaxFile is the most bytes of a file.
+const MaxFile = 1 << 40
+
 // Categories of content.
 const (
 	Bootloaders = "bootloaders"
