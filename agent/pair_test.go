@@ -21,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -85,7 +84,7 @@ func startRealCentral(t *testing.T) *realCentral {
 	c.Config.ErrorLog = log.New(io.Discard, "", 0) // of agents that end
 	c.StartTLS()
 	t.Cleanup(c.Close)
-	if c.admin, err = c.store.CreateToken(t.Context(), "admin", store.Admin, time.Time{}); err != nil {
+	if _, c.admin, err = c.store.CreateToken(t.Context(), store.Actor{Name: "test"}, store.TokenSpec{Name: "admin", Role: store.Admin}); err != nil {
 		t.Fatal(err)
 	}
 	c.site = c.call(t, 201, "POST", "/api/v1/sites", `{"name":"oslo"}`)["id"].(string)

@@ -154,6 +154,7 @@ func (c *Central) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return c.drain()
 	})
+	group.Go(func() error { return c.store.Run(ctx) })
 	group.Go(func() error { return systemd.Watchdog(ctx, c.log, c.store.Ping) })
 	group.Go(func() error { return c.content.Run(ctx) })
 	group.Go(c.ready)

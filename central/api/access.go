@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/pureboot/pureboot/central/fleet"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -33,7 +35,8 @@ func caller(ctx context.Context) principal {
 	return p
 }
 
-// guard returns who asks, or store.ErrUnauthorized, or store.ErrForbidden.
+// guard returns who asks, or store.ErrUnauthorized, or store.ErrForbidden, or *fleet.Limited for an address whose
+// credentials opened nothing too often.
 func (a *api) guard(r *http.Request, need access) (principal, error) {
 	p := principal{Actor: store.Actor{From: address(r), RequestID: wire.RequestID(r.Context())}}
 	if need.open {
@@ -43,10 +46,13 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return p, store.ErrUnauthorized
 	}
+	if wait := a.logins.Blocked(p.From, time.Now()); wait > 0 {
+		return p, &fleet.Limited{RetryAfter: wait}
+	}
 	if strings.HasPrefix(text, "pba_") {
 		actor, err := a.Fleet.Authenticate(r.Context(), text)
 		if err != nil {
-			return p, err
+			return p, a.failedLogin(p, err)
 		}
 		p.Name, p.Site = actor.Name, actor.Site
 		if !need.agents {
@@ -56,7 +62,7 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 	}
 	token, err := a.Store.Authenticate(r.Context(), text)
 	if err != nil {
-		return p, err
+		return p, a.failedLogin(p, err)
 	}
 	p.Name, p.role = "admin:"+token.Name, token.Role
 	switch {
@@ -66,6 +72,18 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 		return p, forbidden("this needs the role " + string(need.least) + ", and the token has " + string(p.role))
 	}
 	return p, nil
+}
+
+// failedLogin counts a credential that opened nothing. Each is 256 random bits: what is kept small is not the chance
+// of a guess but the work that guesses make.
+func (a *api) failedLogin(p principal, err error) error {
+	if !errors.Is(err, store.ErrUnauthorized) {
+		return err
+	}
+	if wait := a.logins.Try(p.From, time.Now()); wait > 0 {
+		return &fleet.Limited{RetryAfter: wait}
+	}
+	return err
 }
 
 func forbidden(why string) error { return errors.Join(store.ErrForbidden, errors.New(why)) }

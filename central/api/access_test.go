@@ -49,6 +49,12 @@ var least = map[string]string{
 	"PATCH /api/v1/nodes/{id}/state": "operator+agent",
 	"POST /api/v1/nodes/{id}/event":  "operator+agent",
 
+	"GET /api/v1/tokens":         "admin",
+	"POST /api/v1/tokens":        "admin",
+	"GET /api/v1/tokens/{id}":    "admin",
+	"PATCH /api/v1/tokens/{id}":  "admin",
+	"DELETE /api/v1/tokens/{id}": "admin",
+
 	"GET /api/v1/workflows":         "viewer",
 	"POST /api/v1/workflows":        "admin",
 	"GET /api/v1/workflows/{id}":    "viewer",

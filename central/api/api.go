@@ -28,6 +28,7 @@ type Options struct {
 	Fleet     *fleet.Fleet
 	PublicURL string       // how agents and people reach central; empty leaves it out of the OpenAPI document
 	Version   string       // of this build
+	Logins    int          // failed ones of an address at once, and one a second after them; 0 means 20
 	Log       *slog.Logger // nil means slog.Default()
 }
 
@@ -37,6 +38,7 @@ type api struct {
 	mux    *http.ServeMux
 	huma   huma.API
 	access map[string]access // by the pattern of the route
+	logins fleet.Limiter     // of those that failed
 }
 
 // New returns the handler of the whole API.
@@ -53,7 +55,7 @@ func build(o Options) (*api, error) {
 		o.Log = slog.Default()
 	}
 	o.Log = o.Log.With("room", "api")
-	a := &api{Options: o, mux: http.NewServeMux(), access: map[string]access{}}
+	a := &api{Options: o, mux: http.NewServeMux(), access: map[string]access{}, logins: fleet.Limiter{Burst: o.Logins}}
 
 	config := huma.DefaultConfig("PureBoot central", o.Version)
 	config.DocsPath, config.OpenAPIPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
@@ -74,6 +76,7 @@ func build(o Options) (*api, error) {
 	a.workflowRoutes()
 	a.contentRoutes()
 	a.agentRoutes()
+	a.tokenRoutes()
 
 	spec, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -116,7 +115,7 @@ func openCentral(t *testing.T, dsn string) *central {
 	}
 	t.Cleanup(func() { encodings.Close() })
 	fleet := fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: [32]byte{1, 2, 3}, Log: log})
-	c.api, err = build(Options{Store: c.store, Content: c.content, Encodings: encodings, Fleet: fleet, Version: "test", Log: log})
+	c.api, err = build(Options{Store: c.store, Content: c.content, Encodings: encodings, Fleet: fleet, Version: "test", Logins: 1000, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +129,7 @@ func openCentral(t *testing.T, dsn string) *central {
 
 func (c *central) token(role store.Role) string {
 	c.t.Helper()
-	text, err := c.store.CreateToken(c.t.Context(), string(role), role, time.Time{})
+	_, text, err := c.store.CreateToken(c.t.Context(), store.Actor{Name: "test"}, store.TokenSpec{Name: string(role), Role: role})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func (f *Fleet) JoinToken(ctx context.Context, by store.Actor, site uuid.UUID) (
 // ErrJoinTokenUsed or ErrJoinTokenExpired, leaves an audit entry and a line in the log, and changes nothing else.
 // Whoever tries too often gets a *Limited.
 func (f *Fleet) Register(ctx context.Context, by store.Actor, r wire.Register) (wire.Registered, error) {
-	if wait := f.joins.wait(by.From, time.Now()); wait > 0 {
+	if wait := f.joins.Try(by.From, time.Now()); wait > 0 {
 		return wire.Registered{}, &Limited{RetryAfter: wait}
 	}
 	if raw, err := hex.DecodeString(r.CredentialSHA256); err != nil || len(raw) != sha256.Size {

@@ -23,7 +23,7 @@ type Options struct {
 type Fleet struct {
 	Options
 	started time.Time
-	joins   limiter
+	joins   Limiter
 }
 
 // New returns a fleet. Its start is when central began to listen: for a while after it, silence means nothing.

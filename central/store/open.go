@@ -49,6 +49,8 @@ type Store struct {
 	write, read *sql.DB
 	reader      *ent.Client
 	writer      *ent.Client
+
+	uses uses
 }
 
 // Open connects to the database, migrates its schema to this build's and makes the counters. A second central on

@@ -4,21 +4,20 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"entgo.io/ent/dialect/sql"
+
+	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/admintoken"
+	"github.com/pureboot/pureboot/ent/predicate"
 )
-
-// ErrUnauthorized says that a token opens nothing: malformed, unknown, expired or revoked.
-var ErrUnauthorized = errors.New("not a valid token")
 
 // Role is what the holder of a token may do.
 type Role string
@@ -39,22 +38,63 @@ func (r Role) Allows(least Role) bool {
 	return need >= 0 && slices.Index(Roles, r) >= need
 }
 
-// Token is an admin token without its secret.
-type Token struct {
-	ID   string
-	Name string
-	Role Role
+// TokenSpec is what an administrator may say of a token.
+type TokenSpec struct {
+	Name      string     `json:"name" minLength:"1" maxLength:"100" doc:"Of who or what uses it"`
+	Role      Role       `json:"role" enum:"viewer,operator,admin"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Left out: never"`
 }
 
-// CreateToken makes an admin token and returns its text, pbt_<id>_<secret>, which is kept nowhere: the database has
-// the SHA-256 of the secret. The zero expires means never.
-func (s *Store) CreateToken(ctx context.Context, name string, role Role, expires time.Time) (string, error) {
-	var text string
-	err := s.Write(ctx, func(tx *ent.Tx) (err error) {
-		text, err = createToken(ctx, tx, name, role, expires)
+// Check returns what is wrong with the token.
+func (t *TokenSpec) Check() []wire.ProblemField {
+	var f faults
+	f.name("name", t.Name)
+	if strings.TrimSpace(t.Name) == "" {
+		f.add("name", nil, "is empty")
+	}
+	if !slices.Contains(Roles, t.Role) {
+		f.add("role", clean(string(t.Role), maxName), "want viewer, operator or admin")
+	}
+	if t.ExpiresAt != nil {
+		at := t.ExpiresAt.UTC().Truncate(time.Microsecond)
+		t.ExpiresAt = &at
+		if at.Year() > 9999 {
+			f.add("expires_at", nil, "is after the year 9999")
+		}
+	}
+	return f
+}
+
+// Token is an admin token without its secret.
+type Token struct {
+	ID string `json:"id"`
+	TokenSpec
+	CreatedBy  string     `json:"created_by"`
+	CreatedAt  time.Time  `json:"created_at"`
+	RevokedAt  *time.Time `json:"revoked_at" doc:"Null while it is not"`
+	LastUsedAt *time.Time `json:"last_used_at" doc:"To the minute; null until it is used"`
+}
+
+// opens says whether the token is good for anything.
+func (t *Token) opens(at time.Time) bool {
+	return t.RevokedAt == nil && (t.ExpiresAt == nil || at.Before(*t.ExpiresAt))
+}
+
+// CreateToken makes an admin token and returns its text too, pbt_<id>_<secret>, which is kept nowhere: the database
+// has the SHA-256 of the secret.
+func (s *Store) CreateToken(ctx context.Context, by Actor, spec TokenSpec) (token Token, text string, err error) {
+	f := faults(spec.Check())
+	if spec.ExpiresAt != nil && !time.Now().Before(*spec.ExpiresAt) {
+		f.add("expires_at", spec.ExpiresAt, "is over")
+	}
+	if err := f.err(); err != nil {
+		return Token{}, "", err
+	}
+	err = s.Write(ctx, func(tx *ent.Tx) (err error) {
+		token, text, err = createToken(ctx, tx, by, spec)
 		return err
 	})
-	return text, err
+	return token, text, err
 }
 
 // CreateAdminToken makes a token of the role Admin and says whether it did: if only is set, it does not if one is
@@ -63,15 +103,11 @@ func (s *Store) CreateToken(ctx context.Context, name string, role Role, expires
 func (s *Store) CreateAdminToken(ctx context.Context, name string, only bool, keep func(text string) error) (created bool, err error) {
 	err = s.Write(ctx, func(tx *ent.Tx) error {
 		created = false
-		found, err := tx.AdminToken.Query().Where(
-			admintoken.RoleEQ(admintoken.RoleAdmin),
-			admintoken.RevokedAtIsNil(),
-			admintoken.Or(admintoken.ExpiresAtIsNil(), admintoken.ExpiresAtGT(time.Now())),
-		).Exist(ctx)
+		found, err := tx.AdminToken.Query().Where(admins(time.Now())).Exist(ctx)
 		if err != nil || only && found {
 			return err
 		}
-		text, err := createToken(ctx, tx, name, Admin, time.Time{})
+		_, text, err := createToken(ctx, tx, Actor{Name: "init"}, TokenSpec{Name: name, Role: Admin})
 		if err != nil {
 			return err
 		}
@@ -81,59 +117,134 @@ func (s *Store) CreateAdminToken(ctx context.Context, name string, only bool, ke
 	return created && err == nil, err
 }
 
-func createToken(ctx context.Context, tx *ent.Tx, name string, role Role, expires time.Time) (string, error) {
+// admins selects the tokens of the role Admin that open something.
+func admins(at time.Time) predicate.AdminToken {
+	return admintoken.And(
+		admintoken.RoleEQ(admintoken.RoleAdmin), admintoken.RevokedAtIsNil(),
+		admintoken.Or(admintoken.ExpiresAtIsNil(), admintoken.ExpiresAtGT(at)),
+	)
+}
+
+func createToken(ctx context.Context, tx *ent.Tx, by Actor, spec TokenSpec) (Token, string, error) {
 	id, secret := make([]byte, 8), make([]byte, 32)
 	rand.Read(id) // never fails
 	rand.Read(secret)
 	idText, secretText := hex.EncodeToString(id), base64.RawURLEncoding.EncodeToString(secret)
 	hash := sha256.Sum256([]byte(secretText))
-
-	create := tx.AdminToken.Create().SetID(idText).SetName(name).SetRole(admintoken.Role(role)).
-		SetSecretHash(hex.EncodeToString(hash[:]))
-	if !expires.IsZero() {
-		create.SetExpiresAt(expires)
+	row, err := tx.AdminToken.Create().SetID(idText).SetName(spec.Name).SetRole(admintoken.Role(spec.Role)).
+		SetSecretHash(hex.EncodeToString(hash[:])).SetNillableExpiresAt(spec.ExpiresAt).
+		SetCreatedBy(clean(by.Name, 200)).SetCreatedAt(now()).Save(ctx)
+	if err != nil {
+		return Token{}, "", fmt.Errorf("create token %q: %w", spec.Name, err)
 	}
-	if err := create.Exec(ctx); err != nil {
-		return "", fmt.Errorf("create token %q: %w", name, err)
-	}
-	return "pbt_" + idText + "_" + secretText, nil
+	made := tokenRecord(row)
+	err = Audit(ctx, tx, by, Act{Action: "token.create", Subject: "token/" + idText, After: made})
+	return made, "pbt_" + idText + "_" + secretText, err
 }
 
-// Authenticate returns the token with this text. Its last use is noted to the minute.
-func (s *Store) Authenticate(ctx context.Context, text string) (Token, error) {
-	id, secret, ok := cutToken(text)
-	if !ok {
-		return Token{}, ErrUnauthorized
-	}
+// Token returns a token.
+func (s *Store) Token(ctx context.Context, id string) (Token, error) {
 	row, err := s.reader.AdminToken.Get(ctx, id)
-	if ent.IsNotFound(err) {
-		return Token{}, ErrUnauthorized
-	} else if err != nil {
-		return Token{}, fmt.Errorf("authenticate: %w", err)
+	if err != nil {
+		return Token{}, missing(err)
 	}
-	hash := sha256.Sum256([]byte(secret))
-	same := subtle.ConstantTimeCompare([]byte(hex.EncodeToString(hash[:])), []byte(row.SecretHash)) == 1
-	now := time.Now()
-	if !same || row.RevokedAt != nil || row.ExpiresAt != nil && !now.Before(*row.ExpiresAt) {
-		return Token{}, ErrUnauthorized
-	}
-	if row.LastUsedAt == nil || now.Sub(*row.LastUsedAt) >= time.Minute {
-		err := s.Write(ctx, func(tx *ent.Tx) error {
-			return tx.AdminToken.UpdateOneID(id).SetLastUsedAt(now.UTC()).Exec(ctx)
-		})
-		if err != nil { // a full disk must not lock the admin out
-			s.log.Warn("cannot note the use of a token", "token", id, "err", err)
-		}
-	}
-	return Token{ID: row.ID, Name: row.Name, Role: Role(row.Role)}, nil
+	return tokenRecord(row), nil
 }
 
-// cutToken returns the parts of a token's text. The secret may hold underscores, the id does not.
-func cutToken(text string) (id, secret string, ok bool) {
-	rest, ok := strings.CutPrefix(text, "pbt_")
-	if !ok || len(text) > 128 {
-		return "", "", false
+// Tokens lists the tokens by name, those that open nothing any more among them.
+func (s *Store) Tokens(ctx context.Context, paging Paging) (Page[Token], error) {
+	var page Page[Token]
+	limit, after, err := paging.start()
+	if err != nil {
+		return page, err
 	}
-	id, secret, ok = strings.Cut(rest, "_")
-	return id, secret, ok && len(id) == 16 && secret != ""
+	name, id, _ := strings.Cut(after, "\x00")
+	err = s.View(ctx, func(tx *ent.Tx) error {
+		total, err := tx.AdminToken.Query().Count(ctx)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.AdminToken.Query().Where(func(q *sql.Selector) {
+			q.Where(sql.CompositeGT([]string{q.C(admintoken.FieldName), q.C(admintoken.FieldID)}, name, id))
+		}).Order(ent.Asc(admintoken.FieldName, admintoken.FieldID)).Limit(limit + 1).All(ctx)
+		page = pageOf(rows, limit, total, func(t *ent.AdminToken) string { return t.Name + "\x00" + t.ID }, tokenRecord)
+		return err
+	})
+	return page, err
+}
+
+// UpdateToken changes a token by edit, which gets what it is and returns what it shall be. One that was revoked stays
+// as it is, and the last that administers stays one that does: *Conflict.
+func (s *Store) UpdateToken(ctx context.Context, by Actor, id string, edit func(TokenSpec) (TokenSpec, error)) (Token, error) {
+	var changed Token
+	err := s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.AdminToken.Get(ctx, id)
+		if err != nil {
+			return missing(err)
+		}
+		before := tokenRecord(row)
+		if before.RevokedAt != nil {
+			return &Conflict{Message: "the token was revoked, which is final"}
+		}
+		spec, err := edit(before.TokenSpec)
+		if err != nil {
+			return err
+		}
+		if err := faults(spec.Check()).err(); err != nil {
+			return err
+		}
+		update := row.Update().SetName(spec.Name).SetRole(admintoken.Role(spec.Role))
+		optional(spec.ExpiresAt, func(at time.Time) { update.SetExpiresAt(at) }, func() { update.ClearExpiresAt() })
+		if row, err = update.Save(ctx); err != nil {
+			return fmt.Errorf("update token: %w", err)
+		}
+		if err := someAdmin(ctx, tx, before); err != nil {
+			return err
+		}
+		changed = tokenRecord(row)
+		return Audit(ctx, tx, by, Act{Action: "token.update", Subject: "token/" + id, Before: before, After: changed})
+	})
+	return changed, err
+}
+
+// RevokeToken makes a token open nothing, for good. It stays in the list, since the audit names it; revoking it again
+// changes nothing. The last that administers is a *Conflict.
+func (s *Store) RevokeToken(ctx context.Context, by Actor, id string) error {
+	return s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.AdminToken.Get(ctx, id)
+		if err != nil {
+			return missing(err)
+		}
+		before := tokenRecord(row)
+		if before.RevokedAt != nil {
+			return nil
+		}
+		if row, err = row.Update().SetRevokedAt(now()).Save(ctx); err != nil {
+			return fmt.Errorf("revoke token: %w", err)
+		}
+		if err := someAdmin(ctx, tx, before); err != nil {
+			return err
+		}
+		return Audit(ctx, tx, by, Act{Action: "token.revoke", Subject: "token/" + id, Before: before, After: tokenRecord(row)})
+	})
+}
+
+// someAdmin says by a *Conflict that a change of a token has left none that administers.
+func someAdmin(ctx context.Context, tx *ent.Tx, before Token) error {
+	at := time.Now()
+	if before.Role != Admin || !before.opens(at) {
+		return nil
+	}
+	found, err := tx.AdminToken.Query().Where(admins(at)).Exist(ctx)
+	if err == nil && !found {
+		err = &Conflict{Message: "it is the last token of the role admin: make another first"}
+	}
+	return err
+}
+
+func tokenRecord(row *ent.AdminToken) Token {
+	return Token{
+		ID: row.ID, TokenSpec: TokenSpec{Name: row.Name, Role: Role(row.Role), ExpiresAt: row.ExpiresAt},
+		CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, RevokedAt: row.RevokedAt, LastUsedAt: row.LastUsedAt,
+	}
 }
