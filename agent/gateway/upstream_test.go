@@ -35,6 +35,12 @@ func TestUpstreamsAnswerForWhatIsNotOurs(t *testing.T) {
 		{"GET", "/api/v1/groups", "root"},
 		{"GET", "/bootx", "root"},
 		{"GET", "/%7bx%7d", "root"},
+		{"GET", "http://other.example/mirror/debian/a", "debian"}, // RFC 9112 section 3.2.2
+		{"GET", "/mirror/debian/%2e%2e/%2e%2e/images/x", "debian"},
+		{"GET", "/mirror/debi%61n/a", "mirror"}, // a prefix is as it is written
+		{"GET", "/mirror/debian?/mirror/", "mirror"},
+		{"GET", "/?/mirror/", "root"},
+		{"OPTIONS", "/mirror/x", "mirror"},
 	} {
 		r := s.raw(t, tt.method+" "+tt.path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 		if want := tt.want + " " + tt.method + " " + tt.path; r.StatusCode != 200 || r.body != want {
@@ -53,6 +59,8 @@ func TestUpstreamsAnswerForWhatIsNotOurs(t *testing.T) {
 		s.get(t, path).problem(t, http.StatusNotFound)
 	}
 	s.raw(t, "GET /images/%2e%2e/mirror/ HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
+	s.raw(t, "GET http://other.example HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
+	s.raw(t, "CONNECT other.example:443 HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
 	s.raw(t, "CONNECT /mirror/x HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusNotFound)
 	s.raw(t, "GET /boot/../mirror/x HTTP/1.1\r\nHost: x\r\n\r\n").script(t)
 }

@@ -30,10 +30,6 @@ func (h *Handler) stream(ctx context.Context, a *ask, replaceable bool) (*cache.
 	if h.isSlow(a.key) {
 		return nil, errSlow
 	}
-	wait := patience
-	if time.Now().UnixNano() < h.down.Load() {
-		wait = impatience
-	}
 	own, cancel := context.WithCancelCause(h.ctx)
 	came := make(chan streamed, 1)
 	if !h.background(func() {
@@ -43,7 +39,7 @@ func (h *Handler) stream(ctx context.Context, a *ask, replaceable bool) (*cache.
 		cancel(nil)
 		return nil, cache.ErrClosed
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(h.patience())
 	defer timer.Stop()
 	select {
 	case s := <-came:
@@ -71,6 +67,14 @@ func (h *Handler) stream(ctx context.Context, a *ask, replaceable bool) (*cache.
 		finish()
 	}
 	return nil, errSlow
+}
+
+// patience is how long the origin may take where something stale could be served instead.
+func (h *Handler) patience() time.Duration {
+	if time.Now().UnixNano() < h.down.Load() {
+		return impatience
+	}
+	return patience
 }
 
 // validateLater asks about what has just been served, without a client.

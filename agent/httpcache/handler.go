@@ -54,9 +54,12 @@ type Handler struct {
 	via    []string
 	origin http.RoundTripper
 	proxy  *httputil.ReverseProxy
-	slots  *slots
-	count  counters
-	down   atomic.Int64 // until then, in Unix nanoseconds, the origin is known not to answer
+
+	upgrading http.RoundTripper // for requests that go on in another protocol
+
+	slots *slots
+	count counters
+	down  atomic.Int64 // until then, in Unix nanoseconds, the origin is known not to answer
 
 	ctx  context.Context // of what goes on without a client: ends with Close
 	stop context.CancelFunc
@@ -80,6 +83,10 @@ func New(o Options) *Handler {
 		h.Transport = NewTransport()
 	}
 	h.origin = &counted{next: h.Transport, count: &h.count}
+	h.upgrading = h.origin
+	if t, ok := h.Transport.(*http.Transport); ok {
+		h.upgrading = &counted{next: forUpgrades(t), count: &h.count}
+	}
 	if o.FollowRedirects {
 		h.origin = &following{next: h.origin}
 	}

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,20 @@ func NewTransport() *http.Transport {
 		MaxResponseHeaderBytes: 128 << 10,
 		ReadBufferSize:         64 << 10,
 	}
+}
+
+// forUpgrades is t without HTTP/2, which has no Upgrade. Nothing of it is used twice.
+func forUpgrades(t *http.Transport) *http.Transport {
+	t = t.Clone()
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.ForceAttemptHTTP2, t.DisableKeepAlives = false, true
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	// What has spoken HTTP/2 before would go on offering it.
+	t.TLSClientConfig.NextProtos, t.TLSNextProto = []string{"http/1.1"}, nil
+	return t
 }
 
 // target is the URL at the origin of a client's path: what follows the prefix as it is, behind the origin's own.

@@ -22,6 +22,7 @@ const bodyPatience = time.Minute
 // passing is what the proxy needs to know of a request that passes through it.
 type passing struct {
 	*visit
+	w        http.ResponseWriter
 	status   CacheStatus
 	answered *http.Response // the origin's answer, if it is there already
 }
@@ -36,7 +37,7 @@ func passingOf(ctx context.Context) *passing {
 // pass sends the request to the origin as it is, and the answer to the client.
 func (h *Handler) pass(w http.ResponseWriter, r *visit, status CacheStatus) {
 	h.count.passed.Add(1)
-	h.proxyTo(w, &passing{visit: r, status: status})
+	h.proxyTo(&passing{visit: r, w: w, status: status})
 }
 
 // passAnswer sends the client what the origin has answered to ask and was not stored. The client's conditions and
@@ -51,7 +52,7 @@ func (h *Handler) passAnswer(w http.ResponseWriter, r *visit, a *ask, status Cac
 		resp.Body.Close()
 		resp = nil
 	}
-	h.proxyTo(w, &passing{visit: r, status: status, answered: resp})
+	h.proxyTo(&passing{visit: r, w: w, status: status, answered: resp})
 }
 
 // passCondition passes a request on because it names a version that is not the stored one: that is the origin's to say
@@ -97,7 +98,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *visit, s *Stored, reader *ca
 		case x.Status == http.StatusOK && !limited(r.Header):
 			reader.Close()
 			h.count.passed.Add(1)
-			h.proxyTo(w, &passing{visit: r, status: status, answered: resp})
+			h.proxyTo(&passing{visit: r, w: w, status: status, answered: resp})
 			return
 		default:
 			resp.Body.Close()
@@ -128,10 +129,11 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 			}
 		},
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			resp := passingOf(r.Context()).answered
+			p := passingOf(r.Context())
+			resp := p.answered
 			if resp == nil {
 				var err error
-				if resp, err = h.origin.RoundTrip(r); err != nil {
+				if resp, err = h.roundTrip(p, r); err != nil {
 					return nil, err
 				}
 			}
@@ -140,7 +142,7 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 		}),
 		ModifyResponse: func(resp *http.Response) error {
 			p := passingOf(resp.Request.Context())
-			if failed(resp.StatusCode) && p.chosen != nil && p.answered == nil && ServeOnFailure(p.Request, p.chosen.Stored, Failure(resp.StatusCode), time.Now()) {
+			if failed(resp.StatusCode) && p.answered == nil && p.replaceable(Failure(resp.StatusCode)) {
 				p.status.Status = resp.StatusCode
 				return &answer{status: resp.StatusCode}
 			}
@@ -151,6 +153,12 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 			p.status.Status = resp.StatusCode
 			h.amend(resp.Header, p.target, protocol(resp))
 			p.status.AddTo(resp.Header)
+			// What is added to the origin's fields takes the place of ours. Nobody guesses what it has not told.
+			header := p.w.Header()
+			for name := range resp.Header {
+				delete(header, name)
+			}
+			header["Content-Type"] = nil
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -171,6 +179,37 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 		},
 		ErrorLog: slog.NewLogLogger(h.Log.Handler(), slog.LevelDebug),
 	}
+}
+
+// replaceable is whether there is something stored that may be served in place of a failure.
+func (p *passing) replaceable(failure Failure) bool {
+	return p.chosen != nil && ServeOnFailure(p.Request, p.chosen.Stored, failure, time.Now())
+}
+
+// roundTrip asks the origin, which has little time to answer if there is something to be served instead.
+func (h *Handler) roundTrip(p *passing, r *http.Request) (*http.Response, error) {
+	if upgrades(p.original) {
+		return h.upgrading.RoundTrip(r)
+	}
+	if !p.replaceable(NoAnswer) {
+		return h.origin.RoundTrip(r)
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	timer := time.AfterFunc(h.patience(), func() {
+		h.down.Store(time.Now().Add(downTime).UnixNano())
+		cancel(errSlow)
+	})
+	resp, err := h.origin.RoundTrip(r.WithContext(ctx))
+	if !timer.Stop() && err == nil {
+		resp.Body.Close()
+		err = errSlow
+	}
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &boundBody{resp.Body, timer.Stop, cancel}
+	return resp, nil
 }
 
 // changed forgets what an unsafe request may have changed, and learns that a resource's responses may be stored now.
@@ -195,12 +234,12 @@ func (h *Handler) changed(p *passing, resp *http.Response) {
 	}
 }
 
-func (h *Handler) proxyTo(w http.ResponseWriter, p *passing) {
+func (h *Handler) proxyTo(p *passing) {
 	in := p.original.WithContext(context.WithValue(p.original.Context(), passingKey{}, p))
 	if in.Body != nil && in.Body != http.NoBody {
-		in.Body = &patientBody{in.Body, http.NewResponseController(w)}
+		in.Body = &patientBody{in.Body, http.NewResponseController(p.w)}
 	}
-	h.proxy.ServeHTTP(w, in)
+	h.proxy.ServeHTTP(p.w, in)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

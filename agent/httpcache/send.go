@@ -54,6 +54,9 @@ func (h *Handler) send(w http.ResponseWriter, r *visit, s *Stored, reader *cache
 	}
 	status.AddTo(header)
 	header.Del("Content-Length")
+	if len(header["Content-Type"]) == 0 {
+		header["Content-Type"] = nil // net/http is not to guess what the origin has not told
+	}
 	if (code == http.StatusOK || len(spans) > 0) && size >= 0 {
 		header["Accept-Ranges"] = []string{"bytes"}
 	}

@@ -33,6 +33,12 @@ func TestForwarding(t *testing.T) {
 		{"5.1: unknown fields pass, there and back", []turn{{"GET|X-Ask: 1|X-Ask: 2", "200|?X-Ask: 1, 2|X-Answer: 3|X-Answer: 4", "200|X-Answer: 3, 4"}}},
 		{"10.1.1: a GET waits for no 100, and says so", []turn{{"GET|Expect: 100-continue", "200|?!Expect" + fresh, "200|#0"}, {"GET|Expect: 100-continue", "", "200|#0"}}},
 		{"10.1.5: User-Agent is the client's or none", []turn{{"GET|User-Agent: iPXE", "200|?User-Agent: iPXE", "200"}}},
+		{"8.3: nobody guesses a type that the origin has not told", []turn{
+			{"GET", "200|!Content-Type|<<html>" + fresh, "200|!Content-Type|<<html>"},
+			{"GET", "", "200|!Content-Type|<<html>"},
+			{"GET|Range: bytes=0-2", "", "206|!Content-Type"},
+			{"POST", "200|!Content-Type|<<html>", "200|!Content-Type|<<html>"},
+		}},
 		{"8.4: codings are left alone", []turn{
 			{"GET|Accept-Encoding: zstd", "200|?Accept-Encoding: zstd|Content-Encoding: gzip|<not really" + fresh, "200|Content-Encoding: gzip|<not really"}, {"GET", "", "200|Content-Encoding: gzip|<not really"},
 		}},

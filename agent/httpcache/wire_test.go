@@ -103,6 +103,7 @@ func TestRequestsThatAreNotOne(t *testing.T) {
 		{"2.2: a body of HTTP/0.9", "GET /up/a\r\n\r\n", "400", "-"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
+			t.Parallel()
 			var mu sync.Mutex
 			var asked, sent []string
 			o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -222,7 +223,7 @@ func TestHTTP10(t *testing.T) {
 	}
 }
 
-// TestTargets is RFC 9112 section 3.2: forms of the request's target.
+// TestTargetForms is RFC 9112 section 3.2: forms of the request's target.
 func TestTargetForms(t *testing.T) {
 	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
@@ -438,12 +439,12 @@ func TestOriginThatIsNotThere(t *testing.T) {
 		} else {
 			o.Close()
 		}
-		for _, ask := range []string{"X: none", "Range: bytes=0-9", "Cache-Control: no-cache"} {
+		for _, ask := range []string{"X: none", "Range: bytes=0-9", "Cache-Control: no-cache", "Cache-Control: no-store"} {
 			began := time.Now()
 			if r := s.get("/up/a", ask); r.StatusCode > 206 || !bytes.HasPrefix(random(1000), r.body) {
 				t.Errorf("status %d", r.StatusCode)
 			}
-			if took := time.Since(began); took > patience+time.Second { // the second is the machine's
+			if took := time.Since(began); took > 5*time.Second { // most of it is the machine's: nobody waits for a timeout
 				t.Errorf("%s took %v", ask, took)
 			}
 		}
@@ -476,5 +477,36 @@ func TestPrivateAnswersAreForOne(t *testing.T) {
 			}
 			herd.Wait()
 		})
+	}
+}
+
+// TestUpgradeBehindTLS is RFC 9113 section 8.6: HTTP/2 knows no Upgrade, so that it goes to an origin that speaks both by HTTP/1.1.
+func TestUpgradeBehindTLS(t *testing.T) {
+	o := &countingOrigin{}
+	o.Server = newTLSServer(t, o.counting(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Proto", r.Proto)
+		if r.Header.Get("Upgrade") == "" {
+			return
+		}
+		c, _, err := http.NewResponseController(w.(*countingWriter).ResponseWriter).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\nhello", r.Header.Get("Upgrade"))
+	}))
+	transport := trusting(o.Server)
+	for range 2 { // the second time the transport has spoken HTTP/2 already
+		s := startSite(t, o.URL, func(opt *Options) { opt.Transport = transport })
+		for _, protocol := range []string{"websocket", "echo"} {
+			answer, err := s.raw("GET /up/a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n")
+			if err != nil || !strings.HasPrefix(answer, "HTTP/1.1 101 ") || !strings.HasSuffix(answer, "\r\n\r\nhello") {
+				t.Errorf("%s: %q, %v", protocol, answer, err)
+			}
+		}
+		if r := s.get("/up/a"); r.Header.Get("X-Proto") != "HTTP/2.0" || !strings.HasPrefix(r.Header.Get("Via"), "2 pureboot-") {
+			t.Errorf("GET by %s, %s", r.Header.Get("X-Proto"), r.Header.Get("Via"))
+		}
 	}
 }
