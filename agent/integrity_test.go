@@ -75,7 +75,7 @@ func TestACorruptChunkIsFetchedAgainAlone(t *testing.T) {
 	herd.Wait()
 	a.settled(t)
 	a.wantFile(t, "images/initrd", body)
-	sent := c.transfers()
+	sent := c.transfers(t)
 	if len(sent) != 2 || sent[0].asked != "" || sent[1].asked != chunkOf(bad, size) || sum(sent) != size+cache.ChunkSize {
 		t.Errorf("%+v", sent)
 	}
@@ -179,7 +179,7 @@ func TestRangesAtRandomOffsetsDuringTheFill(t *testing.T) {
 	close(hold)
 	a.wantFile(t, "images/initrd", body)
 	a.settled(t)
-	sent := c.transfers()
+	sent := c.transfers(t)
 	alone := 0
 	for _, tr := range sent {
 		var from int64
@@ -244,12 +244,12 @@ func TestWhatIsResumedIsVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.transfers()
+	c.transfers(t)
 	a = start(t, a.cfg)
 	a.wantFile(t, "images/initrd", body)
 	a.settled(t)
-	sent := c.transfers()
-	if !slices.ContainsFunc(sent, func(tr transfer) bool {
+	sent := c.transfers(t)
+	if !slices.ContainsFunc(sent, func(tr *transfer) bool {
 		return strings.HasPrefix(tr.asked, fmt.Sprintf("bytes=%d-", 2*cache.ChunkSize))
 	}) || sum(sent) > size/2 {
 		t.Errorf("%+v", sent)
@@ -257,7 +257,7 @@ func TestWhatIsResumedIsVerified(t *testing.T) {
 }
 
 // sentSoFar is transfers, and forgets nothing.
-func (c *realCentral) sentSoFar() []transfer {
+func (c *realCentral) sentSoFar() []*transfer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.sent)
