@@ -50,7 +50,10 @@ type countingCentral struct {
 	gate      chan struct{}                                                          // if not nil, content after the first chunk waits for it to be closed
 	through   func(name string, w http.ResponseWriter, r *http.Request, body []byte) // if not nil, sends the content
 
+	down       bool           // what files are and hold is not told
 	sent       map[string]int // content requests, by file
+	asked      int            // questions what a file is made of
+	bytes      int64          // of content that was sent
 	heartbeats []wire.Heartbeat
 	events     []wire.Event
 }
@@ -150,13 +153,18 @@ func (c *countingCentral) content(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("category") + "/" + r.PathValue("path")
 	c.mu.Lock()
 	body, ok := c.files[name]
-	gate, through := c.gate, c.through
+	gate, through, down := c.gate, c.through, c.down
 	chunks := c.described[name]
-	if ok && !r.URL.Query().Has("chunks") {
+	if r.URL.Query().Has("chunks") {
+		c.asked++
+	} else if ok {
 		c.sent[name]++
 	}
 	c.mu.Unlock()
 	switch {
+	case down:
+		refuse(w, http.StatusServiceUnavailable)
+		return
 	case !ok:
 		refuse(w, http.StatusNotFound)
 		return
@@ -165,6 +173,7 @@ func (c *countingCentral) content(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("ETag", `"`+chunks.SHA256+`"`)
+	w = &tallied{w, &c.mu, &c.bytes}
 	if through != nil {
 		through(name, w, r, body)
 		return
@@ -175,6 +184,23 @@ func (c *countingCentral) content(w http.ResponseWriter, r *http.Request) {
 	}
 	http.ServeContent(w, r, "", time.Time{}, in)
 }
+
+// tallied counts the bytes of bodies. Who has all that he wants hangs up, and the last Write may end in an error although
+// its bytes have arrived: what is counted is what was to be sent.
+type tallied struct {
+	http.ResponseWriter
+	mu *sync.Mutex
+	n  *int64
+}
+
+func (w *tallied) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	*w.n += int64(len(b))
+	w.mu.Unlock()
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *tallied) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // gated reads a chunk and what may be left of it in a buffer on the way, and the rest when its gate is open.
 type gated struct {

@@ -59,9 +59,10 @@ type fill struct {
 	resumes   *journal // what an earlier fill has left; nil: nothing
 	reserved  int64    // bytes promised to it; guarded by Store.mu
 
-	due    chan struct{} // asks for a journal
-	jotDue chan struct{} // asks for a jot
-	purged atomic.Bool   // it is for its readers alone; set under Store.mu
+	due     chan struct{} // asks for a journal
+	jotDue  chan struct{} // asks for a jot
+	refused bool          // its origin gave nothing to store; run's own
+	purged  atomic.Bool   // it is for its readers alone; set under Store.mu
 
 	noting  sync.Mutex // held while a journal is written; taken before mu
 	jotting sync.Mutex // held while a jot is

@@ -59,6 +59,8 @@ func (s *Store) run(f *fill) {
 	case err == nil:
 		log.Debug("object fetched", "stored", published)
 	case errors.Is(err, ErrClosed), errors.Is(err, errParked):
+	case f.refused:
+		log.Debug("nothing to fetch", "err", err)
 	case errors.Is(err, ErrNotStored):
 		log.Warn("object cannot be stored and is passed through", "err", err)
 	default:
@@ -98,7 +100,7 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 	switch {
 	case err == nil:
 		s.count.fills.Add(1)
-	case !errors.Is(err, errParked):
+	case !errors.Is(err, errParked) && !f.refused:
 		s.count.fillErrors.Add(1)
 	}
 	f.end(err)
@@ -107,6 +109,7 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 func (s *Store) prepare(f *fill) error {
 	if f.id.opaque {
 		if err := s.arrive(f); err != nil {
+			f.refused = true
 			return err
 		}
 	}
