@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -26,7 +25,7 @@ type Act struct {
 	Action        string // as site.create
 	Subject       string // as site/<id>
 	Detail        string
-	Before, After any // encoded as JSON; must hold no secrets
+	Before, After any // encoded as JSON; what is called a secret, and passwords in URLs, are left out
 }
 
 // Audit writes an audit entry in the transaction of the act itself.
@@ -34,18 +33,18 @@ func Audit(ctx context.Context, tx *ent.Tx, by Actor, act Act) error {
 	create := tx.AuditEntry.Create().SetAt(now()).
 		SetWho(clean(by.Name, 200)).SetFromAddress(clean(by.From, 64)).SetRequestID(clean(by.RequestID, 64)).
 		SetAction(act.Action).SetSubject(clean(act.Subject, 300)).SetDetail(clean(act.Detail, maxMessage))
-	for _, image := range []struct {
+	for _, state := range []struct {
 		of  any
 		set func([]byte) *ent.AuditEntryCreate
 	}{{act.Before, create.SetBefore}, {act.After, create.SetAfter}} {
-		if image.of == nil {
+		if state.of == nil {
 			continue
 		}
-		text, err := json.Marshal(image.of)
+		text, err := image(state.of)
 		if err != nil {
 			return fmt.Errorf("audit %s: %w", act.Action, err)
 		}
-		image.set(text)
+		state.set(text)
 	}
 	if err := create.Exec(ctx); err != nil {
 		return fmt.Errorf("audit %s: %w", act.Action, err)

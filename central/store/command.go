@@ -225,7 +225,7 @@ func (s *Store) Command(ctx context.Context, site uuid.UUID, seq int64) (Command
 // nothing.
 func (s *Store) CancelCommand(ctx context.Context, by Actor, site uuid.UUID, seq int64) (Command, error) {
 	return s.moveCommand(ctx, by, site, seq, lifecycle.CommandCanceled, "", func(tx *ent.Tx, c Command) error {
-		return Audit(ctx, tx, by, Act{Action: "site.command.cancel", Subject: "site/" + site.String(), Before: c.Command})
+		return Audit(ctx, tx, by, Act{Action: "site.command.cancel", Subject: "site/" + site.String(), Before: c, After: map[string]any{"seq": c.Seq, "state": lifecycle.CommandCanceled}})
 	})
 }
 
