@@ -178,23 +178,6 @@ func TestUpgradesPassThroughTheAgent(t *testing.T) {
 	}
 }
 
-// TestOptionsOfTheAgentItself is RFC 9110 section 9.3.7: no upstream is asked, not even that of all paths.
-func TestOptionsOfTheAgentItself(t *testing.T) {
-	origin, asked := countingOrigin(t, nil)
-	cfg := config(t, nil)
-	cfg.Upstreams = []Upstream{{Prefix: "/", URL: origin}}
-	a := start(t, cfg)
-	c, err := net.Dial("tcp", a.at["http"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_, _ = io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
-	if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 200 || asked.Load() != 0 {
-		t.Errorf("%v, %v, the origin was asked %d times", res, err, asked.Load())
-	}
-}
-
 // TestACutThroughTheAgent: what the agent cannot finish does not look finished.
 func TestACutThroughTheAgent(t *testing.T) {
 	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

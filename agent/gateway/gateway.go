@@ -141,6 +141,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, admitted bool) {
 		problem(out, http.StatusServiceUnavailable, "Too many requests at once.")
 		return
 	}
+	if r.Method == http.MethodOptions && r.URL.Path == "*" {
+		out.WriteHeader(http.StatusNoContent) // about the server as a whole there is nothing to tell (RFC 9110 section 9.3.7)
+		return
+	}
 	path, err := cleanPath(r.URL)
 	if u := g.upstream(r, path); u != nil {
 		if count = g.count.routes[RouteUpstream]; out.sent != nil {

@@ -59,6 +59,9 @@ func TestUpstreamsAnswerForWhatIsNotOurs(t *testing.T) {
 		s.get(t, path).problem(t, http.StatusNotFound)
 	}
 	s.raw(t, "GET /images/%2e%2e/mirror/ HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
+	if r := s.raw(t, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"); r.StatusCode != http.StatusNoContent || r.body != "" {
+		t.Errorf("OPTIONS * is answered %d: %q", r.StatusCode, r.body)
+	}
 	s.raw(t, "GET http://other.example HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
 	s.raw(t, "CONNECT other.example:443 HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
 	s.raw(t, "CONNECT /mirror/x HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusNotFound)
