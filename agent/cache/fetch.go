@@ -42,6 +42,9 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 			return s.fetched(r), nil
 		}
 		f, started, err := s.join(fillID{key: key, digest: obj.SHA256}, obj, src)
+		if errors.Is(err, ErrNotStored) {
+			return s.fetched(s.passing(ctx, key, obj, src)), nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -108,9 +111,20 @@ func (s *Store) join(id fillID, obj Object, src Source) (f *fill, started bool, 
 	if e := s.entries[id.key]; e != nil && e.obj.version() == obj.version() {
 		return nil, false, nil
 	}
+	if err := s.storable(); err != nil {
+		return nil, false, err
+	}
 	f = s.newFill(id, obj, src)
 	s.begin(f)
 	return f, true, nil
+}
+
+// storable is ErrNotStored while the disk takes nothing. mu is held.
+func (s *Store) storable() error {
+	if s.folder == nil || s.readOnly.Load() || s.refusing() {
+		return fmt.Errorf("%w: the disk takes nothing", ErrNotStored)
+	}
+	return nil
 }
 
 // begin runs f, whose first user is the caller. mu is held.

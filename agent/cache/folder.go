@@ -45,6 +45,11 @@ type part interface {
 	Stat() (os.FileInfo, error)
 }
 
+var (
+	errInUse   = errors.New("is in use by another process")
+	errForeign = errors.New("is no cache and not empty")
+)
+
 func openFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func (f *folder) take() (err error) {
 		return err
 	}
 	if err := syscall.Flock(int(f.home.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("%s is in use by another process: %w", f.root.Name(), err)
+		return fmt.Errorf("%s %w: %w", f.root.Name(), errInUse, err)
 	}
 	if err := f.refuseForeign(); err != nil {
 		return err
@@ -104,7 +109,7 @@ func (f *folder) refuseForeign() error {
 		}
 	}
 	if foreign != "" {
-		return fmt.Errorf("%s is no cache and not empty: it holds %q", f.root.Name(), foreign)
+		return fmt.Errorf("%s %w: it holds %q", f.root.Name(), errForeign, foreign)
 	}
 	return nil
 }

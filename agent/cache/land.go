@@ -14,10 +14,19 @@ func (f *fill) land(offset int64, data []byte) error {
 		}
 		f.room = end + growth
 	}
-	if _, err := f.part.WriteAt(data, offset); err != nil {
+	if err := f.write(data, offset); err != nil {
 		return f.store.notStored(f, "write part file", err)
 	}
 	return f.mark(segment{offset, offset + int64(len(data))}, data)
+}
+
+// write makes room on a disk that somebody else has filled, if that is to be had by evicting.
+func (f *fill) write(data []byte, offset int64) error {
+	_, err := f.part.WriteAt(data, offset)
+	if err != nil && isFull(err) && f.store.squeeze(f) {
+		_, err = f.part.WriteAt(data, offset)
+	}
+	return err
 }
 
 // mark lets g be read, which is on disk, data being its bytes.

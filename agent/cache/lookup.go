@@ -106,7 +106,7 @@ func (s *Store) use(e *entry) {
 // note tells e's record of its last use if the record is more than lag behind.
 func (s *Store) note(e *entry, lag time.Duration) {
 	used, noted := e.used.Load(), e.noted.Load()
-	if used-noted <= int64(lag) || !e.noted.CompareAndSwap(noted, used) {
+	if used-noted <= int64(lag) || s.readOnly.Load() || !e.noted.CompareAndSwap(noted, used) {
 		return
 	}
 	if err := s.folder.touched(e.recordName(), time.Unix(0, used)); err != nil && !errors.Is(err, fs.ErrNotExist) {

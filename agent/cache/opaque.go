@@ -143,6 +143,9 @@ func (s *Store) joinOpaque(key Key, stale string, want segment, origin Origin) (
 	if e := s.entries[key]; e != nil && e.obj.Version != "" && e.obj.Version != stale {
 		return nil, false, nil
 	}
+	if err := s.storable(); err != nil {
+		return nil, false, err
+	}
 	f = s.newFill(id, Object{Size: -1}, nil)
 	f.asked, f.origin = want, origin
 	if j := s.parts[key]; j != nil && j.Version != "" {

@@ -75,10 +75,13 @@ func (s *Store) deletePart(j *journal, freed *closers) {
 }
 
 // recoverParts finds the part files that a journal speaks for, and deletes all else beside them.
-func (s *Store) recoverParts(freed *closers) error {
+func (s *Store) recoverParts(freed *closers) {
+	if s.readOnly.Load() {
+		return // nobody could go on with them
+	}
 	list, err := s.folder.list(partDir)
 	if err != nil {
-		return err
+		s.diskError("list part files", "", err)
 	}
 	for _, d := range list {
 		name := path.Join(partDir, d.Name())
@@ -96,11 +99,10 @@ func (s *Store) recoverParts(freed *closers) error {
 	for _, d := range list {
 		if name := path.Join(partDir, d.Name()); !kept[name] {
 			if err := s.folder.root.RemoveAll(name); err != nil {
-				return err
+				s.diskError("remove part file", "", err)
 			}
 		}
 	}
-	return nil
 }
 
 // readPart returns what the journals of a part file say together; nil if neither is of any use.

@@ -45,6 +45,7 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 			s.diskError("remove old record", old.key, err)
 		}
 	}
+	s.well()
 	return true, nil
 }
 
@@ -84,5 +85,8 @@ func (s *Store) commit(f *fill, e *entry) (old *entry, published bool, err error
 // notStored turns a failing disk into the end of a fill that its readers survive.
 func (s *Store) notStored(f *fill, action string, err error) error {
 	s.diskError(action, f.id.key, err)
+	if !isFull(err) {
+		s.unwell(DiskFailing, action+": "+err.Error(), true)
+	}
 	return fmt.Errorf("%w: %s: %w", ErrNotStored, action, err)
 }

@@ -27,24 +27,23 @@ type recovery struct {
 	index   map[string]*indexed
 	missing atomic.Int64    // records that the index did not have
 	stale   map[string]bool // records' names
+	purged  map[uint64]bool // records' lineages
 }
 
-// recover fills the index from the folder and evicts down to the limits.
+// recover fills the index from the folder and evicts down to the limits. A folder that takes no writes is left as it
+// is. mu is held.
 func (s *Store) recover() error {
 	strict, err := s.folder.folds()
 	if err != nil {
-		return err
+		s.diskError("write to the cache", "", err)
+		s.readOnly.Store(!isFull(err)) // a full disk can be made room on
 	}
 	s.names = newNames(strict)
 	var freed closers
 	defer freed.close()
-	if err := s.recoverPurges(); err != nil {
-		return err
-	}
-	if err := s.recoverParts(&freed); err != nil {
-		return err
-	}
 	r := &recovery{store: s, kept: map[*record]bool{}}
+	r.purged = s.recoverPurges()
+	s.recoverParts(&freed)
 	if r.stale, err = s.recordsIn(staleFile); err != nil {
 		s.diskError("read stale marks", "", err)
 	}
@@ -58,16 +57,17 @@ func (s *Store) recover() error {
 			}
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.fitLimits(&freed)
-	if r.missing.Load() >= indexMissing {
+	if r.missing.Load() >= indexMissing && !s.readOnly.Load() {
 		s.running.Go(s.writeIndex)
 	}
 	return nil
 }
 
 func (r *recovery) delete(name string) {
+	if r.store.readOnly.Load() {
+		return
+	}
 	if err := r.store.folder.root.RemoveAll(name); err != nil {
 		r.store.diskError("delete stray", "", err)
 	}
@@ -226,6 +226,9 @@ func (r *recovery) readRecordsIn(dir string) []*record {
 	recs := make([]*record, 0, len(list))
 	for _, d := range list {
 		name := path.Join(dir, d.Name())
+		if lineage, ok := lineageOf(d.Name()); ok && r.purged[lineage] {
+			continue // it could not be deleted
+		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
 			if rec := r.indexed(name, info.Size(), info.ModTime()); rec != nil {
 				recs = append(recs, rec)

@@ -49,11 +49,28 @@ func (s *Store) promise(f *fill, size int64, freed *closers) error {
 	}
 	short := max(over, low)
 	if can := s.bytes - s.pinned + s.partBytes; short > can {
+		if low > can {
+			s.unwell(DiskFull, errLowSpace.Error(), false)
+		}
 		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-can)
 	}
 	s.evict(short, s.reason(over, low), freed)
 	f.reserved += size
 	return nil
+}
+
+// squeeze evicts what f has yet to write, although it was reserved. It reports false if that is not to be had.
+func (s *Store) squeeze(f *fill) bool {
+	var freed closers
+	defer freed.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	need := max(f.reserved-f.verified(), ChunkSize)
+	if need > s.bytes-s.pinned+s.partBytes {
+		return false
+	}
+	s.evict(need, &s.count.evictedFree, &freed)
+	return true
 }
 
 // shortage is by how many bytes size more would be over the cap, and how many the filesystem would
@@ -155,12 +172,17 @@ func (s *Store) SetLimits(maxBytes, minFreeBytes int64) {
 		return
 	}
 	s.opts.MaxBytes, s.opts.MinFreeBytes = maxBytes, minFreeBytes
-	s.fitLimits(&freed)
+	if s.folder != nil {
+		s.fitLimits(&freed)
+	}
 }
 
 // fitLimits evicts down to the limits. A filesystem that somebody else has filled is no reason to
 // empty the cache: if all of it would not free enough, none of it goes. mu is held.
 func (s *Store) fitLimits(freed *closers) {
+	if s.readOnly.Load() {
+		return
+	}
 	over, low, err := s.shortage(0)
 	if err != nil {
 		s.diskError("measure free space", "", err)

@@ -20,6 +20,7 @@ type Stats struct {
 	FreeBytes    int64 `json:"free_bytes"`     // on the filesystem; -1: it does not tell
 	HotBytes     int64 `json:"hot_bytes"`      // in memory
 	HotMaxBytes  int64 `json:"hot_max_bytes"`
+	Disk         Disk  `json:"disk"`
 
 	HotHits     int64 `json:"hot_hits"`
 	DiskHits    int64 `json:"disk_hits"`
@@ -64,11 +65,15 @@ func (s *Store) Stats() Stats {
 		Parts: int64(len(s.parts)), Partial: s.partBytes, Pinned: s.pinned,
 		MaxBytes: s.opts.MaxBytes, MinFreeBytes: s.opts.MinFreeBytes, HotMaxBytes: s.opts.HotBytes,
 	}
+	f := s.folder
 	s.mu.RUnlock()
+	st.Disk = s.disk()
 	st.HotBytes = s.hot.bytes()
-	var err error
-	if st.FreeBytes, err = s.folder.free(); err != nil {
-		st.FreeBytes = -1
+	st.FreeBytes = -1
+	if f != nil {
+		if free, err := f.free(); err == nil {
+			st.FreeBytes = free
+		}
 	}
 	c := &s.count
 	st.HotHits, st.DiskHits = c.hotHits.Load(), c.diskHits.Load()

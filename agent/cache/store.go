@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -50,13 +51,16 @@ type Options struct {
 type Store struct {
 	opts    Options // the limits in it are guarded by mu
 	log     *slog.Logger
-	folder  *folder
+	folder  *folder // nil while it cannot be opened; guarded by mu until it is
 	hot     *hotTier
 	count   counters
 	ctx     context.Context // the fills': ends with Close
 	stop    context.CancelCauseFunc
 	running sync.WaitGroup
 	buffers sync.Pool // of *[ChunkSize]byte
+
+	health   health
+	readOnly atomic.Bool // the folder takes no writes: what is in it is served, and nothing else stored
 
 	createPart func(name string, keep bool) (part, error)
 
@@ -80,7 +84,8 @@ type Store struct {
 }
 
 // Open recovers the store in opts.Dir. What a crash left unfinished is deleted, what was published
-// is there.
+// is there. If the disk gives nothing, or takes nothing, the store opens all the same and passes through what it
+// cannot store; Stats.Disk says so. It is an error if Dir is in use, or holds something else.
 func Open(opts Options) (*Store, error) {
 	opts.HotMaxObject = cmp.Or(opts.HotMaxObject, 1<<20)
 	opts.Tries = cmp.Or(opts.Tries, 6)
@@ -90,22 +95,28 @@ func Open(opts Options) (*Store, error) {
 		opts.Rank = func(Key) int { return 0 }
 	}
 
-	f, err := openFolder(opts.Dir)
-	if err != nil {
+	f, openErr := openFolder(opts.Dir)
+	err := openErr
+	if errors.Is(err, errInUse) || errors.Is(err, errForeign) {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
 	s := &Store{
-		opts: opts, log: opts.Log, rank: opts.Rank, folder: f,
-		createPart: func(name string, keep bool) (part, error) { return f.openPart(name, keep) },
-		buffers:    sync.Pool{New: func() any { return new([ChunkSize]byte) }},
-		entries:    map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{}, adrift: map[*fill]struct{}{}, usage: map[string]Usage{},
+		opts: opts, log: opts.Log, rank: opts.Rank, folder: f, names: newNames(false), health: health{disk: Disk{State: DiskOK, Since: time.Now()}},
+		buffers: sync.Pool{New: func() any { return new([ChunkSize]byte) }},
+		entries: map[Key]*entry{}, parts: map[Key]*journal{}, fills: map[fillID]*fill{}, adrift: map[*fill]struct{}{}, usage: map[string]Usage{},
 	}
+	s.createPart = func(name string, keep bool) (part, error) { return s.folder.openPart(name, keep) }
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
-	if err := s.recover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("recover cache: %w", err), f.close())
-	}
 	if s.hot, err = newHotTier(opts.HotBytes, opts.HotMaxObject); err != nil {
 		return nil, errors.Join(fmt.Errorf("hot tier: %w", err), f.close())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f == nil {
+		s.diskError("open cache", "", openErr)
+	} else if err := s.recover(); err != nil {
+		s.folder = nil
+		s.diskError("recover cache", "", errors.Join(err, f.close()))
 	}
 	return s, nil
 }
@@ -120,13 +131,21 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.mu.Unlock()
+	s.health.mu.Lock()
+	s.health.closed = true
+	s.health.mu.Unlock()
 	s.stop(ErrClosed)
 	s.running.Wait()
 	s.hot.close()
-	for _, e := range s.entries {
-		s.note(e, time.Second)
+	if s.folder == nil {
+		return nil
 	}
-	s.writeIndex()
+	if !s.readOnly.Load() {
+		for _, e := range s.entries {
+			s.note(e, time.Second)
+		}
+		s.writeIndex()
+	}
 	return s.folder.close()
 }
 
@@ -208,9 +227,4 @@ func (s *Store) published() iter.Seq[*entry] {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return slices.Values(slices.Collect(maps.Values(s.entries)))
-}
-
-func (s *Store) diskError(action string, key Key, err error) {
-	s.count.diskErrors.Add(1)
-	s.log.Error("cache disk fails", "action", action, "key", key, "err", err)
 }

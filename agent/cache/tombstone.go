@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -53,33 +54,31 @@ func parsePurge(text []byte) (parts []string, lineages map[uint64]bool) {
 	return parts, lineages
 }
 
-// recoverPurges ends the purges that a crash has cut: data without its record goes as any stray.
-func (s *Store) recoverPurges() error {
-	list, err := s.folder.list(partDir)
-	if err != nil {
-		return err
-	}
+// recoverPurges ends the purges that a crash has cut: data without its record goes as any stray. It returns the
+// lineages of the records.
+func (s *Store) recoverPurges() map[uint64]bool {
 	lineages := map[uint64]bool{}
+	list, err := s.folder.list(partDir)
+	errs := []error{err}
 	for _, d := range list {
 		if !strings.HasPrefix(d.Name(), purgePrefix) {
 			continue
 		}
 		text, err := s.folder.root.ReadFile(path.Join(partDir, d.Name()))
-		if err != nil {
-			return err
-		}
 		parts, purged := parsePurge(text)
 		maps.Copy(lineages, purged)
+		errs = append(errs, err)
 		for _, part := range parts {
-			if err := s.folder.forgetPart(part); err != nil {
-				return err
-			}
+			errs = append(errs, s.folder.forgetPart(part))
 		}
 	}
 	if len(lineages) > 0 {
-		return s.deleteRecords(lineages)
+		errs = append(errs, s.deleteRecords(lineages))
 	}
-	return nil
+	if err := errors.Join(errs...); err != nil {
+		s.diskError("end a purge", "", err)
+	}
+	return lineages
 }
 
 // deleteRecords deletes all records of some lineages.

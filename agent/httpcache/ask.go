@@ -82,9 +82,12 @@ func (h *Handler) newAsk(r *visit, v Verdict) *ask {
 }
 
 // firstRange is where what a request wants begins, and how much it is: 0 if that is all, or cannot be said without
-// knowing the size.
+// knowing the size. Of the end alone, begin is how much that is, below 0.
 func firstRange(h http.Header) (begin, length int64) {
 	specs, ok := ParseRange(h)
+	if ok && len(specs) == 1 && specs[0].First < 0 && specs[0].Suffix > 0 && specs[0].Suffix < tooFar {
+		return -specs[0].Suffix, 0
+	}
 	if !ok || slices.ContainsFunc(specs, func(s RangeSpec) bool { return s.First < 0 }) {
 		return 0, 0
 	}
@@ -146,7 +149,7 @@ func (a *ask) origin(ctx context.Context, version string, offset, length int64) 
 	if version != "" && first != nil {
 		return a.goOn(ctx, first, version, offset, length)
 	}
-	if version != "" {
+	if version != "" && offset >= 0 {
 		if part := partOf(version); part != nil {
 			arrival, err := a.goOn(ctx, part, version, offset, length)
 			if err == nil || !errors.Is(err, errUnusable) {
@@ -164,7 +167,7 @@ func (a *ask) begins(ctx context.Context, offset, length int64) (*cache.Arrival,
 	switch {
 	case a.stored != nil && a.stored.Method == http.MethodGet && !a.stored.Validators.None():
 		header, offset = Conditional(a.header, a.stored), 0
-	case offset > 0:
+	case offset != 0:
 		header = a.ranged(offset, length)
 	}
 	x, resp, err := a.send(ctx, header)
@@ -202,6 +205,9 @@ func (a *ask) ranged(offset, length int64) http.Header {
 }
 
 func rangeFrom(offset, length int64) string {
+	if offset < 0 {
+		return "bytes=" + strconv.FormatInt(offset, 10)
+	}
 	if length <= 0 {
 		return "bytes=" + strconv.FormatInt(offset, 10) + "-"
 	}
@@ -211,6 +217,9 @@ func rangeFrom(offset, length int64) string {
 // fitting is whether a 206 begins where it was asked to and can be combined with others.
 func (a *ask) fitting(x Exchange, offset int64) bool {
 	part, ok := ParseContentRange(x.Header)
+	if offset < 0 {
+		offset = max(0, part.Size+offset)
+	}
 	return ok && !part.Unsatisfied && part.Start == offset && Storable(x) != RefusedPart
 }
 
@@ -235,6 +244,9 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 	a.h.readmit(a.crowd)
 	a.keepOwn(x)
 	asked, m := offset, a.keep(x)
+	if part, ok := ParseContentRange(x.Header); ok && offset < 0 {
+		offset = part.Start
+	}
 	if x.Status != http.StatusPartialContent {
 		offset = 0
 		m.Size = resp.ContentLength
@@ -248,7 +260,7 @@ func (a *ask) arrive(x Exchange, resp *http.Response, offset int64) (*cache.Arri
 		Meta: a.h.slots.encode(m), Offset: offset, Body: resp.Body,
 	}
 	arrival.Version, arrival.Strong = versionOf(s)
-	if asked > 0 && offset == 0 {
+	if asked != 0 && x.Status != http.StatusPartialContent {
 		arrival.Strong = false // there are no ranges to be had
 	}
 	a.begun(s, arrival.Version)
