@@ -259,7 +259,7 @@ func (c *realCentral) warm(t *testing.T, name string, coded bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Bearer "+c.admin)
+		req.Header.Set("Authorization", "Bearer pba_"+c.site+"_"+c.secret)
 		req.Header.Set("Accept-Encoding", "zstd")
 		res, err := client.Do(req)
 		if err != nil {

@@ -67,6 +67,10 @@ func TestAnAgentGetsTheSmallerForm(t *testing.T) {
 		h.Get("Content-Length") != strconv.Itoa(len(form.body)) || h.Get("Content-Type") != "application/octet-stream" || h.Get(wire.HeaderEpoch) == "" {
 		t.Errorf("headers %v", h)
 	}
+	admin := c.do("GET", path, c.viewer, nil, "Accept-Encoding", "zstd")
+	if admin.status != 200 || admin.header.Get("ETag") != own || !bytes.Equal(admin.body, data) {
+		t.Errorf("an administrator: %d, %v", admin.status, admin.header)
+	}
 	for _, tt := range []struct {
 		what    string
 		headers []string
@@ -131,10 +135,11 @@ func TestAnAgentGetsTheSmallerForm(t *testing.T) {
 func TestANewVersionHasAFormOfItsOwn(t *testing.T) {
 	c := newCentral(t)
 	const path = "/api/v1/content/templates/preseed.cfg"
+	agent := c.enrol(c.site("oslo"))
 	for n := range 3 {
 		data := prose(50_000 + n*1000)
 		c.do("PUT", path, c.operator, data)
-		if form := c.encoded(path, c.viewer); !bytes.Equal(unzstd(t, form.body), data) {
+		if form := c.encoded(path, agent); !bytes.Equal(unzstd(t, form.body), data) {
 			t.Errorf("version %d: another text", n)
 		}
 	}
@@ -144,8 +149,9 @@ func TestWhatIsCompressedGoesOutAsItIs(t *testing.T) {
 	c := newCentral(t)
 	const path = "/api/v1/content/images/initrd.gz"
 	form := must[wire.File](c, 201, "PUT", path, c.operator, noise(300_000))
+	agent := c.enrol(c.site("oslo"))
 	for range 3 {
-		r := c.do("GET", path, c.viewer, nil, "Accept-Encoding", "zstd")
+		r := c.do("GET", path, agent, nil, "Accept-Encoding", "zstd")
 		if r.status != http.StatusOK || int64(len(r.body)) != form.Size || r.header.Get("Content-Encoding") != "" || r.header.Get("ETag") != `"`+form.SHA256+`"` {
 			t.Errorf("answered %d with %d bytes, %v", r.status, len(r.body), r.header)
 		}
