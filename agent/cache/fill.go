@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // errParked ends a fill that nobody needs at the moment: its readers wanted parts of it, got them and
@@ -92,6 +93,8 @@ type fill struct {
 	settled  bool          // over is closed
 	err      error         // why it is done; nil if published, or while it runs
 	wake     chan struct{} // closed and replaced at every change of the above
+	woken    time.Time     // when it was last, because bytes came
+	late     bool          // bytes came that nobody has been woken for; a timer will see to it
 }
 
 func (s *Store) newFill(id fillID, obj Object, src Source) *fill {
@@ -172,8 +175,39 @@ func (f *fill) wait(r *Reader) (end int64, err error) {
 
 // changed wakes all who wait. mu is held.
 func (f *fill) changed() {
+	f.late = false
 	close(f.wake)
 	f.wake = make(chan struct{})
+}
+
+// A herd is woken for many bytes at once rather than for each few that come: waking and serving one reader takes tens
+// of microseconds, whatever it gets. The pause grows with how many wait, so that a few hardly notice.
+const (
+	pausePerReader = 100 * time.Microsecond
+	maxPause       = 20 * time.Millisecond
+)
+
+// arrived wakes those who wait for bytes, at once or, if that was only just done, when the pause is over. mu is held.
+func (f *fill) arrived() {
+	if f.late {
+		return
+	}
+	now := time.Now()
+	pause := f.woken.Add(min(time.Duration(f.waiting)*pausePerReader, maxPause)).Sub(now)
+	if pause <= 0 {
+		f.woken = now
+		f.changed()
+		return
+	}
+	f.late = true
+	time.AfterFunc(pause, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.late { // nobody was woken for another reason
+			f.woken = time.Now()
+			f.changed()
+		}
+	})
 }
 
 // settle ends the work of the streams, the first caller's reason being the one that counts.

@@ -40,7 +40,7 @@ func (f *fill) mark(g segment, data []byte) error {
 		return f.finishWhole(last)
 	}
 	f.have = last
-	f.changed()
+	f.arrived()
 	f.fresh, f.unjotted = f.fresh+g.len(), f.unjotted+g.len()
 	if f.fresh >= journalBytes {
 		f.fresh = 0

@@ -121,6 +121,28 @@ func (r *Reader) File() (*os.File, bool) {
 	return r.file, true
 }
 
+// Sendable blocks as Read does, and returns a descriptor whose offset is the reader's and the number of bytes, at most
+// most, that can be sent of it from there, so that the kernel can do it. The caller moves the reader on by Seek. Where
+// the file is nil without an error, the bytes have to be Read. The descriptor stays the reader's own.
+func (r *Reader) Sendable(most int64) (file *os.File, n int64, err error) {
+	switch {
+	case r.closed:
+		return nil, 0, os.ErrClosed
+	case r.ended():
+		return nil, 0, io.EOF
+	case r.file == nil || r.entry != nil && r.entry.bad.Load() > 0:
+		return nil, 0, nil
+	}
+	end, err := r.readableAt()
+	if r.leaves(err) {
+		return nil, 0, nil
+	}
+	if err == nil {
+		_, err = r.file.Seek(r.offset, io.SeekStart)
+	}
+	return r.file, min(most, end-r.offset), err
+}
+
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (n int, err error) {
 	switch {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -212,4 +213,33 @@ func TestASilentClientIsHungUpOn(t *testing.T) {
 		t.Error(err)
 	}
 	<-served
+}
+
+// fading is a file that is not all there, although it said so, and that can be read all the same.
+type fading struct {
+	*bytes.Reader
+	file *os.File
+}
+
+func (f fading) Sendable(most int64) (*os.File, int64, error) { return f.file, most, nil }
+
+func TestWhatTheKernelCannotSendIsRead(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	body := noise(1, 3*piece)
+	if _, err := file.Write(body[:piece+1000]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	to := httptest.NewRecorder()
+	w := newResponse(to, pieceTime)
+	n, err := io.CopyN(w, fading{bytes.NewReader(body), file}, int64(len(body)))
+	if n != int64(len(body)) || err != nil || w.err != nil || w.bytes != n || !bytes.Equal(to.Body.Bytes(), body) {
+		t.Errorf("sent %d bytes, counted %d, %v, %v", n, w.bytes, err, w.err)
+	}
 }

@@ -250,11 +250,16 @@ func TestTheKernelSendsWhatIsOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
+	s.idle(t)
+	if bytes.Load() != int64(len(body)) {
+		t.Errorf("while the fill ran the kernel was given %d bytes, want %d", bytes.Load(), len(body))
+	}
 	files.Store(0)
 	bytes.Store(0)
 	if r := s.get(t, "/images/linux"); r.body != string(body) {
 		t.Errorf("answered %d with %d bytes", r.StatusCode, len(r.body))
 	}
+	s.idle(t)
 	if files.Load() != 3 || bytes.Load() != int64(len(body)) {
 		t.Errorf("the kernel was given %d pieces of %d bytes, want 3 of %d", files.Load(), bytes.Load(), len(body))
 	}

@@ -315,6 +315,7 @@ func TestAClientThatLeavesIsToldOfInTheLog(t *testing.T) {
 	c.file("images/x", noise(1, 4096))
 	s := startHotSite(t, c)
 	s.heat(t, "/images/x", "images/x")
+	s.idle(t)
 	w, r := s.hotRequest(t, "/images/x")
 	w.err = errors.New("connection reset by peer")
 	defer func() {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -60,11 +61,17 @@ func (w *response) ReadFrom(r io.Reader) (n int64, err error) {
 	w.begin()
 	limit, limited := r.(*io.LimitedReader)
 	if limited {
-		if file, ok := limit.R.(*os.File); ok {
-			return w.sendFile(file, limit)
+		switch from := limit.R.(type) {
+		case *os.File:
+			return w.sendFile(from, limit)
+		case sendable:
+			if n, err = w.sendStretches(from, limit); err != nil || limit.N == 0 {
+				return n, err
+			}
 		}
 	}
-	n, err = io.Copy(onlyWriter{w}, r)
+	copied, err := io.Copy(pushing{w}, r)
+	n += copied
 	if err == nil && limited && limit.N > 0 {
 		err = io.ErrUnexpectedEOF
 	}
@@ -74,8 +81,17 @@ func (w *response) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// onlyWriter hides ReadFrom. What is read from a fill is then written under a deadline that begins when it is there.
-type onlyWriter struct{ io.Writer }
+// pushing hides ReadFrom: what is read from a fill is written under a deadline that begins when it is there. And it
+// leaves nothing in net/http's buffers, since what comes next may take its time.
+type pushing struct{ w *response }
+
+func (p pushing) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if err == nil {
+		_ = p.w.control.Flush() // who cannot flush sends when it likes
+	}
+	return n, err
+}
 
 // sendFile has the kernel send the file. It does so through one limit, not through two, and each piece brings its own.
 func (w *response) sendFile(file *os.File, limit *io.LimitedReader) (n int64, err error) {
@@ -88,6 +104,42 @@ func (w *response) sendFile(file *os.File, limit *io.LimitedReader) (n int64, er
 		w.add(m)
 		if errors.Is(w.err, io.EOF) {
 			w.err = io.ErrUnexpectedEOF
+		}
+	}
+	return n, w.err
+}
+
+// sendable is a file that may still be growing, such as a cache.Reader.
+type sendable interface {
+	Sendable(most int64) (*os.File, int64, error)
+	Seek(offset int64, whence int) (int64, error)
+}
+
+// sendStretches has the kernel send what is there, again and again as more comes. What it cannot send it leaves
+// unsent: a reader that is read can still turn from a disk that fails.
+func (w *response) sendStretches(from sendable, limit *io.LimitedReader) (n int64, err error) {
+	for limit.N > 0 && w.err == nil {
+		file, length, err := from.Sendable(min(piece, limit.N))
+		if err != nil {
+			w.err = err
+			break
+		}
+		if file == nil {
+			return n, nil
+		}
+		w.renew()
+		sent, err := io.CopyN(w.ResponseWriter, file, length)
+		n += sent
+		limit.N -= sent
+		w.add(sent)
+		if _, failed := from.Seek(sent, io.SeekCurrent); err == nil {
+			err = failed
+		}
+		if errors.Is(err, syscall.EIO) || errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if w.err = err; err == nil && limit.N > 0 {
+			_ = w.control.Flush() // a few bytes at the beginning, which net/http keeps; who cannot flush sends when it likes
 		}
 	}
 	return n, w.err

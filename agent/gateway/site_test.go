@@ -366,6 +366,16 @@ func (s *site) start(t testing.TB) {
 	})
 }
 
+// idle waits until no request is being answered: a client has its bytes before the handler has returned.
+func (s *site) idle(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); s.Active() > 0; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d requests never end", s.Active())
+		}
+	}
+}
+
 // reply is an answer, read to its end.
 type reply struct {
 	*http.Response

@@ -3,13 +3,14 @@ package httpcache
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/textproto"
-	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pureboot/pureboot/agent/cache"
@@ -119,65 +120,72 @@ func (h *Handler) copy(w http.ResponseWriter, reader *cache.Reader, at, n int64)
 	if _, err := reader.Seek(at, io.SeekStart); err != nil {
 		return err
 	}
-	if n >= 0 {
-		reader.Expect(n)
+	if n < 0 {
+		return h.copyAll(w, reader)
 	}
+	reader.Expect(n)
+	if _, whole := reader.File(); !whole && reader.Tier() != cache.TierHot {
+		_ = http.NewResponseController(w).Flush() // the header: what follows it may take its time
+	}
+	from := &sending{Reader: reader, count: &h.count.sent}
+	sent, err := io.CopyN(w, from, n)
+	from.move(sent - from.moved)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// copyAll sends what there is of a body whose length nobody knows yet.
+func (h *Handler) copyAll(w http.ResponseWriter, reader *cache.Reader) error {
 	buf := copyBuffers.Get().(*[copySize]byte)
 	defer copyBuffers.Put(buf)
 	control := http.NewResponseController(w)
-	for n != 0 {
-		if file, ok := reader.File(); ok {
-			sent, err := sendFile(w, file, at, n)
-			h.count.sent.Add(sent)
-			return err
-		}
-		p := buf[:]
-		if n >= 0 {
-			p = p[:min(n, copySize)]
-		}
-		read, err := reader.Read(p)
-		if read > 0 {
-			sent, err := w.Write(p[:read])
+	for {
+		n, err := reader.Read(buf[:])
+		if n > 0 {
+			sent, err := w.Write(buf[:n])
 			h.count.sent.Add(int64(sent))
 			if err != nil {
 				return err
 			}
-			at += int64(read)
-			if n -= int64(read); n < 0 {
-				n = -1
-			}
-			if n != 0 && reader.Tier() != cache.TierHot {
-				_ = control.Flush() // who cannot flush sends when it likes
-			}
+			_ = control.Flush() // who cannot flush sends when it likes
 		}
-		switch {
-		case err == nil:
-		case err == io.EOF && n < 0: //nolint:errorlint // a Reader's own, as io.Reader demands
+		if errors.Is(err, io.EOF) {
 			return nil
-		case err == io.EOF && n > 0: //nolint:errorlint
-			return io.ErrUnexpectedEOF
-		case n > 0:
-			return err
-		case n < 0:
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// sendFile has the kernel send n bytes of the file, or all that follow if n is -1.
-func sendFile(w io.Writer, file *os.File, at, n int64) (int64, error) {
-	if n < 0 {
-		info, err := file.Stat()
-		if err != nil {
-			return 0, err
-		}
-		n = info.Size() - at
+// sending is a reader whose bytes count as sent while they are. A ResponseWriter may know cache.Reader.Sendable, and
+// have the kernel send what is there; it then moves the reader on.
+type sending struct {
+	*cache.Reader
+	count *atomic.Int64
+	moved int64
+}
+
+func (s *sending) move(n int64) {
+	s.moved += n
+	s.count.Add(n)
+}
+
+// Read implements io.Reader.
+func (s *sending) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.move(int64(n))
+	return n, err
+}
+
+// Seek implements io.Seeker.
+func (s *sending) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekCurrent {
+		s.move(offset)
 	}
-	if _, err := file.Seek(at, io.SeekStart); err != nil {
-		return 0, err
-	}
-	return io.CopyN(w, file, n)
+	return s.Reader.Seek(offset, whence)
 }
 
 // sendParts sends several parts as multipart/byteranges (RFC 9110 section 14.6).
