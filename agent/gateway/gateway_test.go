@@ -114,14 +114,10 @@ func TestPathsThatAClientWouldClean(t *testing.T) {
 		"/images/../images/debian-12/linux", "/images/%2e%2e/images/debian-12/linux", "/images/.%2e/x", "/images/%2E%2E%2Fx",
 		"/images/debian-12%2flinux", "/images/debian-12%2Flinux", "/images/debian-12%5clinux", `/images/debian-12\linux`,
 		"/images/linux%00", "/images/%0alinux", "/images/%7f", "/..", "/../../etc/passwd", "/./images/debian-12/linux",
-		"/images/./debian-12/linux", "/images/%2e/x", "/images/%252e%252e/..", "/%2e%2e/%2e%2e/etc/passwd", "*",
+		"/images/./debian-12/linux", "/images/%2e/x", "/images/%252e%252e/..", "/%2e%2e/%2e%2e/etc/passwd",
 		"/images/" + strings.Repeat("x", 3000),
 	} {
-		method := "GET "
-		if target == "*" {
-			method = "OPTIONS "
-		}
-		s.raw(t, method+target+" HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
+		s.raw(t, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
 	}
 	s.raw(t, "CONNECT "+host+" HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusBadRequest)
 	s.raw(t, "CONNECT /images/debian-12/linux HTTP/1.1\r\nHost: x\r\n\r\n").problem(t, http.StatusMethodNotAllowed)
