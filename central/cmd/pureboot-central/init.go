@@ -29,7 +29,7 @@ func initCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		token := tokenFile{name: *file}
+		token := tokenFile{flag: "--token-file", name: *file}
 		made, err := central.Init(cmd.Context(), central.InitOptions{
 			Config: cfg, Log: logger(), NewToken: *another, Keep: token.keep,
 		})
@@ -51,6 +51,7 @@ func initCommand() *cobra.Command {
 
 // tokenFile is where a new admin token goes: a file, or without a name our memory, to be printed.
 type tokenFile struct {
+	flag    string // that names it
 	name    string
 	text    string
 	written bool
@@ -59,27 +60,35 @@ type tokenFile struct {
 // keep stores the token. It replaces a file only if that holds a token too.
 func (t *tokenFile) keep(text string) error {
 	t.text = text
-	if t.name == "" {
-		return nil
-	}
-	switch old, err := os.ReadFile(t.name); {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("--token-file: %w", err)
-	case err == nil && !bytes.HasPrefix(old, []byte("pbt_")):
-		return fmt.Errorf("--token-file: %s exists and holds no admin token: name another file", t.name)
+	if err := t.free(); err != nil || t.name == "" {
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(t.name), ".token-") // 0600
 	if err != nil {
-		return fmt.Errorf("--token-file: %w", err)
+		return fmt.Errorf("%s: %w", t.flag, err)
 	}
 	_, err = f.WriteString(text + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), t.name)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("--token-file: %w", err), os.Remove(f.Name()))
+		return errors.Join(fmt.Errorf("%s: %w", t.flag, err), os.Remove(f.Name()))
 	}
 	t.written = true
+	return nil
+}
+
+// free says whether the file may be written: there is none, or one that holds a token too.
+func (t *tokenFile) free() error {
+	if t.name == "" {
+		return nil
+	}
+	switch old, err := os.ReadFile(t.name); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w", t.flag, err)
+	case err == nil && !bytes.HasPrefix(old, []byte("pbt_")):
+		return fmt.Errorf("%s: %s exists and holds no admin token: name another file", t.flag, t.name)
+	}
 	return nil
 }
 

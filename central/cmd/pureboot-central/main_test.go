@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mode": mode, "takeport": takePort, "sqlite": sqlite, "serve": startCentral,
+			"mode": mode, "takeport": takePort, "sqlite": sqlite, "serve": startCentral, "id": tokenID,
 		},
 	})
 }
@@ -41,6 +41,15 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := info.Mode().Perm().String(); (got == args[1]) == neg {
 		ts.Fatalf("%s has mode %s", args[0], got)
 	}
+}
+
+// id FILE puts the id of the token in a file in ID.
+func tokenID(ts *testscript.TestScript, _ bool, args []string) {
+	parts := strings.SplitN(ts.ReadFile(args[0]), "_", 3)
+	if len(parts) != 3 {
+		ts.Fatalf("%s holds no token", args[0])
+	}
+	ts.Setenv("ID", parts[1])
 }
 
 // takeport listens on a port for as long as the script runs, and puts its address in ADDR.
