@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"io"
@@ -33,7 +34,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"central": central, "takeport": takePort, "await": await, "mode": mode,
+			"central": central, "takeport": takePort, "await": await, "mode": mode, "origin": origin, "get": get,
 		},
 	})
 }
@@ -68,6 +69,48 @@ func central(ts *testscript.TestScript, _ bool, _ []string) {
 	} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text+"\n"), 0o600))
 	}
+}
+
+// origin FILE starts an origin on the web that has something at every path but those with none in them, and writes its
+// URL into the file in place of ORIGIN, and into ORIGIN.
+func origin(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "none") {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=1000")
+		w.Header().Set("Cache-Tag", strings.Trim(r.URL.Path, "/"))
+		w.Header().Set("Repr-Digest", digestOf("body of "+r.URL.Path))
+		io.WriteString(w, "body of "+r.URL.Path)
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("ORIGIN", server.URL)
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), "ORIGIN", server.URL)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func digestOf(body string) string {
+	sum := sha256.Sum256([]byte(body))
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+}
+
+// get SOCKET PATH has a machine ask the agent there, and waits until the answer is in the cache.
+func get(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := admin.ReadStatus(context.Background(), ts.MkAbs(args[0]))
+	ts.Check(err)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + status.Addresses["http"] + args[1])
+	ts.Check(err)
+	_, err = io.Copy(io.Discard, res.Body)
+	ts.Check(err)
+	res.Body.Close()
+	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
+		if status, err = admin.ReadStatus(context.Background(), ts.MkAbs(args[0])); err == nil && status.Cache.Filling == 0 {
+			return
+		}
+	}
+	ts.Fatalf("it is never stored: %v", err)
 }
 
 // takeport listens on a port for as long as the script runs, and puts its address in ADDR.

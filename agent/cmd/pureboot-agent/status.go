@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -21,15 +21,8 @@ func statusCommand() *cobra.Command {
 	}
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config(cmd)
-		if err != nil {
-			return err
-		}
-		if cfg.Listen.Admin == "" {
-			return errors.New("listen.admin is empty, so that an agent cannot be asked")
-		}
-		s, err := admin.ReadStatus(cmd.Context(), cfg.Listen.Admin)
-		if err != nil {
+		var s admin.Status
+		if err := call(cmd, http.MethodGet, admin.PathStatus, nil, nil, &s); err != nil {
 			return err
 		}
 		return print(cmd, *format, s, func() { table(cmd, s) })
