@@ -23,6 +23,7 @@ import (
 const (
 	collectEvery = 24 * time.Hour
 	keepRemoved  = 30 * 24 * time.Hour // the last version of a name that was removed, for rollback
+	keepUnnamed  = 24 * time.Hour      // what no row names any more: a copy of the database may, that was made before
 	collectBatch = 100                 // blobs that are deleted while nobody can name one
 )
 
@@ -68,7 +69,7 @@ func (r *Repository) collectSoon() {
 }
 
 // Collect deletes what nobody can ask for again: the last versions of names that were removed long ago, blobs that no
-// row names, files of blobs without a row, and what uploads left behind that were cut off. A download that is under
+// row has named for a day, files of blobs without a row, and what uploads left behind that were cut off. A download that is under
 // way reads on from its open file. It may be cut off at any moment, and run beside anything.
 func (r *Repository) Collect(ctx context.Context) (Collection, error) {
 	c := Collection{At: now()}
@@ -105,7 +106,21 @@ func (r *Repository) forgetRemoved(ctx context.Context, _ *Collection) error {
 	})
 }
 
-// deleteUnnamed deletes the blobs whose rows no name refers to, a batch at a time.
+// letGo notes that a name no longer refers to blobs, those that are not nil. at is now, or long ago for what may be
+// deleted at once.
+func letGo(ctx context.Context, tx *ent.Tx, at time.Time, ids ...*uuid.UUID) error {
+	for _, id := range ids {
+		if id == nil {
+			continue
+		}
+		if err := tx.Blob.UpdateOneID(*id).SetUsedAt(at).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteUnnamed deletes the blobs whose rows no name has referred to for a day, a batch at a time.
 func (r *Repository) deleteUnnamed(ctx context.Context, c *Collection) error {
 	for {
 		n, err := r.deleteBatch(ctx, c)
@@ -125,7 +140,8 @@ func (r *Repository) deleteBatch(ctx context.Context, c *Collection) (int, error
 	defer release()
 	var rows []*ent.Blob
 	err = r.st.Write(ctx, func(tx *ent.Tx) (err error) {
-		rows, err = tx.Blob.Query().Where(blob.Not(blob.HasCurrent()), blob.Not(blob.HasPrevious())).
+		old := blob.UsedAtLT(now().Add(-keepUnnamed))
+		rows, err = tx.Blob.Query().Where(old, blob.Not(blob.HasCurrent()), blob.Not(blob.HasPrevious())).
 			Limit(collectBatch).Select(blob.FieldID, blob.FieldSha256, blob.FieldSize).All(ctx)
 		if err != nil || len(rows) == 0 {
 			return err

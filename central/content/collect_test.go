@@ -45,6 +45,10 @@ func testWhatNobodyNamesIsCollected(t *testing.T, r *Repository) {
 		t.Fatalf("the version before of another name was collected: %+v", c)
 	}
 	put(t, r, wire.Scripts, "b", "three")
+	if c := collect(t, r); c.Blobs != 0 {
+		t.Fatalf("what a copy of the database may name was collected: %+v", c)
+	}
+	letAge(t, r)
 	if c := collect(t, r); c.Blobs != 1 || c.Bytes != 3 || len(files(t, r.root.Name())) != 2 {
 		t.Errorf("collected %+v, left are %v", c, files(t, r.root.Name()))
 	}
@@ -74,8 +78,20 @@ func testWhatNobodyNamesIsCollected(t *testing.T, r *Repository) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	letAge(t, r)
 	if c := collect(t, r); c.Blobs != 1 || len(files(t, r.root.Name())) != 0 {
 		t.Errorf("collected %+v, left are %v", c, files(t, r.root.Name()))
+	}
+}
+
+// letAge makes it long ago that any blob was named.
+func letAge(t *testing.T, r *Repository) {
+	t.Helper()
+	err := r.st.Write(t.Context(), func(tx *ent.Tx) error {
+		return tx.Blob.Update().SetUsedAt(now().Add(-keepUnnamed - time.Hour)).Exec(t.Context())
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

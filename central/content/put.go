@@ -147,6 +147,9 @@ func (n naming) to(ctx context.Context, tx *ent.Tx, b bytesOf) (wire.File, Chang
 	if row.BlobID != nil {
 		change = Replaced
 		update.SetPreviousBlobID(*row.BlobID).SetPreviousModified(row.Modified)
+		if err := letGo(ctx, tx, now(), row.PreviousBlobID); err != nil {
+			return f, "", err
+		}
 	}
 	if err := update.Exec(ctx); err != nil {
 		return f, "", err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
@@ -52,10 +53,15 @@ func (r *Repository) Remove(ctx context.Context, rm Removal) error {
 		update := row.Update().ClearBlobID().SetModified(now()).SetEpoch(epoch.N).ClearSites()
 		if rm.Purge {
 			update.ClearPreviousBlobID().ClearPreviousModified()
+			err = letGo(ctx, tx, time.Unix(0, 0), row.BlobID, row.PreviousBlobID)
 		} else {
 			update.SetPreviousBlobID(*row.BlobID).SetPreviousModified(row.Modified)
+			err = letGo(ctx, tx, now(), row.PreviousBlobID)
 		}
-		if err := update.Exec(ctx); err != nil {
+		if err == nil {
+			err = update.Exec(ctx)
+		}
+		if err != nil {
 			return err
 		}
 		if err := noteTemplate(ctx, tx, row.ID, wire.File{Category: rm.Category}); err != nil {
