@@ -40,7 +40,7 @@ func (a *api) problem(ctx context.Context, err error) error {
 			model.Errors = append(model.Errors, &huma.ErrorDetail{Message: f.Message, Location: f.Location, Value: f.Value})
 		}
 	case errors.As(err, &conflict):
-		model.Status = http.StatusConflict
+		model.Status, model.Detail = http.StatusConflict, conflict.Message
 		if conflict.Field != "" {
 			model.Errors = []*huma.ErrorDetail{{Message: conflict.Message, Location: conflict.Field}}
 		}

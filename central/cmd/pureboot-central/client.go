@@ -124,21 +124,35 @@ func readToken(stdin io.Reader, file string) (string, error) {
 // call sends in as JSON, unless it is nil, and reads the answer into out, unless that is nil. What central refuses is
 // a *wire.Refusal.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	header := http.Header{}
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(text)
-		header.Set("Content-Type", "application/json")
-	}
-	res, err := c.do(ctx, method, path, body, header)
+	return c.send(ctx, method, path, http.Header{}, in, out)
+}
+
+// send is call with headers.
+func (c *client) send(ctx context.Context, method, path string, header http.Header, in, out any) error {
+	res, err := c.sendJSON(ctx, method, path, header, in)
 	if err != nil {
 		return err
 	}
 	return decode(res, out)
+}
+
+// sendJSON is do with a body of JSON, unless in is nil.
+func (c *client) sendJSON(ctx context.Context, method, path string, header http.Header, in any) (*http.Response, error) {
+	if in == nil {
+		return c.do(ctx, method, path, nil, header)
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	header.Set("Content-Type", "application/json")
+	return c.do(ctx, method, path, bytes.NewReader(text), header)
+}
+
+// sized is a body whose length is known beforehand.
+type sized struct {
+	io.Reader
+	size int64
 }
 
 // do sends a request. The caller closes the body of the answer, which is one of success; what central refuses is a
@@ -147,6 +161,12 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader, he
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
+	}
+	if s, ok := body.(sized); ok {
+		req.ContentLength = s.size
+		if s.size == 0 {
+			req.Body = http.NoBody // else nobody knows whether it is empty
+		}
 	}
 	for name, values := range header {
 		req.Header[name] = values

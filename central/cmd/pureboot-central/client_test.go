@@ -2,7 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,47 +14,45 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
-// process is a central that runs beside a script.
+// process is a central that serves.
 type process struct {
-	cmd *exec.Cmd
-	end sync.Once
+	cmd     *exec.Cmd
+	address string
+	end     sync.Once
 }
 
-// startCentral is the script command: serve DIR [KEY=VALUE...] prepares a central in a folder and serves until the
-// script ends, with the environment of its REST clients set. More of its environment may be given.
-func startCentral(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: serve DIR [KEY=VALUE...]")
-	}
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o755))
-	config, token := filepath.Join(dir, "central.yaml"), filepath.Join(dir, "token")
-	ts.Check(os.WriteFile(config, []byte("data_dir: "+filepath.Join(dir, "data")+"\nlisten: 127.0.0.1:0\n"), 0o600))
-	ts.Check(ts.Exec("pureboot-central", "init", "--config", config, "--token-file", token))
+// startProcess serves from a folder that init has prepared, on an address of 127.0.0.1.
+func startProcess(dir, listen string) (*process, error) {
 	ready, write, err := os.Pipe()
-	ts.Check(err)
-	defer ready.Close()
-	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	ts.Check(err)
-	p := &process{cmd: exec.Command("pureboot-central", "serve", "--config", config, "--ready-fd", "3")}
-	p.cmd.ExtraFiles, p.cmd.Stderr, p.cmd.Env = []*os.File{write}, log, append(os.Environ(), args[1:]...)
-	err = p.cmd.Start()
-	write.Close()
-	log.Close()
-	ts.Check(err)
-	ts.Defer(func() { p.stop(syscall.SIGTERM) })
-	ts.Check(ready.SetReadDeadline(time.Now().Add(time.Minute)))
-	line, err := bufio.NewReader(ready).ReadBytes('\n')
 	if err != nil {
-		ts.Fatalf("central does not serve: %v: see %s/log", err, args[0])
+		return nil, err
 	}
+	defer ready.Close()
+	defer write.Close()
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p := &process{cmd: exec.Command("pureboot-central", "serve", "--config", filepath.Join(dir, "central.yaml"), "--listen", listen, "--ready-fd", "3")}
+	p.cmd.ExtraFiles, p.cmd.Stderr = []*os.File{write}, log
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	write.Close()
 	var at map[string]string
-	ts.Check(json.Unmarshal(line, &at))
-	ts.Setenv("PUREBOOT_URL", "https://"+at["https"])
-	ts.Setenv("PUREBOOT_CA", filepath.Join(dir, "data", "ca.crt"))
-	ts.Setenv("PUREBOOT_TOKEN_FILE", token)
+	if err = ready.SetReadDeadline(time.Now().Add(time.Minute)); err == nil {
+		err = json.NewDecoder(bufio.NewReader(ready)).Decode(&at)
+	}
+	if err != nil {
+		p.stop(os.Kill)
+		return nil, err
+	}
+	p.address = at["https"]
+	return p, nil
 }
 
 // stop ends the process and waits for it; after 30 seconds it is killed.
@@ -62,4 +63,48 @@ func (p *process) stop(sig os.Signal) {
 		_ = p.cmd.Wait() // its log says how it ended
 		late.Stop()
 	})
+}
+
+// prepare writes the configuration of a central in a folder.
+func prepare(dir string) (config, token string, err error) {
+	config, token = filepath.Join(dir, "central.yaml"), filepath.Join(dir, "token")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", "", err
+	}
+	return config, token, os.WriteFile(config, []byte("data_dir: "+filepath.Join(dir, "data")+"\n"), 0o600)
+}
+
+// startCentral is the script command: serve DIR prepares a central in a folder and serves until the script ends, with
+// the environment of its REST clients set.
+func startCentral(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	config, token, err := prepare(dir)
+	ts.Check(err)
+	ts.Check(ts.Exec("pureboot-central", "init", "--config", config, "--token-file", token))
+	p, err := startProcess(dir, "127.0.0.1:0")
+	if err != nil {
+		ts.Fatalf("central does not serve: %v: see %s/log", err, args[0])
+	}
+	ts.Defer(func() { p.stop(syscall.SIGTERM) })
+	ts.Setenv("PUREBOOT_URL", "https://"+p.address)
+	ts.Setenv("PUREBOOT_CA", filepath.Join(dir, "data", "ca.crt"))
+	ts.Setenv("PUREBOOT_TOKEN_FILE", token)
+}
+
+// callAPI is the script command: api METHOD PATH [JSON] asks the central of the script.
+func callAPI(ts *testscript.TestScript, neg bool, args []string) {
+	c, err := dial(&cobra.Command{}, ts.Getenv("PUREBOOT_URL"), ts.Getenv("PUREBOOT_CA"), ts.Getenv("PUREBOOT_TOKEN_FILE"))
+	ts.Check(err)
+	defer c.http.CloseIdleConnections()
+	header := http.Header{"Content-Type": {"application/json"}}
+	res, err := c.do(context.Background(), args[0], args[1], bytes.NewReader([]byte(args[2])), header)
+	if err == nil {
+		res.Body.Close()
+	}
+	if (err != nil) != neg {
+		ts.Fatalf("%s %s: %v", args[0], args[1], err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mode": mode, "takeport": takePort, "sqlite": sqlite, "serve": startCentral, "id": tokenID,
+			"mode": mode, "takeport": takePort, "sqlite": sqlite, "serve": startCentral, "id": tokenID, "api": callAPI, "damage": damage,
 		},
 	})
 }
@@ -58,6 +59,21 @@ func takePort(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 	ts.Setenv("ADDR", l.Addr().String())
+}
+
+// damage DIR changes the first byte of all files below a directory.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte{0}, 0)
+		return errors.Join(err, f.Close())
+	}))
 }
 
 // sqlite FILE STATEMENT changes a database.
