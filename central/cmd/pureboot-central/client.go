@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -168,9 +169,7 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader, he
 			req.Body = http.NoBody // else nobody knows whether it is empty
 		}
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	req.Header.Set("User-Agent", "pureboot-central/"+version)
 	res, err := c.http.Do(req)
@@ -217,9 +216,7 @@ func refusal(res *http.Response) error {
 // list reads all pages of a list. The query selects; limit and cursor are set here.
 func list[T any](ctx context.Context, c *client, path string, query url.Values) ([]T, error) {
 	all, next := []T{}, url.Values{"limit": {"1000"}}
-	for name, values := range query {
-		next[name] = values
-	}
+	maps.Copy(next, query)
 	for {
 		var page struct {
 			Items      []T    `json:"items"`
