@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -198,7 +199,7 @@ func (h *Handler) relocate(header http.Header, name string, target *url.URL) {
 	if err != nil || to.Host == "" {
 		return
 	}
-	rest, within := strings.CutPrefix(to.EscapedPath(), strings.TrimSuffix(h.Origin.EscapedPath(), "/")+"/")
+	rest, within := strings.CutPrefix(cmp.Or(to.EscapedPath(), "/"), strings.TrimSuffix(h.Origin.EscapedPath(), "/")+"/")
 	if !within || !sameOrigin(to, h.Origin) {
 		if reference, err := url.Parse(location); err == nil && reference.Scheme == "" {
 			header[name] = []string{to.String()}
@@ -206,6 +207,9 @@ func (h *Handler) relocate(header http.Header, name string, target *url.URL) {
 		return
 	}
 	here := h.Prefix + rest
+	if strings.HasPrefix(here, "//") {
+		here = "/." + here // a reference that begins with two slashes names a host (RFC 3986 section 4.2)
+	}
 	if to.RawQuery != "" || to.ForceQuery {
 		here += "?" + to.RawQuery
 	}

@@ -239,6 +239,71 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// TestRelocate is RFC 9110 section 10.2.2, for an upstream of all paths and for one of some.
+func TestRelocate(t *testing.T) {
+	for _, tt := range []struct{ prefix, origin, from, to, want string }{
+		{"/", "http://x/", "/a/b", "http://x/c?d#e", "/c?d#e"},
+		{"/", "http://x/", "/a/b", "http://x:80", "/"},
+		{"/", "http://x/", "/a/b", "http://x//evil.example/", "/.//evil.example/"},
+		{"/", "http://x/", "/a/b", "//evil.example/", "http://evil.example/"},
+		{"/", "http://x/", "/a/b", "c", "/a/c"},
+		{"/", "http://x/", "/a/b", "#c", "/a/b#c"},
+		{"/up/", "https://x/d/", "/d/a/b", "../../e", "https://x/e"},
+		{"/up/", "https://x/d/", "/d/a/b", "../c%2Fd", "/up/c%2Fd"},
+		{"/up/", "https://x/d/", "/d/a/b", "http://x/d/c", "http://x/d/c"},
+		{"/up/", "https://x/d/", "/d/a/b", "https://x/dd", "https://x/dd"},
+		{"/up/", "https://x/d/", "/d/a/b", "//other.example/", "https://other.example/"},
+		{"/up/", "https://x/d/", "/d/a/b", "%zz", "%zz"},
+		{"/up/", "https://x/d/", "/d/a/b", "mailto:a@b", "mailto:a@b"},
+	} {
+		h := &Handler{Options: Options{Prefix: tt.prefix, Origin: mustParse(t, tt.origin)}}
+		header := http.Header{"Location": {tt.to}}
+		h.relocate(header, "Location", h.Origin.ResolveReference(mustParse(t, tt.from)))
+		same(t, tt.to+" from "+tt.from, header.Get("Location"), tt.want)
+	}
+}
+
+// TestCredentialsWhileFollowing is RFC 9110 section 17.16.3: another origin never gets them, nor does the first one once others
+// have had a say.
+func TestCredentialsWhileFollowing(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		to   []string // what is redirected to, in turn
+		want []bool   // whether credentials are there
+	}{
+		{"the same origin", []string{"/b", "http://a.example:80/c"}, []bool{true, true, true}},
+		{"another host", []string{"http://b.example/"}, []bool{true, false}},
+		{"another port", []string{"http://a.example:8080/"}, []bool{true, false}},
+		{"another scheme", []string{"https://a.example/"}, []bool{true, false}},
+		{"a name within", []string{"http://x.a.example/"}, []bool{true, false}},
+		{"there and back", []string{"http://b.example/", "http://a.example/"}, []bool{true, false, false}},
+	} {
+		var got []bool
+		f := &following{next: roundTripper(func(r *http.Request) (*http.Response, error) {
+			kept := r.Header.Get("Authorization") != ""
+			same(t, tt.name+": the cookie as the rest", r.Header.Get("Cookie") != "", kept)
+			same(t, tt.name+": credentials in the URL", r.URL.User == nil, true)
+			got = append(got, kept)
+			resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
+			if n := len(got); n <= len(tt.to) {
+				resp.StatusCode, resp.Header = 302, http.Header{"Location": {tt.to[n-1]}}
+			}
+			return resp, nil
+		})}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://a.example/a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = fields("Authorization: x", "Cookie: y")
+		resp, err := f.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		same(t, tt.name, fmt.Sprint(got), fmt.Sprint(tt.want))
+	}
+}
+
 func TestTargets(t *testing.T) {
 	base, err := url.Parse("http://deb.example/debian/")
 	if err != nil {
