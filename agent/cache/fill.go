@@ -60,10 +60,11 @@ type fill struct {
 	resumes   *journal // what an earlier fill has left; nil: nothing
 	reserved  int64    // bytes promised to it; guarded by Store.mu
 
-	due     chan struct{} // asks for a journal
-	jotDue  chan struct{} // asks for a jot
-	refused bool          // its origin gave nothing to store; run's own
-	purged  atomic.Bool   // it is for its readers alone; set under Store.mu
+	due     chan struct{}         // asks for a journal
+	jotDue  chan struct{}         // asks for a jot
+	refused bool                  // its origin gave nothing to store; run's own
+	relay   atomic.Pointer[relay] // what it has become; nil: nothing but a fill
+	purged  atomic.Bool           // it is for its readers alone; set under Store.mu
 
 	noting  sync.Mutex // held while a journal is written; taken before mu
 	jotting sync.Mutex // held while a jot is
@@ -139,6 +140,9 @@ func (f *fill) servable(offset int64) int64 {
 	limit := f.obj.Size
 	if limit < 0 {
 		limit = f.have.from(0)
+		if r := f.relay.Load(); r != nil {
+			limit = r.end()
+		}
 	}
 	return max(offset, min(end, limit-withheld))
 }
@@ -152,6 +156,11 @@ func (f *fill) wait(r *Reader) (end int64, err error) {
 	f.waiting++
 	defer func() { f.waiting-- }()
 	for {
+		if relay := f.relay.Load(); relay != nil && r.offset >= relay.from {
+			if end, err := f.relayable(relay, r.offset); err != nil || end > r.offset {
+				return end, err
+			}
+		}
 		switch end := f.servable(r.offset); {
 		case end > r.offset:
 			return end, nil
@@ -258,6 +267,9 @@ func (f *fill) leave(r *Reader) {
 	defer f.mu.Unlock()
 	delete(f.readers, r)
 	f.users--
+	if f.relay.Load() != nil {
+		f.changed() // it may have been the slowest
+	}
 	f.park()
 }
 

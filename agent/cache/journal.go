@@ -101,7 +101,7 @@ func (f *fill) journal() (bool, error) {
 	f.noting.Lock()
 	defer f.noting.Unlock()
 	j := f.inventory()
-	if j == nil || f.purged.Load() {
+	if j == nil || f.purged.Load() || f.relay.Load() != nil {
 		return false, nil
 	}
 	if err := f.part.Sync(); err != nil {
@@ -138,7 +138,9 @@ func (f *fill) keepJournal() {
 		if now := f.verified(); now != last {
 			last = now
 			if _, err := f.journal(); err != nil {
-				f.settle(err)
+				if !f.sourceless() {
+					f.settle(err)
+				}
 				return
 			}
 			tick.Reset(journalEvery)

@@ -8,6 +8,18 @@ import (
 // land writes data, verified if the object has chunk digests, to the part file, and lets it be read. Before the
 // last of it, the whole digest comes first: no reader ever holds a whole body that is not the object.
 func (f *fill) land(offset int64, data []byte) error {
+	if f.relay.Load() == nil {
+		if err := f.keep(offset, data); err == nil {
+			return f.mark(segment{offset, offset + int64(len(data))}, data)
+		} else if err = f.unstored(offset, err); err != nil {
+			return err
+		}
+	}
+	return f.pass(f.relay.Load(), data)
+}
+
+// keep writes data to the part file.
+func (f *fill) keep(offset int64, data []byte) error {
 	if end := offset + int64(len(data)); end > f.room && f.object().Size < 0 {
 		if err := f.store.grow(f, end+growth); err != nil {
 			return err
@@ -17,7 +29,7 @@ func (f *fill) land(offset int64, data []byte) error {
 	if err := f.write(data, offset); err != nil {
 		return f.store.notStored(f, "write part file", err)
 	}
-	return f.mark(segment{offset, offset + int64(len(data))}, data)
+	return nil
 }
 
 // write makes room on a disk that somebody else has filled, if that is to be had by evicting.
@@ -87,6 +99,9 @@ func (f *fill) ended(offset int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.obj.Size = offset
+	if r := f.relay.Load(); r != nil {
+		return f.finishRelay(r)
+	}
 	return f.finishWhole(f.have)
 }
 

@@ -173,6 +173,11 @@ func (r *Reader) readFile(p []byte) (int, error) {
 		return 0, err
 	}
 	p = p[:min(int64(len(p)), end-r.offset)]
+	if r.fill != nil {
+		if relay := r.fill.relay.Load(); relay != nil && r.offset >= relay.from {
+			return r.fill.relayed(relay, r, p)
+		}
+	}
 	if e := r.entry; e != nil && e.damagedAt(r.offset, r.offset+int64(len(p))) {
 		p = p[:min(int64(len(p)), ChunkSize-r.offset%ChunkSize)]
 	}
@@ -183,7 +188,9 @@ func (r *Reader) readFile(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
-	r.store.diskError("read object", r.key, err)
+	if !errors.Is(err, io.EOF) { // else somebody has cut it
+		r.store.diskError("read object", r.key, err)
+	}
 	if r.entry != nil {
 		r.store.lose(r.entry)
 	}

@@ -96,6 +96,9 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 		delete(s.fills, f.id)
 	}
 	delete(s.adrift, f)
+	if f.relay.Load() != nil {
+		s.relays.Add(-1)
+	}
 	s.release(f.id.key)
 	switch {
 	case err == nil:

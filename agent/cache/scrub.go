@@ -9,8 +9,9 @@ import (
 )
 
 // Scrub reads every published object whose digest is known once, at most bytesPerSecond (0: as fast as it goes), and
-// compares it with its digests. A wrong chunk is kept from readers at once, then fetched from Options.Repair's source and put
-// right in place; without a source, or if that fails, the object is dropped and the next Fetch brings it anew.
+// compares it with its digests. A wrong chunk is kept from Readers at once, then fetched from Options.Repair's source and put
+// right in place; without a source, or if that fails, the object is dropped, the files that Reader.File has given out end
+// before the chunk, and the next Fetch brings it anew.
 // It never makes a reader wait. It ends with the pass, or with ctx and its error.
 func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64) error {
 	pace := NewBudget(bytesPerSecond)
@@ -65,7 +66,7 @@ func (s *Store) scrub(ctx context.Context, e *entry, pace *Budget) error {
 		s.count.corruptions.Add(1)
 		s.count.scrubCorruptions.Add(1)
 		s.log.Warn("published file is damaged, dropping it", "key", e.key)
-		s.lose(e)
+		s.cutShort(e, 0)
 	}
 	return nil
 }
@@ -78,13 +79,26 @@ func (s *Store) mend(ctx context.Context, e *entry, i int64) bool {
 	err := s.refetch(ctx, e, i)
 	if err != nil {
 		s.log.Warn("published file is damaged, dropping it", "key", e.key, "chunk", i, "err", err)
-		s.lose(e) // bad stays: its open readers are not to read that chunk
+		s.cutShort(e, i*ChunkSize) // bad stays: its open readers are not to read that chunk
 		return false
 	}
 	e.bad.Store(0)
 	s.count.repaired.Add(1)
 	s.log.Warn("published file was damaged and is repaired", "key", e.key, "chunk", i)
 	return true
+}
+
+// cutShort drops e, whose bytes from size on are not to be read any more, not even by those who have its file open:
+// the kernel, which may be sending it, finds its end there.
+func (s *Store) cutShort(e *entry, size int64) {
+	file, err := s.openForRepair(e)
+	s.lose(e)
+	if err == nil {
+		err = errors.Join(file.Truncate(size), file.Close())
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.diskError("cut damaged object", e.key, err)
+	}
 }
 
 var errNoRepair = errors.New("no source to repair it from")

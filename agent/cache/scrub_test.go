@@ -55,6 +55,10 @@ func TestScrubDropsWhatCannotBeRepaired(t *testing.T) {
 		t.Fatal("not here")
 	}
 	defer byGet.Close()
+	lent, ok := byGet.File()
+	if !ok {
+		t.Fatal("no file to send")
+	}
 	byFetch := fetch(t, s, "k", o)
 	if err := s.Scrub(t.Context(), 0); err != nil {
 		t.Fatal(err)
@@ -62,6 +66,9 @@ func TestScrubDropsWhatCannotBeRepaired(t *testing.T) {
 	wantMiss(t, s, "k", o)
 	wantGet(t, s, "other", other, TierDisk)
 	wantBytes(t, byFetch, o.data) // it has a source
+	if sent, err := io.ReadAll(lent); err != nil || len(sent) != ChunkSize {
+		t.Errorf("who has the file sends %d bytes, %v", len(sent), err)
+	}
 	if _, ok := byGet.File(); ok {
 		t.Error("a damaged file is handed out")
 	}

@@ -60,7 +60,8 @@ type Store struct {
 	buffers sync.Pool // of *[ChunkSize]byte
 
 	health   health
-	readOnly atomic.Bool // the folder takes no writes: what is in it is served, and nothing else stored
+	relays   atomic.Int64 // that there are
+	readOnly atomic.Bool  // the folder takes no writes: what is in it is served, and nothing else stored
 
 	createPart func(name string, keep bool) (part, error)
 

@@ -1,0 +1,124 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// failAfter has the store's disk take so many bytes of each object.
+func failAfter(s *Store, room int64, fault error) {
+	create := s.createPart
+	s.createPart = func(name string, keep bool) (part, error) {
+		p, err := create(name, keep)
+		return failingPart{part: p, room: room, err: fault}, err
+	}
+}
+
+// TestDiskThatFailsUnderWhatCannotBeAskedForAgain cuts nobody, and costs one transfer.
+func TestDiskThatFailsUnderWhatCannotBeAskedForAgain(t *testing.T) {
+	for name, spec := range map[string]func(*webOrigin){
+		"weak":                func(w *webOrigin) { w.weak = true },
+		"no length":           func(w *webOrigin) { w.chunked = true },
+		"neither":             func(w *webOrigin) { w.weak, w.chunked = true, true },
+		"no length, a digest": func(w *webOrigin) { w.chunked, w.digest = true, w.obj.SHA256 },
+		"weak, a digest":      func(w *webOrigin) { w.weak, w.digest = true, w.obj.SHA256 },
+	} {
+		for _, fault := range []error{syscall.ENOSPC, syscall.EIO} {
+			t.Run(name+", "+fault.Error(), func(t *testing.T) {
+				s := openStore(t, Options{})
+				failAfter(s, mib, fault)
+				w := newWeb(1, 3*relayWindow+5)
+				spec(w)
+				w.gate, w.gateAt = make(chan struct{}), mib/2
+				var readers sync.WaitGroup
+				for i := range 5 {
+					r := streamed(t, s, "k", "", w)
+					wantBytes(t, io.LimitReader(r, 1000), w.data[:1000])
+					readers.Go(func() {
+						in := io.Reader(r)
+						if i == 0 {
+							in = struct{ io.Reader }{io.LimitReader(r, 1<<40)} // small pieces
+						}
+						wantBytes(t, in, w.data[1000:])
+						if err := r.Stored(); !errors.Is(err, ErrNotStored) {
+							t.Errorf("Stored = %v", err)
+						}
+					})
+				}
+				close(w.gate)
+				readers.Wait()
+				if calls, _ := w.seen(); len(calls) != 1 {
+					t.Errorf("calls %v", calls)
+				}
+				s.Close()
+				wantFiles(t, s)
+			})
+		}
+	}
+}
+
+func TestWrongObjectIsNotRelayedToItsEnd(t *testing.T) {
+	s := openStore(t, Options{})
+	failAfter(s, mib, syscall.EIO)
+	w := newWeb(1, 3*mib)
+	w.chunked, w.digest = true, w.obj.SHA256
+	w.digest[0]++
+	if got, err := io.ReadAll(streamed(t, s, "k", "", w)); !errors.Is(err, ErrCorrupt) || len(got) > 3*mib-withheld {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// TestReaderThatTakesNothing of a relay is cut, and the others go on.
+func TestReaderThatTakesNothing(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 3*relayWindow)
+	w.weak = true
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir, Stall: time.Minute})
+		failAfter(s, mib, syscall.ENOSPC)
+		w.gate, w.gateAt = make(chan struct{}), mib/2
+		stalled, r := streamed(t, s, "k", "", w), streamed(t, s, "k", "", w)
+		wantBytes(t, io.LimitReader(stalled, 1000), w.data[:1000])
+		if err := r.Ready(); err != nil {
+			t.Fatal(err)
+		}
+		close(w.gate)
+		began := time.Now()
+		wantBytes(t, r, w.data)
+		if took := time.Since(began); took < time.Minute || took > 2*time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		if _, err := io.ReadAll(stalled); !errors.Is(err, ErrNotStored) {
+			t.Errorf("who stalled gets %v", err)
+		}
+	})
+}
+
+// TestRelayEndsWithItsReaders: nobody else needs it.
+func TestRelayEndsWithItsReaders(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 3*relayWindow)
+	w.weak = true
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir})
+		failAfter(s, mib, syscall.ENOSPC)
+		ctx, leave := context.WithCancel(t.Context())
+		r, err := s.Stream(ctx, "k", "", 0, 0, w.answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBytes(t, io.LimitReader(r, 2*mib), w.data[:2*mib])
+		leave()
+		r.Close()
+		synctest.Wait()
+		if _, sent := w.seen(); sent > 3*mib+relayWindow || s.Stats().Filling != 0 || s.relays.Load() != 0 {
+			t.Errorf("%d bytes were fetched for nobody", sent)
+		}
+	})
+}
