@@ -63,8 +63,8 @@ func NewClient(id Identity, link *Link) (*Client, error) {
 	return newClient(base, roots, "pba_"+id.SiteID+"_"+id.Secret, link), nil
 }
 
-// newClient follows no redirect and uses no proxy: central is the one that was enrolled with. It asks for no
-// compression, since digests and ranges are those of the file itself.
+// newClient follows no redirect and uses no proxy: central is the one that was enrolled with. Its transport asks for no
+// compression, since digests and ranges are those of the file itself; a request that may come compressed says so.
 func newClient(base *url.URL, roots *x509.CertPool, credential string, link *Link) *Client {
 	transport := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: dialTime, KeepAlive: 15 * time.Second}).DialContext,
@@ -116,6 +116,7 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Accept-Encoding", "zstd")
 	res, err := c.do(req)
 	if err != nil {
 		return err
@@ -213,10 +214,14 @@ func decode(res *http.Response, out any) error {
 	if mediaType(res) != "application/json" {
 		return fmt.Errorf("central answered %d of type %q, not JSON", res.StatusCode, res.Header.Get("Content-Type"))
 	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(out); err != nil {
+	body, err := decoded(res, true)
+	if err != nil {
+		return err
+	}
+	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(out); err != nil {
 		return fmt.Errorf("decode central's answer: %w", err)
 	}
-	_, _ = io.CopyN(io.Discard, res.Body, maxRest) // at its end the connection can be used again
+	_, _ = io.CopyN(io.Discard, body, maxRest) // at its end the connection can be used again
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -92,7 +95,7 @@ func TestCalls(t *testing.T) {
 		if kind := h.Get("Content-Type"); (kind == "application/json") != (body != "") {
 			t.Errorf("%s: Content-Type %q", c.sends, kind)
 		}
-		if h.Get("Accept-Encoding") != "" || req.ProtoMajor != 2 {
+		if h.Get("Accept-Encoding") != "zstd" || req.ProtoMajor != 2 {
 			t.Errorf("%s: Accept-Encoding %q, HTTP/%d", c.sends, h.Get("Accept-Encoding"), req.ProtoMajor)
 		}
 		if !link.Online() {
@@ -271,6 +274,32 @@ func TestHugeAnswersAreBounded(t *testing.T) {
 	res = &http.Response{StatusCode: 404, Header: http.Header{"Content-Type": {"text/html"}}, Body: body}
 	if _, own := refuse(res); own || body.read > 0 {
 		t.Errorf("%d bytes read of what is not central's", body.read)
+	}
+}
+
+// TestAnAnswerMayComeCompressed, and counts as what it decodes to.
+func TestAnAnswerMayComeCompressed(t *testing.T) {
+	id, bomb := strings.Repeat("node", 10_000), bytes.Repeat([]byte(" "), maxAnswer+1<<20)
+	text := encode(t, []byte(`{"node":{"id":"`+id+`"}}`))
+	for name, tt := range map[string]struct {
+		coded []byte
+		right bool
+	}{
+		"an answer": {text, true}, "a part of one": {text[:len(text)/2], false}, "a bomb": {encode(t, append(bomb, `{"node":{}}`...), zstd.WithEncoderLevel(zstd.SpeedFastest)), false},
+	} {
+		c, link := client(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			sends("zstd", tt.coded)(w, r)
+		})
+		for range failuresToOffline {
+			b, err := c.BootByID(t.Context(), "n")
+			if (err == nil) != tt.right || tt.right && b.Node.ID != id {
+				t.Errorf("%s: %d bytes, %v", name, len(b.Node.ID), err)
+			}
+		}
+		if link.Online() != tt.right {
+			t.Errorf("%s: online is %t", name, link.Online())
+		}
 	}
 }
 

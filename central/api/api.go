@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -35,10 +36,11 @@ type Options struct {
 // api holds what the handlers share. After New it is only read.
 type api struct {
 	Options
-	mux    *http.ServeMux
-	huma   huma.API
-	access map[string]access // by the pattern of the route
-	logins fleet.Limiter     // of those that failed
+	mux      *http.ServeMux
+	huma     huma.API
+	access   map[string]access // by the pattern of the route
+	logins   fleet.Limiter     // of those that failed
+	encoders sync.Pool         // of *zstd.Encoder
 }
 
 // New returns the handler of the whole API.

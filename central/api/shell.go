@@ -66,7 +66,9 @@ func (a *api) serve(w *recorder, r *http.Request) string {
 		a.writeError(w, r, err)
 		return p.Name
 	}
-	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	out, end := a.compact(w, r, p)
+	a.mux.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	end()
 	return p.Name
 }
 
