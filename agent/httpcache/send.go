@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -124,7 +125,12 @@ func (h *Handler) copy(w http.ResponseWriter, reader *cache.Reader, at, n int64)
 		return h.copyAll(w, reader)
 	}
 	reader.Expect(n)
-	if _, whole := reader.File(); !whole && reader.Tier() != cache.TierHot {
+	if file, ok := reader.File(); ok {
+		sent, err := sendFile(w, file, at, n)
+		h.count.sent.Add(sent)
+		return err
+	}
+	if reader.Tier() != cache.TierHot {
 		_ = http.NewResponseController(w).Flush() // the header: what follows it may take its time
 	}
 	from := &sending{Reader: reader, count: &h.count.sent}
@@ -186,6 +192,14 @@ func (s *sending) Seek(offset int64, whence int) (int64, error) {
 		s.move(offset)
 	}
 	return s.Reader.Seek(offset, whence)
+}
+
+// sendFile has the kernel send n bytes of a whole file.
+func sendFile(w io.Writer, file *os.File, at, n int64) (int64, error) {
+	if _, err := file.Seek(at, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.CopyN(w, file, n)
 }
 
 // sendParts sends several parts as multipart/byteranges (RFC 9110 section 14.6).
