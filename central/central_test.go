@@ -35,14 +35,24 @@ type serving struct {
 
 func serve(t *testing.T, cfg Config) *serving {
 	t.Helper()
-	s := &serving{}
+	var token string
 	_, err := Init(t.Context(), InitOptions{Config: cfg, Log: quiet(), NewToken: true, Keep: func(text string) error {
-		s.token = text
+		token = text
 		return nil
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := start(t, cfg)
+	s.token = token
+	return s
+}
+
+// start is serve of a central that was prepared, without a token.
+func start(t *testing.T, cfg Config) *serving {
+	t.Helper()
+	s := &serving{}
+	var err error
 	ready := make(chan map[string]string, 1)
 	s.Central, err = New(t.Context(), Options{Config: cfg, Log: quiet(), Version: "test", Ready: func(at map[string]string) error {
 		ready <- at

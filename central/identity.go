@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -147,10 +148,12 @@ func (id *identity) renew() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}
 	certFile, keyFile := id.files()
-	if err := writeKey(keyFile, key); err != nil {
-		return nil, fmt.Errorf("keep the certificate: %w", err)
+	if err = writeKey(keyFile, key); err == nil {
+		err = writeFile(certFile, pemOf(leaf, id.ca.cert), 0o644)
 	}
-	if err := writeFile(certFile, pemOf(leaf, id.ca.cert), 0o644); err != nil {
+	if errors.Is(err, syscall.ENOSPC) { // the next start makes another, and clients trust the CA
+		id.log.Warn("the certificate is kept in memory alone", "err", err)
+	} else if err != nil {
 		return nil, fmt.Errorf("keep the certificate: %w", err)
 	}
 	id.log.Info("made a certificate", "names", strings.Join(id.names, " "), "expires", leaf.NotAfter)

@@ -90,6 +90,12 @@ func (s *Store) migrateSQLite(ctx context.Context, file string, shared bool) err
 		s.lock = held
 	}
 
+	return s.migrateFile(ctx, file, held != nil)
+}
+
+// migrateFile brings the schema of an SQLite file up to date. Unless held it must be so already.
+func (s *Store) migrateFile(ctx context.Context, file string, held bool) (err error) {
+	defer func() { err = noSpace(err) }()
 	db, err := sql.Open("sqlite", sqliteDSN(file, "foreign_keys(0)"))
 	if err != nil {
 		return err
@@ -103,7 +109,7 @@ func (s *Store) migrateSQLite(ctx context.Context, file string, shared bool) err
 	if err != nil || version < 0 {
 		return err
 	}
-	if held == nil {
+	if !held {
 		return fmt.Errorf("%w, and it has to be migrated: end that one first", ErrInUse)
 	}
 	if version > 0 {

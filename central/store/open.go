@@ -42,6 +42,7 @@ type Store struct {
 	log     *slog.Logger
 	dialect string
 	lock    *os.File // of an SQLite file; nil when Shared, or with PostgreSQL
+	file    string   // the SQLite file that lock is of; else empty
 
 	// SQLite has one writer at a time: write has a single connection, whose transactions take the write lock as
 	// they begin, so that none has to be upgraded halfway and fail. The connections of read cannot write. With
@@ -127,7 +128,16 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 	if err := cmp.Or(err, f.Close()); err != nil {
 		return err
 	}
-	if err := s.migrateSQLite(ctx, file, o.Shared); err != nil {
+	err = s.migrateSQLite(ctx, file, o.Shared)
+	if errors.Is(err, ErrNoSpace) && s.lock != nil {
+		given, giveErr := giveBack(file)
+		if giveErr != nil || !given {
+			return errors.Join(err, giveErr)
+		}
+		s.log.Warn("the disk is full: central starts in the room that it had set aside", "bytes", reserveBytes)
+		err = s.migrateFile(ctx, file, true)
+	}
+	if err != nil {
 		return err
 	}
 	if s.write, err = sql.Open("sqlite", sqliteDSN(file, "foreign_keys(1)")); err != nil {
@@ -139,6 +149,10 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 	}
 	s.read.SetMaxOpenConns(sqliteReaders)
 	s.read.SetMaxIdleConns(sqliteReaders)
+	if s.lock != nil {
+		s.file = file
+		defer s.keepReserve()
+	}
 	return s.read.PingContext(ctx)
 }
 
@@ -187,6 +201,7 @@ func (s *Store) Close() error {
 	if s.write != nil {
 		errs = append(errs, s.write.Close())
 	}
+	s.keepReserve() // what closing has freed
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}

@@ -97,11 +97,13 @@ func once(ctx context.Context, c *ent.Client, opts *sql.TxOptions, fn func(tx *e
 	return noSpace(tx.Commit())
 }
 
-// noSpace marks the errors of a full disk as ErrNoSpace: SQLITE_FULL, and disk_full of PostgreSQL.
+// noSpace marks the errors of a full disk as ErrNoSpace: SQLITE_FULL, SQLITE_IOERR_SHMSIZE as long as the index of the
+// log has no room, and disk_full of PostgreSQL.
 func noSpace(err error) error {
 	lite, isLite := errors.AsType[*sqlite.Error](err)
 	pg, isPG := errors.AsType[*pgconn.PgError](err)
-	if isLite && lite.Code() == sqlitelib.SQLITE_FULL || isPG && pg.Code == "53100" {
+	full := isLite && (lite.Code() == sqlitelib.SQLITE_FULL || lite.Code() == sqlitelib.SQLITE_IOERR_SHMSIZE)
+	if full || isPG && pg.Code == "53100" {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err
