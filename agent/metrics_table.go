@@ -133,7 +133,12 @@ var metrics = []metric{
 	counter("cache_corruptions_total", "Wrong chunks received, and damaged files found on the disk.", one(func(s *snapshot) int64 { return s.cache.Corruptions })),
 	counter("cache_repairs_total", "Damaged chunks on the disk that were put right.", one(func(s *snapshot) int64 { return s.cache.Repaired })),
 	counter("cache_verified_bytes_total", "Bytes on the disk that were read and compared with their digests.", one(func(s *snapshot) int64 { return s.cache.Scrubbed })),
-	counter("cache_disk_errors_total", "Operations that the disk has failed at.", one(func(s *snapshot) int64 { return s.cache.DiskErrors })),
+	gauge("cache_disk_state", "1 for the state of the cache's disk, 0 for the others: ok, full (no more may be stored there) or failing. What is not stored is passed through.", func(s *snapshot, out emit) {
+		for _, state := range []cache.DiskState{cache.DiskOK, cache.DiskFull, cache.DiskFailing} {
+			out(float64(b2i(s.cache.Disk.State == state)), string(state))
+		}
+	}, "state"),
+	counter("cache_disk_errors_total", "Operations that the disk has failed at, a full one among them.", one(func(s *snapshot) int64 { return s.cache.DiskErrors })),
 	gauge("cache_objects", "Objects in the cache, whole ones.", usage(func(u cache.Usage) int64 { return u.Entries }), "category"),
 	gauge("cache_size_bytes", "Their size.", usage(func(u cache.Usage) int64 { return u.Bytes }), "category"),
 	gauge("cache_pinned_size_bytes", "The size of those that are never evicted: bootloaders, and what an operator has pinned.", one(func(s *snapshot) int64 { return s.cache.Pinned })),

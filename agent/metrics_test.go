@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/agent/cache"
 )
 
 // row is how the documentation has a metric.
@@ -81,6 +85,39 @@ func TestTheMetricsAreServedOnTheirAddressAndOnTheSocket(t *testing.T) {
 	if res, _, err := a.get("/metrics"); err != nil || res.StatusCode != 404 {
 		t.Errorf("among the machines: %v, %v", res, err)
 	}
+}
+
+func TestADiskThatIsFullIsSeenEverywhere(t *testing.T) {
+	central := startCentral(t)
+	body := central.put("images/linux", 1000)
+	a := start(t, config(t, central))
+	a.cache.SetLimits(1e9, 1<<60)
+	if _, got, err := a.get("/images/linux"); err != nil || !bytes.Equal(got, body) {
+		t.Errorf("the machine gets %d bytes, %v", len(got), err)
+	}
+	socket := admin.NewClient(a.at["admin"])
+	var sum admin.Cache
+	if err := socket.Call(t.Context(), http.MethodGet, admin.PathCache, nil, nil, &sum); err != nil || sum.Disk.State != cache.DiskFull || sum.Disk.Error == "" || sum.Disk.Since.IsZero() {
+		t.Errorf("the cache's sum has %+v, %v", sum.Disk, err)
+	}
+	status, err := admin.ReadStatus(t.Context(), a.at["admin"])
+	if err != nil || status.Cache.Disk.State != cache.DiskFull || !strings.Contains(status.Services["cache"], "full") {
+		t.Errorf("the status has %+v, %v, %v", status.Cache.Disk, status.Services, err)
+	}
+	got := scrape(t, &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("tcp", a.at["metrics"]) },
+	}})
+	for state, want := range map[string]float64{"ok": 0, "full": 1, "failing": 0} {
+		if n, ok := got[`pureboot_agent_cache_disk_state{state="`+state+`"}`]; !ok || n != want {
+			t.Errorf("the metric of %s is %v, want %v", state, n, want)
+		}
+	}
+	eventually(t, "central is told", func() bool {
+		central.mu.Lock()
+		defer central.mu.Unlock()
+		n := len(central.heartbeats)
+		return n > 0 && strings.Contains(central.heartbeats[n-1].Services["cache"], "full")
+	})
 }
 
 func TestATakenMetricsPortKeepsNoMachineFromBooting(t *testing.T) {

@@ -10,7 +10,7 @@ const module = "github.com/pureboot/pureboot/"
 
 // rooms says what of this module each room may import. What is not listed may import nothing of it.
 var rooms = map[string][]string{
-	"agent/cmd/pureboot-agent":     {"agent", "agent/admin", "agent/uplink", "central/wire"},
+	"agent/cmd/pureboot-agent":     {"agent", "agent/admin", "agent/cache", "agent/uplink", "central/wire"},
 	"agent":                        {"agent/", "central/wire", "central/lifecycle", "systemd", "tftp"},
 	"agent/gateway":                {"agent/content", "agent/httpcache", "agent/node", "agent/boot", "agent/cache", "central/wire", "central/lifecycle"},
 	"agent/admin":                  {"agent/content", "agent/httpcache", "agent/node", "agent/cache", "central/wire", "central/lifecycle"},

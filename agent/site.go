@@ -36,6 +36,9 @@ func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
 	if corrupt := a.files.Corrupt(); len(corrupt) > 0 {
 		h.Services["content"] = fmt.Sprintf("central sends other bytes than it describes, of %d files; the first is %.200s", len(corrupt), corrupt[0])
 	}
+	if stats.Disk.State != cache.DiskOK { // machines are served all the same
+		h.Services["cache"] = fmt.Sprintf("the disk is %s: %s", stats.Disk.State, stats.Disk.Error)
+	}
 	var err, epochErr error
 	h.NodeCacheEntries, err = a.nodes.Count(ctx)
 	h.NodeEpoch, epochErr = a.nodes.Epoch(ctx)

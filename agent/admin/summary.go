@@ -55,6 +55,7 @@ type HitRates struct {
 
 // Disk is how the cache's filesystem is doing.
 type Disk struct {
+	cache.Disk
 	FreeBytes    int64 `json:"free_bytes"` // -1: it does not tell
 	MinFreeBytes int64 `json:"min_free_bytes"`
 	Errors       int64 `json:"errors"`
@@ -76,7 +77,7 @@ func (a *API) sumUp(ctx context.Context) (Cache, error) {
 		Categories: map[string]Category{}, PinnedBytes: s.Pinned,
 		HotTier:  HotTier{SizeBytes: s.HotBytes, MaxSizeBytes: s.HotMaxBytes},
 		HitRates: hitRates(s),
-		Disk:     Disk{FreeBytes: s.FreeBytes, MinFreeBytes: s.MinFreeBytes, Errors: s.DiskErrors},
+		Disk:     Disk{Disk: s.Disk, FreeBytes: s.FreeBytes, MinFreeBytes: s.MinFreeBytes, Errors: s.DiskErrors},
 		Counters: s,
 	}
 	if s.MaxBytes > 0 {

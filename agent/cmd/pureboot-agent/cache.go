@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/agent/cache"
 )
 
 func cacheCommand() *cobra.Command {
@@ -59,9 +61,17 @@ func showCache(cmd *cobra.Command, c admin.Cache) {
 		row("memory\t%s of %s", size(c.HotTier.SizeBytes), size(c.HotTier.MaxSizeBytes))
 		row("hits\t%.0f %%: %.0f %% from memory, %.0f %% from the disk", 100*c.HitRates.All, 100*c.HitRates.Hot, 100*c.HitRates.Disk)
 		row("coalesced\t%.0f %%", 100*c.HitRates.Coalesced)
-		row("disk\t%s free, %s are to be; %d errors", size(c.Disk.FreeBytes), size(c.Disk.MinFreeBytes), c.Disk.Errors)
+		row("disk\t%s, %s free, %s are to be; %d errors", diskState(c.Disk.Disk), size(c.Disk.FreeBytes), size(c.Disk.MinFreeBytes), c.Disk.Errors)
 		row("machines\t%d known, the oldest record is of %s ago", c.NodeCache.Count, ago(c.NodeCache.OldestEntry))
 	})
+}
+
+// diskState says how the disk is, and why and since when if that is not well.
+func diskState(d cache.Disk) string {
+	if d.State == cache.DiskOK {
+		return string(d.State)
+	}
+	return fmt.Sprintf("%s for %v (%s)", d.State, time.Since(d.Since).Round(time.Second), d.Error)
 }
 
 func cacheListCommand() *cobra.Command {

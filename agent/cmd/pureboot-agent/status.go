@@ -51,7 +51,7 @@ func table(cmd *cobra.Command, s admin.Status) {
 	}
 	row("machines", "%d known, %d seen in the last hour, %d reports wait for central", s.NodeCacheEntries, s.NodesSeenLastHour, s.Waiting)
 	row("cache", "%d files, %d bytes, %.0f %% of requests served from it", s.CacheEntries, s.CacheSizeBytes, 100*s.CacheHitRate)
-	row("disk", "%.0f %% used", s.DiskUsagePercent)
+	row("disk", "%s, %.0f %% used", diskState(s.Cache.Disk), s.DiskUsagePercent)
 	if s.ContentEpoch.Stream != "" {
 		row("content", "epoch %d", s.ContentEpoch.N)
 	}
