@@ -74,7 +74,7 @@ func (h *Handler) patience() time.Duration {
 	if time.Now().UnixNano() < h.down.Load() {
 		return impatience
 	}
-	return patience
+	return h.patient
 }
 
 // validateLater asks about what has just been served, without a client.

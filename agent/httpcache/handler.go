@@ -57,9 +57,10 @@ type Handler struct {
 
 	upgrading http.RoundTripper // for requests that go on in another protocol
 
-	slots *slots
-	count counters
-	down  atomic.Int64 // until then, in Unix nanoseconds, the origin is known not to answer
+	slots   *slots
+	count   counters
+	patient time.Duration // patience, but for tests
+	down    atomic.Int64  // until then, in Unix nanoseconds, the origin is known not to answer
 
 	ctx  context.Context // of what goes on without a client: ends with Close
 	stop context.CancelFunc
@@ -77,6 +78,7 @@ func New(o Options) *Handler {
 		Options: o, name: "pureboot-" + strings.ToLower(rand.Text()[:8]),
 		slots: newSlots(o),
 		busy:  map[cache.Key]bool{}, unstored: map[string]time.Time{},
+		patient: patience,
 	}
 	h.via = []string{"1.1 " + h.name}
 	if h.Transport == nil {

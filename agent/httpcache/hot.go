@@ -92,7 +92,7 @@ type readyHit struct {
 
 // ready is nil for what is written differently for each request, or for each client.
 func (h *Handler) ready(s *Stored, age, ttl time.Duration, body []byte) *readyHit {
-	if len(s.Header["Content-Type"]) == 0 || len(s.Header["Location"]) > 0 {
+	if len(s.Header["Content-Type"]) == 0 || len(s.Header["Location"]) > 0 || len(s.Header["Content-Location"]) > 0 {
 		return nil
 	}
 	header := make(http.Header, len(s.Header)+4)

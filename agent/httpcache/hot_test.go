@@ -134,6 +134,8 @@ func TestWhatIsNotFreshIsNotAnsweredFromMemory(t *testing.T) {
 	for _, lines := range [][]string{
 		{"Cache-Control: max-age=600, no-cache", "Content-Type: a/b", `Etag: "v1"`},
 		{"Cache-Control: max-age=600", "Age: 600", "Content-Type: a/b"},
+		{"Cache-Control: max-age=600", "Content-Type: a/b", "Content-Location: /x"}, // which is told in the client's terms
+		{"Cache-Control: max-age=600", "Content-Type: a/b", "Vary: Host"},
 		{"Cache-Control: max-age=600"}, // what it is has to be guessed from its bytes
 	} {
 		store, err := cache.Open(cache.Options{Dir: t.TempDir(), HotBytes: 1 << 20, Log: slog.New(slog.DiscardHandler)})

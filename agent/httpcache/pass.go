@@ -208,6 +208,7 @@ func (h *Handler) roundTrip(p *passing, r *http.Request) (*http.Response, error)
 		cancel(nil)
 		return nil, err
 	}
+	h.down.Store(0)
 	resp.Body = &boundBody{resp.Body, timer.Stop, cancel}
 	return resp, nil
 }

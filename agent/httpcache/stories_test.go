@@ -163,6 +163,7 @@ func tell(t *testing.T, stories []story, change ...func(*Options)) {
 	o := &teller{}
 	origin := startOrigin(t, o.ServeHTTP)
 	s := startSite(t, origin.URL, change...)
+	s.handler.patient = 10 * time.Second // stories are about what the origin says, however slow the machine is
 	for i, st := range stories {
 		t.Run(st.rule, func(t *testing.T) {
 			o.t, s.t = t, t

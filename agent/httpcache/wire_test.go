@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -460,9 +461,7 @@ func TestPrivateAnswersAreForOne(t *testing.T) {
 		t.Run(lines, func(t *testing.T) {
 			t.Parallel()
 			o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-				for name, values := range fields(strings.Split(lines, "|")...) {
-					w.Header()[name] = values
-				}
+				maps.Copy(w.Header(), fields(strings.Split(lines, "|")...))
 				fmt.Fprint(w, "for ", r.Header.Get("Cookie"))
 			})
 			s := startSite(t, o.URL)
