@@ -2,7 +2,6 @@ package content
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +22,7 @@ import (
 const (
 	collectEvery = 24 * time.Hour
 	keepRemoved  = 30 * 24 * time.Hour // the last version of a name that was removed, for rollback
+	keepStrays   = 7 * 24 * time.Hour  // blobs without a row: a few after crashes, all with a wrong database
 	keepUnnamed  = 24 * time.Hour      // what no row names any more: a copy of the database may, that was made before
 	collectBatch = 100                 // blobs that are deleted while nobody can name one
 )
@@ -33,6 +33,7 @@ type Collection struct {
 	Seconds float64   `json:"seconds"`
 	Blobs   int       `json:"blobs" doc:"Deleted"`
 	Bytes   int64     `json:"bytes" doc:"Given back to the disk by them"`
+	Strays  int       `json:"strays" doc:"Blobs that the database does not know: put aside, and deleted a week later"`
 	Uploads int       `json:"uploads" doc:"Deleted files of uploads that were cut off by the end of a process, or expired"`
 	Error   string    `json:"error,omitempty" doc:"Why it stopped early; the next run goes on"`
 }
@@ -69,7 +70,7 @@ func (r *Repository) collectSoon() {
 }
 
 // Collect deletes what nobody can ask for again: the last versions of names that were removed long ago, blobs that no
-// row has named for a day, files of blobs without a row, and what uploads left behind that were cut off. A download that is under
+// row has named for a day, and what uploads left behind that were cut off. A download that is under
 // way reads on from its open file. It may be cut off at any moment, and run beside anything.
 func (r *Repository) Collect(ctx context.Context) (Collection, error) {
 	c := Collection{At: now()}
@@ -81,6 +82,9 @@ func (r *Repository) Collect(ctx context.Context) (Collection, error) {
 	r.state.Lock()
 	r.state.last = &c
 	r.state.Unlock()
+	if c.Strays > 0 {
+		r.log.Warn("blobs that the database does not know were put aside", "blobs", c.Strays, "folder", "lost")
+	}
 	if c.Blobs+c.Uploads > 0 {
 		r.log.Info("collected garbage", "blobs", c.Blobs, "bytes", c.Bytes, "uploads", c.Uploads, "took", time.Since(c.At))
 	}
@@ -88,7 +92,7 @@ func (r *Repository) Collect(ctx context.Context) (Collection, error) {
 }
 
 func (r *Repository) collect(ctx context.Context, c *Collection) error {
-	steps := []func(context.Context, *Collection) error{r.forgetRemoved, r.deleteUnnamed, r.deleteStrays, r.sweep}
+	steps := []func(context.Context, *Collection) error{r.forgetRemoved, r.deleteUnnamed, r.asideStrays, r.deleteLost, r.sweep}
 	for _, step := range steps {
 		if err := step(ctx, c); err != nil {
 			return fmt.Errorf("collect garbage: %w", err)
@@ -164,83 +168,6 @@ func (r *Repository) deleteBatch(ctx context.Context, c *Collection) (int, error
 		c.Bytes += row.Size
 	}
 	return len(rows), nil
-}
-
-// deleteStrays deletes files of blobs that have no row, as a process leaves them that ends between the two.
-func (r *Repository) deleteStrays(ctx context.Context, c *Collection) error {
-	dirs, err := r.readDir("blobs")
-	if err != nil {
-		return err
-	}
-	for _, dir := range dirs {
-		files, err := r.readDir("blobs/" + dir.Name())
-		if err != nil {
-			return err
-		}
-		for len(files) > 0 {
-			n := min(len(files), collectBatch)
-			if err := r.deleteStraysOf(ctx, files[:n], c); err != nil {
-				return err
-			}
-			files = files[n:]
-		}
-	}
-	return nil
-}
-
-func (r *Repository) deleteStraysOf(ctx context.Context, files []fs.DirEntry, c *Collection) error {
-	// First without the guard, since there is hardly ever one.
-	strays, err := r.strays(ctx, files)
-	if err != nil || len(strays) == 0 {
-		return err
-	}
-	release, err := guard{r}.alone(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if strays, err = r.strays(ctx, strays); err != nil {
-		return err
-	}
-	for _, f := range strays {
-		info, err := f.Info()
-		if err == nil {
-			err = r.root.Remove(blobFile(f.Name()))
-		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			return err
-		}
-		c.Blobs++
-		c.Bytes += info.Size()
-	}
-	return nil
-}
-
-// strays returns which of some files are named as blobs are, and have no row. What is named otherwise is not ours.
-func (r *Repository) strays(ctx context.Context, files []fs.DirEntry) ([]fs.DirEntry, error) {
-	found := map[string]fs.DirEntry{}
-	var digests []string
-	for _, f := range files {
-		if sum, err := hex.DecodeString(f.Name()); err == nil && len(sum) == 32 && f.Type().IsRegular() {
-			found[f.Name()] = f
-			digests = append(digests, f.Name())
-		}
-	}
-	known, err := r.st.Read().Blob.Query().Where(blob.Sha256In(digests...)).Select(blob.FieldSha256).Strings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, digest := range known {
-		delete(found, digest)
-	}
-	var list []fs.DirEntry
-	for _, f := range found {
-		list = append(list, f)
-	}
-	return list, nil
 }
 
 // sweep deletes what uploads left behind that were cut off by the end of their process, and sessions that nobody

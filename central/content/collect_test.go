@@ -117,12 +117,12 @@ func TestAPurgeWakesTheCollection(t *testing.T) {
 	}
 }
 
-func TestStraysAreCollected(t *testing.T) {
+func TestStraysArePutAside(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, dir)
 	kept, _ := put(t, r, wire.Scripts, "a", "kept")
-	stray := blobFile(strings.Repeat("ab", 32))
-	for name, text := range map[string]string{stray: "stray", "blobs/ab/README": "not ours"} {
+	digest := strings.Repeat("ab", 32)
+	for name, text := range map[string]string{blobFile(digest): "stray", "blobs/ab/README": "not ours"} {
 		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o750); err != nil {
 			t.Fatal(err)
 		}
@@ -130,12 +130,51 @@ func TestStraysAreCollected(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c := collect(t, r); c.Blobs != 1 || c.Bytes != 5 {
+	if c := collect(t, r); c.Strays != 1 || c.Blobs != 0 {
 		t.Errorf("collected %+v", c)
 	}
 	left := strings.Join(files(t, dir), " ")
-	if !strings.Contains(left, kept.SHA256) || !strings.Contains(left, "README") || strings.Contains(left, stray) {
+	if !strings.Contains(left, kept.SHA256) || !strings.Contains(left, "README") || !strings.Contains(left, lostFile(digest)) || strings.Contains(left, blobFile(digest)) {
 		t.Errorf("left is %s", left)
+	}
+	if c := collect(t, r); c.Strays != 0 || c.Blobs != 0 {
+		t.Errorf("then collected %+v", c)
+	}
+	old := time.Now().Add(-keepStrays - time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, lostFile(digest)), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if c := collect(t, r); c.Blobs != 1 || c.Bytes != 5 || len(files(t, dir)) != 2 {
+		t.Errorf("a week later collected %+v", c)
+	}
+}
+
+// A central that was started over another database finds that nobody names anything, and spoils nothing.
+func TestAnotherDatabaseLosesNothing(t *testing.T) {
+	dir := t.TempDir()
+	r := open(t, dir)
+	put(t, r, wire.Scripts, "a", "kept")
+	other := open(t, dir)
+	if c := collect(t, other); c.Strays != 1 {
+		t.Errorf("collected %+v", c)
+	}
+	if got := files(t, dir); len(got) != 1 || !strings.Contains(got[0], "/lost/") {
+		t.Errorf("the disk holds %v", got)
+	}
+	body, _, err := r.Open(t.Context(), wire.Scripts, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if got, err := io.ReadAll(body); err != nil || string(got) != "kept" {
+		t.Errorf("it reads %q, %v", got, err)
+	}
+
+	// What nobody asks for comes back with the next collection.
+	collect(t, other)
+	collect(t, r)
+	if got := files(t, dir); len(got) != 1 || !strings.Contains(got[0], "/blobs/") {
+		t.Errorf("the disk holds %v", got)
 	}
 }
 

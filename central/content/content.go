@@ -35,8 +35,8 @@ var (
 
 // Repository is the content of one central. Its methods may be called at once from many goroutines.
 //
-// On disk are blobs/ab/abcd…, named by their digests, tmp/, whose files belong to the uploads under way, and
-// uploads/, those of the sessions.
+// On disk are blobs/ab/abcd…, named by their digests, tmp/, whose files belong to the uploads under way,
+// uploads/, those of the sessions, and lost/, blobs that the database does not know.
 type Repository struct {
 	root *os.Root
 	st   *store.Store
@@ -50,7 +50,7 @@ type Repository struct {
 
 // Open opens the repository in a folder, which is made if it is missing.
 func Open(dir string, st *store.Store, log *slog.Logger) (*Repository, error) {
-	for _, sub := range []string{"blobs", "tmp", "uploads"} {
+	for _, sub := range []string{"blobs", "tmp", "uploads", "lost"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
 			return nil, fmt.Errorf("open the content repository: %w", err)
 		}

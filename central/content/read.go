@@ -39,7 +39,7 @@ func (r *Repository) Open(ctx context.Context, category, path string) (io.ReadSe
 		if err != nil {
 			return nil, wire.File{}, err
 		}
-		bytes, err := r.root.Open(blobFile(f.SHA256))
+		bytes, err := r.openBlob(f.SHA256)
 		switch {
 		case err == nil:
 			return bytes, f, nil

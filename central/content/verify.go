@@ -29,7 +29,7 @@ func (r *Repository) Verify(ctx context.Context, category, path string) (Verdict
 		return Verdict{}, err
 	}
 	v := Verdict{File: chunks.File, BadChunks: []int{}}
-	f, err := r.root.Open(blobFile(chunks.SHA256))
+	f, err := r.openBlob(chunks.SHA256)
 	if err != nil {
 		v.Fault = "its blob cannot be opened"
 		r.log.Error("content is damaged", "category", category, "path", path, "sha256", v.SHA256, "err", err)
