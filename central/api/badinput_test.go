@@ -83,6 +83,8 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		"site: a slash":         {"POST", "/api/v1/sites", c.admin, object{"name": "a/b"}, 422, "body.name"},
 		"site: long":            {"POST", "/api/v1/sites", c.admin, object{"name": long, "description": long}, 422, "body.name body.description"},
 		"site: settings":        {"POST", "/api/v1/sites", c.admin, object{"name": "a", "cache_policy": "all", "heartbeat_seconds": 0, "sync_schedule": "daily", "cache_max_size_gb": -1}, 422, "body.cache_policy body.heartbeat_seconds body.sync_schedule body.cache_max_size_gb"},
+		"site: globs":           {"POST", "/api/v1/sites", c.admin, object{"name": "a", "cache_patterns": []string{"images/**", "images/[a", "", "{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}"}}, 422, "body.cache_patterns[1] body.cache_patterns[2] body.cache_patterns[3]"},
+		"command: a glob":       {"POST", "/api/v1/sites/" + site.ID.String() + "/commands", c.admin, object{"command": "invalidate", "params": object{"scope": "content", "glob": "{a"}}, 422, "body.params.glob"},
 		"site: a schedule":      {"POST", "/api/v1/sites", c.admin, object{"name": "a", "sync_schedule": "0 24 * * *"}, 422, "body.sync_schedule"},
 		"site: agent_url":       {"POST", "/api/v1/sites", c.admin, object{"name": "a", "agent_url": "ftp://x"}, 422, "body.agent_url"},
 		"site: a workflow":      {"POST", "/api/v1/sites", c.admin, object{"name": "a", "default_workflow_id": nowhere}, 422, "body.default_workflow_id"},

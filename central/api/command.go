@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/pureboot/pureboot/central/content"
 	"github.com/pureboot/pureboot/central/lifecycle"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
@@ -16,7 +17,15 @@ import (
 type commandBody struct{ store.CommandSpec }
 
 // Resolve adds to what the schema finds.
-func (b *commandBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.Check()) }
+func (b *commandBody) Resolve(huma.Context, *huma.PathBuffer) []error {
+	f := b.Check()
+	if glob := b.Params.Glob; glob != "" {
+		if _, err := content.ParseGlob(glob); err != nil {
+			f = append(f, wire.ProblemField{Location: "body.params.glob", Message: err.Error()})
+		}
+	}
+	return resolve(f)
+}
 
 // syncBody is what a sync needs no command for.
 type syncBody struct {

@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
+	"github.com/pureboot/pureboot/central/content"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -17,10 +19,25 @@ type (
 )
 
 // Resolve adds to what the schema finds.
-func (b *siteBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.Check(true)) }
+func (b *siteBody) Resolve(huma.Context, *huma.PathBuffer) []error {
+	return resolve(checkGroup(&b.GroupSpec, true))
+}
 
 // Resolve adds to what the schema finds.
-func (b *groupBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.Check(false)) }
+func (b *groupBody) Resolve(huma.Context, *huma.PathBuffer) []error {
+	return resolve(checkGroup(&b.GroupSpec, false))
+}
+
+// checkGroup returns what is wrong with a group, its globs among it, which are the content's.
+func checkGroup(g *store.GroupSpec, site bool) []wire.ProblemField {
+	f := g.Check(site)
+	for i, glob := range g.CachePatterns {
+		if _, err := content.ParseGlob(glob); err != nil {
+			f = append(f, wire.ProblemField{Location: fmt.Sprintf("body.cache_patterns[%d]", i), Message: err.Error()})
+		}
+	}
+	return f
+}
 
 // groupQuery selects groups.
 type groupQuery struct {
@@ -62,7 +79,7 @@ func (a *api) groupRoutes() {
 func kindOfGroup[B any](a *api, site bool, path, kind string, spec func(*B) store.GroupSpec) {
 	tags := []string{kind + "s"}
 	reads, writes := access{least: store.Viewer}, access{least: store.Admin}
-	patches := newPatches(a, func(g *store.GroupSpec) []wire.ProblemField { return g.Check(site) })
+	patches := newPatches(a, func(g *store.GroupSpec) []wire.ProblemField { return checkGroup(g, site) })
 	show := func(g store.Group, err error) (*versioned[store.Group], error) {
 		a.Fleet.Judge(&g)
 		return &versioned[store.Group]{ETag: etag(g.Version), Body: g}, err

@@ -84,7 +84,7 @@ func FuzzSitePatch(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	check := func(g *store.GroupSpec) []wire.ProblemField { return g.Check(true) }
+	check := func(g *store.GroupSpec) []wire.ProblemField { return checkGroup(g, true) }
 	p := newPatches(a, check)
 	parent, limited := uuid.New(), "limited"
 	site := store.GroupSpec{
