@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"central/lifecycle":            {},
 	"central/wire":                 {},
 	"bench":                        {"agent/", "central/wire"},
+	"bench/central":                {"central", "central/", "ent"},
 	"packaging/quickstart":         {"central/wire"},
 	"systemd":                      {},
 	"tftp":                         {},

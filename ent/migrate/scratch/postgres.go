@@ -37,8 +37,8 @@ type Server struct {
 // mind runs a server until its standard input ends, which it does when we close it or die.
 const mind = `"$@" & cat >/dev/null; kill -INT $!; wait $!; exit 0`
 
-// Postgres starts a server. The caller ends it with Stop.
-func Postgres(ctx context.Context) (_ *Server, err error) {
+// Postgres starts a server, with settings as fsync=on in place of its own. The caller ends it with Stop.
+func Postgres(ctx context.Context, settings ...string) (_ *Server, err error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -75,8 +75,11 @@ func Postgres(ctx context.Context) (_ *Server, err error) {
 	}
 
 	var output bytes.Buffer
-	server := command("sh", "-c", mind, "sh", filepath.Join(bin, "postgres"), "-D", data, "-k", dir,
-		"-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200")
+	args := []string{"-c", mind, "sh", filepath.Join(bin, "postgres"), "-D", data, "-k", dir}
+	for _, setting := range append([]string{"listen_addresses=", "fsync=off", "max_connections=200"}, settings...) {
+		args = append(args, "-c", setting)
+	}
+	server := command("sh", args...)
 	server.Stdout, server.Stderr = &output, &output
 	if s.stop, err = server.StdinPipe(); err != nil {
 		return nil, err
