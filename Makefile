@@ -70,6 +70,11 @@ bench-quick: build ## Check the agent's bytes and counts under the benchmark's l
 	$(GO) build -o bin/ ./bench
 	bin/bench -quick
 
+.PHONY: bench-central
+bench-central: go ## Measure central with 100,000 nodes on SQLite and PostgreSQL; five minutes; writes bench/central/RESULTS.md
+	$(GO) build -o bin/bench-central ./bench/central
+	bin/bench-central -out bench/central/RESULTS.md
+
 .PHONY: bench-go
 bench-go: go ## Run the micro-benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./tftp/... ./central/...

@@ -53,7 +53,7 @@ type DeviceGroup struct {
 	AgentTokenHash *string `json:"-"`
 	// AgentTokenExpiresAt holds the value of the "agent_token_expires_at" field.
 	AgentTokenExpiresAt *time.Time `json:"agent_token_expires_at,omitempty"`
-	// Node counter when a node was last deleted here or moved away: no row is left to say so
+	// Node counter when a node was last deleted here or moved away, for no row is left to say so, or when so many changed at once that none is marked
 	NodesLeftEpoch int64 `json:"nodes_left_epoch,omitempty"`
 	// AutonomyLevel holds the value of the "autonomy_level" field.
 	AutonomyLevel *devicegroup.AutonomyLevel `json:"autonomy_level,omitempty"`

@@ -85,7 +85,7 @@ func measureOn(ctx context.Context, s settings, database string) (_ []figure, er
 			return nil, fmt.Errorf("%s: %w", row.name, err)
 		}
 		f.row = row
-		fmt.Fprintf(os.Stderr, "%s: %-20s p50 %v, p99 %v, worst %v\n", database, row.name, f.p50, f.p99, f.worst)
+		fmt.Fprintf(os.Stderr, "%s: %-20s p50 %s, p99 %s, worst %s, processor %s\n", database, row.name, brief(f.p50), brief(f.p99), brief(f.worst), brief(f.cpu))
 		figures = append(figures, f)
 	}
 	return figures, nil
@@ -107,7 +107,7 @@ func fillStore(ctx context.Context, s settings, config central.Config, log *slog
 			return nil, "", err
 		}
 	}
-	token, err := st.CreateToken(ctx, "bench", store.Admin, time.Time{})
+	_, token, err := st.CreateToken(ctx, store.Actor{Name: "bench"}, store.TokenSpec{Name: "bench", Role: store.Admin})
 	return w, token, errors.Join(err, st.Close())
 }
 

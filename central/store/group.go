@@ -143,7 +143,7 @@ func (s *Store) UpdateGroup(ctx context.Context, by Actor, site bool, id uuid.UU
 			return err
 		}
 		if !inherit.SameBoot(before.Effective, changed.Effective) {
-			if err := touch(ctx, tx, inheriting(id)); err != nil {
+			if err := touch(ctx, tx, inheriting(id), homesOf(id)); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/lifecycle"
@@ -72,7 +73,7 @@ func (s *Store) Nodes(ctx context.Context, q NodeQuery) (Page[wire.Node], error)
 		if err != nil {
 			return page, &Invalid{Fields: []wire.ProblemField{{Location: "query.mac", Message: err.Error(), Value: q.MAC}}}
 		}
-		which = append(which, node.HasInterfacesWith(nodeinterface.MACAddress(mac)))
+		which = append(which, byMAC(mac))
 	}
 	if q.State != "" {
 		which = append(which, node.StateEQ(node.State(q.State)))
@@ -87,12 +88,20 @@ func (s *Store) Nodes(ctx context.Context, q NodeQuery) (Page[wire.Node], error)
 		which = append(which, node.GroupID(q.Group))
 	}
 	err = s.View(ctx, func(tx *ent.Tx) error {
-		total, err := tx.Node.Query().Where(which...).Count(ctx)
+		total, err := tx.Node.Query().Where(which...).Aggregate(ent.Count()).Int(ctx) // rows, which an index has; Count reads ids
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Node.Query().Where(which...).Where(node.MACAddressGT(after)).Order(ent.Asc(node.FieldMACAddress)).
-			Limit(limit + 1).WithInterfaces(inOrder).All(ctx)
+		from := tx.Node.Query().Where(which...).Where(node.MACAddressGT(after)).Order(ent.Asc(node.FieldMACAddress)).Limit(limit + 1)
+		if q.AtOrBelow != uuid.Nil {
+			// Half of all nodes may be below. An index says which come first; sorting whole rows takes 50 times as long.
+			macs, err := from.Select(node.FieldMACAddress).Strings(ctx)
+			if err != nil {
+				return err
+			}
+			from = tx.Node.Query().Where(node.MACAddressIn(macs...)).Order(ent.Asc(node.FieldMACAddress))
+		}
+		rows, err := from.WithInterfaces(inOrder).All(ctx)
 		page = pageOf(rows, limit, total, func(n *ent.Node) string { return n.MACAddress }, nodeRecord)
 		return err
 	})
@@ -193,6 +202,15 @@ func left(ctx context.Context, tx *ent.Tx, site *uuid.UUID) error {
 		return fmt.Errorf("note that a node left: %w", err)
 	}
 	return nil
+}
+
+// byMAC selects the node that has a MAC address. ent's own predicate would have SQLite ask each node whether it does.
+func byMAC(mac string) predicate.Node {
+	return func(s *sql.Selector) {
+		cards := sql.Dialect(s.Dialect()).Select(nodeinterface.FieldNodeID).From(sql.Table(nodeinterface.Table))
+		nodeinterface.MACAddress(mac)(cards)
+		s.Where(sql.In(s.C(node.FieldID), cards))
+	}
 }
 
 // visible selects a node if the actor may see it.

@@ -12,7 +12,6 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/node"
-	"github.com/pureboot/pureboot/ent/nodeinterface"
 )
 
 // RegisterNode finds the machine by any of its MAC addresses, else by its system UUID, and adds what is not known of
@@ -80,7 +79,7 @@ func systemUUID(s string) string {
 
 // lookup finds a machine by a MAC address, else by its system UUID if only one node has it.
 func lookup(ctx context.Context, tx *ent.Tx, mac, systemUUID string) (*ent.Node, error) {
-	row, err := tx.Node.Query().Where(node.HasInterfacesWith(nodeinterface.MACAddress(mac))).WithInterfaces(inOrder).Only(ctx)
+	row, err := tx.Node.Query().Where(byMAC(mac)).WithInterfaces(inOrder).Only(ctx)
 	if !ent.IsNotFound(err) || systemUUID == "" {
 		return row, err
 	}

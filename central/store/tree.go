@@ -102,10 +102,25 @@ func relocate(ctx context.Context, tx *ent.Tx, root uuid.UUID, at time.Time) err
 	return nil
 }
 
+// homesOf selects all groups where nodes that inherit from some groups can be at home.
+func homesOf(roots ...uuid.UUID) predicate.DeviceGroup {
+	return devicegroup.Or(below(devicegroup.FieldID, roots...), homeTo(below(node.FieldGroupID, roots...)))
+}
+
+// homeTo selects the homes of nodes. It reads each node once, unlike ent's own predicate, which asks for each group
+// whether it has one.
+func homeTo(nodes predicate.Node) predicate.DeviceGroup {
+	return func(s *sql.Selector) {
+		homes := sql.Dialect(s.Dialect()).Select(node.FieldHomeSiteID).From(sql.Table(node.Table))
+		nodes(homes)
+		s.Where(sql.In(s.C(devicegroup.FieldID), homes))
+	}
+}
+
 // touch makes nodes change for their agents, although their own records stay as they are. If they are too many to
-// name each, the agents of their sites learn that all have changed.
-func touch(ctx context.Context, tx *ent.Tx, which predicate.Node) error {
-	ids, err := tx.Node.Query().Where(which).Limit(maxChanged + 1).IDs(ctx)
+// name each, the agents of homes, which has to select where they all are, learn that all their nodes have changed.
+func touch(ctx context.Context, tx *ent.Tx, nodes predicate.Node, homes predicate.DeviceGroup) error {
+	ids, err := tx.Node.Query().Where(nodes).Limit(maxChanged + 1).IDs(ctx)
 	if err != nil {
 		return fmt.Errorf("find the nodes that changed: %w", err)
 	}
@@ -119,7 +134,7 @@ func touch(ctx context.Context, tx *ent.Tx, which predicate.Node) error {
 	if len(ids) <= maxChanged {
 		err = tx.Node.Update().Where(node.IDIn(ids...)).SetEpoch(epoch.N).Modify(unchanged).Exec(ctx)
 	} else {
-		err = tx.DeviceGroup.Update().Where(devicegroup.HasHomeNodesWith(which)).SetNodesLeftEpoch(epoch.N).Modify(unchanged).Exec(ctx)
+		err = tx.DeviceGroup.Update().Where(homes).SetNodesLeftEpoch(epoch.N).Modify(unchanged).Exec(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("note that nodes changed: %w", err)

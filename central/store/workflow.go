@@ -175,11 +175,11 @@ func touchUsers(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	which := node.WorkflowID(id)
+	nodes, homes := node.WorkflowID(id), homeTo(node.WorkflowID(id))
 	if len(roots) > 0 {
-		which = node.Or(which, inheriting(roots...))
+		nodes, homes = node.Or(nodes, inheriting(roots...)), devicegroup.Or(homes, homesOf(roots...))
 	}
-	return touch(ctx, tx, which)
+	return touch(ctx, tx, nodes, homes)
 }
 
 func checkWorkflow(ctx context.Context, tx *ent.Tx, id uuid.UUID, spec *WorkflowSpec) error {

@@ -542,6 +542,11 @@ var (
 				Columns: []*schema.Column{NodesColumns[27], NodesColumns[3]},
 			},
 			{
+				Name:    "node_group_id_home_site_id",
+				Unique:  false,
+				Columns: []*schema.Column{NodesColumns[27], NodesColumns[28]},
+			},
+			{
 				Name:    "node_home_site_id_mac_address",
 				Unique:  false,
 				Columns: []*schema.Column{NodesColumns[28], NodesColumns[3]},

@@ -63,7 +63,7 @@ func (Node) Edges() []ent.Edge {
 
 func (Node) Indexes() []ent.Index {
 	return []ent.Index{
-		index.Fields("state", "mac_address"), index.Fields("group_id", "mac_address"),
+		index.Fields("state", "mac_address"), index.Fields("group_id", "mac_address"), index.Fields("group_id", "home_site_id"),
 		index.Fields("home_site_id", "mac_address"), index.Fields("home_site_id", "epoch"),
 		index.Fields("workflow_id"), index.Fields("system_uuid"), index.Fields("serial_number"),
 		index.Fields("hostname", "id"), index.Fields("created_at", "id"), index.Fields("last_seen_at", "id"),
