@@ -113,10 +113,13 @@ func (a *API) byPrefix(prefix string) (match, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix = httpcache.PrimaryKey(u)
+	below := map[*httpcache.Handler]match{}
+	for _, h := range a.Upstreams {
+		below[h] = h.Below(u)
+	}
 	return func(e cache.Entry) bool {
-		at := a.url(e.Key, e.Meta)
-		return at != "" && strings.HasPrefix(at, prefix)
+		h := a.owner(e.Key)
+		return h != nil && below[h](e)
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -71,9 +72,7 @@ func (g *Gateway) Stats() Stats {
 	}
 	g.count.mu.Lock()
 	defer g.count.mu.Unlock()
-	for served, n := range g.count.boots {
-		s.Boots[served] = n
-	}
+	maps.Copy(s.Boots, g.count.boots)
 	return s
 }
 

@@ -55,6 +55,28 @@ func (h *Handler) URL(key cache.Key, meta []byte) (string, bool) {
 	return at, true
 }
 
+// Below matches what this handler owns whose URL begins with a prefix, as PrimaryKey writes both.
+func (h *Handler) Below(prefix *url.URL) func(cache.Entry) bool {
+	wanted := PrimaryKey(prefix)
+	if strings.HasPrefix(h.slots.base, wanted) {
+		return func(e cache.Entry) bool { return h.Owns(e.Key) }
+	}
+	rest, ok := strings.CutPrefix(wanted, h.slots.base)
+	if !ok {
+		return func(cache.Entry) bool { return false }
+	}
+	begins, long := h.slots.name+rest, h.slots.name+longName
+	// What has neither a query nor an empty segment is in the key as it is in the URL.
+	plain := !strings.Contains(rest, "?") && !strings.Contains("/"+rest, "//")
+	return func(e cache.Entry) bool {
+		if plain && !strings.HasPrefix(string(e.Key), long) {
+			return strings.HasPrefix(string(e.Key), begins)
+		}
+		at, ok := h.URL(e.Key, e.Meta)
+		return ok && strings.HasPrefix(at, wanted)
+	}
+}
+
 // Condition is what a stored response is good for.
 type Condition struct {
 	Method string
