@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pureboot/pureboot/agent/cache"
 )
 
 // filled is a site with some of everything in its cache.
@@ -326,5 +329,28 @@ func TestAPurgeOutrunsWhatIsOnItsWay(t *testing.T) {
 	<-first
 	if how := s.get("/up/slow"); strings.Contains(how, "; hit") {
 		t.Errorf("what was asked for before the purge is served after it: %s", how)
+	}
+}
+
+func TestWhatIsExpired(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		key    cache.Key
+		unused time.Duration
+		want   bool
+	}{
+		{"bootloaders/a", 1000 * day, false},
+		{"scripts/a", day - time.Hour, false},
+		{"scripts/a", day + time.Hour, true},
+		{"templates/a", 6 * day, false},
+		{"templates/a", 8 * day, true},
+		{"images/a", 29 * day, false},
+		{"images/a", 31 * day, true},
+		{"upstream/up/a", 29 * day, false},
+		{"upstream/up/a", 31 * day, true},
+	} {
+		if got := expired(cache.Entry{Key: tt.key, LastUsed: time.Now().Add(-tt.unused)}); got != tt.want {
+			t.Errorf("%s, unused for %v: %v", tt.key, tt.unused, got)
+		}
 	}
 }
