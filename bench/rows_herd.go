@@ -30,12 +30,14 @@ func herdRows(size int64) []*row {
 func (t *trial) runHerd(ctx context.Context, n int) error {
 	obj := t.object(spec{})
 	profiled := t.profile(ctx, t.row.link.ideal(t.row.size))
+	used := t.server.cpu()
 	replies := t.herd(ctx, n, request{obj: obj})
 	err := errors.Join(t.settle(ctx, obj), profiled())
 	t.tally(served, replies...)
 	t.took(firstByte, median(firsts(replies)))
 	t.took(inTime, last(replies))
 	t.overIdeal(ofIdeal, last(replies))
+	t.took("processor time of the server", t.server.cpu()-used)
 	t.set(gets, number, float64(obj.gets.Load()))
 	t.set(upstream, times, obj.ratio())
 	return err
