@@ -301,4 +301,10 @@ func (r *Reader) abandon() {
 
 // Expect says that n bytes from the current offset on will be read, so that a range far ahead of the
 // fill is asked for at once and not by degrees. It is a hint: less or more may be read.
-func (r *Reader) Expect(n int64) { r.until = min(r.offset+n, r.obj.Size) }
+func (r *Reader) Expect(n int64) {
+	if r.fill != nil { // which looks at what its readers want
+		r.fill.mu.Lock()
+		defer r.fill.mu.Unlock()
+	}
+	r.until = min(r.offset+n, r.obj.Size)
+}

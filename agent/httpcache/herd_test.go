@@ -353,12 +353,8 @@ func (w *fileWriter) Write(b []byte) (int, error) { return len(b), nil }
 
 func (w *fileWriter) ReadFrom(r io.Reader) (int64, error) {
 	if l, ok := r.(*io.LimitedReader); ok {
-		if from, ok := l.R.(interface {
-			Sendable(most int64) (*os.File, int64, error)
-		}); ok {
-			if file, n, err := from.Sendable(l.N); file != nil && err == nil {
-				w.files = append(w.files, n)
-			}
+		if _, ok := l.R.(*os.File); ok {
+			w.files = append(w.files, l.N)
 		}
 	}
 	return io.Copy(io.Discard, r)
