@@ -79,6 +79,9 @@ func build(o Options) (*api, error) {
 	a.contentRoutes()
 	a.agentRoutes()
 	a.tokenRoutes()
+	a.auditRoutes()
+	a.migrationRoutes()
+	a.conflictRoutes()
 
 	spec, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {

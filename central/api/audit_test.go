@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
@@ -68,6 +70,18 @@ func (s *scene) anUpload(text string) string {
 		s.t.Fatalf("announce: %d %s", r.status, r.body)
 	}
 	return r.header.Get("Location")
+}
+
+// aClaim is a claim that waits.
+func (s *scene) aClaim() string {
+	s.t.Helper()
+	home, other := strings.TrimPrefix(s.aSite(), "/api/v1/sites/"), strings.TrimPrefix(s.aSite(), "/api/v1/sites/")
+	node := must[wire.Node](s.central, 201, "POST", "/api/v1/nodes", s.admin, object{"mac_address": s.mac(), "home_site_id": home})
+	claim, err := s.store.ClaimNode(s.t.Context(), store.Actor{Name: "site:x", Site: uuid.MustParse(other)}, uuid.MustParse(node.ID))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return "/api/v1/migrations/" + claim.ID.String()
 }
 
 func (s *scene) aCommand() string {
@@ -165,6 +179,11 @@ var writes = map[string]struct {
 	}},
 	"PATCH /api/v1/content-uploads/{id}": {images{after: true}, func(s *scene) reply {
 		return s.do("PATCH", s.anUpload("abc"), s.operator, "abc", "Content-Type", partialUpload, "Upload-Offset", "0")
+	}},
+
+	"POST /api/v1/migrations/{id}/approve": {images{true, true}, func(s *scene) reply { return s.do("POST", s.aClaim()+"/approve", s.operator, nil) }},
+	"POST /api/v1/migrations/{id}/reject": {images{true, true}, func(s *scene) reply {
+		return s.do("POST", s.aClaim()+"/reject", s.operator, object{"comment": "no"})
 	}},
 
 	"POST /api/v1/agents/register": {images{}, func(s *scene) reply {

@@ -90,6 +90,17 @@ func (a *api) workflowRoutes() {
 		return show(a.Store.UpdateWorkflow(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch), patches.edit(in.Body)))
 	})
 	route(a, huma.Operation{
+		OperationID: "list-workflow-revisions", Method: "GET", Path: path + "/{id}/revisions", Tags: tags,
+		Summary: "List what a workflow was from one write to the next, the latest first",
+	}, reads, func(ctx context.Context, in *struct {
+		ByID
+		Paging
+	},
+	) (*answer[store.Page[store.Revision]], error) {
+		page, err := a.Store.WorkflowRevisions(ctx, in.ID, in.store())
+		return &answer[store.Page[store.Revision]]{page}, err
+	})
+	route(a, huma.Operation{
 		OperationID: "delete-workflow", Method: "DELETE", Path: path + "/{id}", DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a workflow that nothing uses", Tags: tags,
 	}, writes, func(ctx context.Context, in *ByID) (*nothing, error) {

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent"
+)
+
+func TestAMigrationIsDecidedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		s := &scene{central: c}
+		path := s.aClaim()
+		claim := must[store.Claim](c, 200, "GET", path, c.viewer, nil)
+		waiting := must[store.Page[store.Claim]](c, 200, "GET", "/api/v1/migrations?status=pending&node_id="+claim.NodeID.String(), c.viewer, nil)
+		if claim.Status != "pending" || waiting.Total != 1 || waiting.Items[0].ID != claim.ID {
+			t.Errorf("it is %+v, and waiting are %+v", claim, waiting)
+		}
+		if r := c.do("GET", "/api/v1/migrations?status=lost", c.viewer, nil); r.status != 422 {
+			t.Errorf("a status that is none: %d", r.status)
+		}
+		approved := must[store.Claim](c, 200, "POST", path+"/approve", c.operator, object{"comment": "go"})
+		if approved.Status != "approved" || approved.ResolvedAt == nil {
+			t.Errorf("approved it is %+v", approved)
+		}
+		for _, verb := range []string{"/approve", "/reject"} {
+			if r := c.do("POST", path+verb, c.operator, nil); r.status != http.StatusConflict || !strings.Contains(string(r.body), "it is approved, which is final") {
+				t.Errorf("%s again: %d %s", verb, r.status, r.body)
+			}
+		}
+		node := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+claim.NodeID.String(), c.viewer, nil)
+		if node.HomeSiteID != claim.TargetSiteID.String() {
+			t.Errorf("the node's home is %s", node.HomeSiteID)
+		}
+		approval := must[store.Approval](c, 200, "GET", "/api/v1/approvals/"+claim.ApprovalID.String(), c.viewer, nil)
+		if approval.Status != "approved" || approval.DecidedBy != "admin:operator" || approval.Comment != "go" {
+			t.Errorf("the approval is %+v", approval)
+		}
+		if page := must[store.Page[store.Approval]](c, 200, "GET", "/api/v1/approvals?status=approved&subject=node/"+node.ID, c.viewer, nil); page.Total != 1 {
+			t.Errorf("approvals are %+v", page)
+		}
+		rejected := must[store.Claim](c, 200, "POST", s.aClaim()+"/reject", c.operator, nil)
+		if node := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+rejected.NodeID.String(), c.viewer, nil); node.HomeSiteID != rejected.SourceSiteID.String() {
+			t.Errorf("after a rejected claim the home is %s", node.HomeSiteID)
+		}
+	})
+}
+
+func TestConflictsAreListed(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		site, entity := c.site("berlin"), uuid.New()
+		var ids []uuid.UUID
+		for range 2 {
+			err := c.store.Write(t.Context(), func(tx *ent.Tx) error {
+				id, err := store.RecordConflict(t.Context(), tx, store.SyncConflict{
+					EntityType: store.NodeEntity, EntityID: entity, SiteID: site.ID, Fields: []string{"hostname"},
+					CentralState: json.RawMessage(`{"hostname":"a"}`), SiteState: json.RawMessage(`{"hostname":"b"}`),
+				})
+				ids = append(ids, id)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := c.store.ResolveConflict(t.Context(), store.Actor{Name: "admin:x"}, ids[0], store.Resolution{Resolution: "accepted_central"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for query, want := range map[string][]uuid.UUID{
+			"":           {ids[1], ids[0]},
+			"state=open": {ids[1]}, "state=resolved": {ids[0]},
+			"site_id=" + site.ID.String(): {ids[1], ids[0]}, "entity_id=" + uuid.NewString(): {},
+		} {
+			page := must[store.Page[store.SyncConflict]](c, 200, "GET", "/api/v1/sync/conflicts?"+query, c.viewer, nil)
+			if len(page.Items) != len(want) || page.Total != len(want) || len(want) > 0 && page.Items[0].ID != want[0] {
+				t.Errorf("%q lists %+v", query, page)
+			}
+		}
+		one := must[store.SyncConflict](c, 200, "GET", "/api/v1/sync/conflicts/"+ids[1].String(), c.viewer, nil)
+		if string(one.SiteState) != `{"hostname":"b"}` || one.ResolvedAt != nil {
+			t.Errorf("it reads %+v", one)
+		}
+	})
+}
+
+func TestTheAuditIsListed(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		began := time.Now().Add(-time.Minute).UTC()
+		site := c.site("berlin")
+		must[store.Group](c, 200, "PATCH", "/api/v1/sites/"+site.ID.String(), c.admin, object{"description": "x"}, wire.HeaderRequestID, "my-request")
+		c.site("rome")
+		for query, want := range map[string]int{
+			"":                                 6, // three of them the tokens'
+			"action=site.create":               2,
+			"subject=site/" + site.ID.String(): 2,
+			"who=admin:admin":                  3,
+			"who=admin:nobody":                 0,
+			"action=site.update&who=admin:admin&since=" + began.Format(time.RFC3339): 1,
+			"until=" + began.Format(time.RFC3339):                                    0,
+		} {
+			page := must[store.Page[store.AuditEntry]](c, 200, "GET", "/api/v1/audit?"+query, c.admin, nil)
+			if page.Total != want || len(page.Items) != want {
+				t.Errorf("%q lists %d of %d, want %d", query, len(page.Items), page.Total, want)
+			}
+		}
+		page := must[store.Page[store.AuditEntry]](c, 200, "GET", "/api/v1/audit?limit=2", c.admin, nil)
+		if e := page.Items[1]; e.Action != "site.update" || e.RequestID != "my-request" || e.From != "127.0.0.1" || !strings.Contains(string(e.After), `"description":"x"`) {
+			t.Errorf("the entry is %+v", e)
+		}
+		next := must[store.Page[store.AuditEntry]](c, 200, "GET", "/api/v1/audit?limit=2&cursor="+page.NextCursor, c.admin, nil)
+		if next.Items[0].Action != "site.create" || next.Items[0].ID >= page.Items[1].ID {
+			t.Errorf("it goes on %+v", next)
+		}
+	})
+}
