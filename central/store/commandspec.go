@@ -20,7 +20,7 @@ const (
 // CommandSpec is a command that somebody wants.
 type CommandSpec struct {
 	Command    string             `json:"command" enum:"sync,invalidate,update_config"`
-	Params     wire.CommandParams `json:"params,omitempty" required:"false"`
+	Params     wire.CommandParams `json:"params" required:"false"`
 	TTLSeconds int                `json:"ttl_seconds,omitempty" minimum:"1" maximum:"2592000" doc:"How long it may wait for the agent; left out: a week"`
 	Once       bool               `json:"once,omitempty" doc:"Send it no second time, even if the first may have got lost"`
 }

@@ -81,7 +81,7 @@ func (f *faults) params(field string, params map[string]string) {
 
 // schedule checks the five fields of cron.
 func (f *faults) schedule(field, s string) {
-	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
+	parser := cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
 	if _, err := parser.Parse(s); err != nil && len(strings.Fields(s)) == 5 { // else the schema has said so
 		f.add(field, s, "not a schedule of cron: %v", err)
 	}
