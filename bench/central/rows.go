@@ -10,7 +10,7 @@ import (
 // row is one thing that is measured.
 type row struct {
 	name, title string
-	promise     time.Duration // that p99 stays below; 0 is none
+	promise     time.Duration // that the median stays below; 0 is none
 	run         func(ctx context.Context, s *server) (figure, error)
 }
 

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/central/wire"
+)
+
+func siteSyncCommand(dial dialer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sync SITE...",
+		Short: "Have the agents of sites bring their content up to date",
+		Long:  "An agent that is offline does it with its next heartbeat.",
+		Args:  cobra.MinimumNArgs(1),
+	}
+	flags := cmd.Flags()
+	var spec store.CommandSpec
+	flags.BoolVar(&spec.Params.Force, "force", false, "have them verify all files again")
+	flags.StringArrayVar(&spec.Params.Categories, "category", nil, "only bootloaders, scripts, templates or images; may be repeated")
+	return queueCommand(cmd, dial, wire.CommandSync, &spec)
+}
+
+func siteInvalidateCommand(dial dialer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "invalidate SITE...",
+		Short:   "Have the agents of sites forget what they have cached",
+		Example: "  pureboot-central site invalidate lyon --scope content --glob 'images/debian-12/**'",
+		Args:    cobra.MinimumNArgs(1),
+	}
+	flags := cmd.Flags()
+	var spec store.CommandSpec
+	flags.StringVar(&spec.Params.Scope, "scope", "all", "content, nodes or all")
+	flags.StringVar(&spec.Params.Glob, "glob", "", "of the content, only these files")
+	flags.StringVar(&spec.Params.MAC, "mac", "", "of the nodes, only the one with this MAC address")
+	return queueCommand(cmd, dial, wire.CommandInvalidate, &spec)
+}
+
+// queueCommand makes a command queue what spec says for each site.
+func queueCommand(cmd *cobra.Command, dial dialer, command string, spec *store.CommandSpec) *cobra.Command {
+	spec.Command = command
+	wait := cmd.Flags().Duration("ttl", 0, "how long it may wait for the agent; a week unless told otherwise")
+	format := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		spec.TTLSeconds = int(*wait / time.Second)
+		return eachSite(cmd, dial, args, func(ctx context.Context, c *client, name string, id uuid.UUID) error {
+			var queued store.Command
+			if err := c.call(ctx, "POST", pathSites+"/"+id.String()+"/commands", spec, &queued); err != nil {
+				return err
+			}
+			return print(cmd, *format, queued, func() error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is queued\n", name, queued.Seq)
+				return err
+			})
+		})
+	}
+	return cmd
+}
+
+func siteCommandsCommand(dial dialer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "commands SITE",
+		Short: "List the commands of a site and what became of them, or take one back",
+		Args:  cobra.ExactArgs(1),
+	}
+	flags := cmd.Flags()
+	state := flags.String("state", "", "only those in this state, as queued or failed")
+	cancel := flags.Int64("cancel", 0, "take back the command with this number, if it is still queued")
+	cmd.MarkFlagsMutuallyExclusive("state", "cancel")
+	format := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := dial(cmd)
+		if err != nil {
+			return err
+		}
+		id, err := c.site(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		path := pathSites + "/" + id.String() + "/commands"
+		if *cancel != 0 {
+			var canceled store.Command
+			if err := c.call(cmd.Context(), "POST", fmt.Sprintf("%s/%d/cancel", path, *cancel), nil, &canceled); err != nil {
+				return err
+			}
+			return print(cmd, *format, canceled, func() error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is %s\n", args[0], canceled.Seq, canceled.State)
+				return err
+			})
+		}
+		query := url.Values{}
+		if *state != "" {
+			query.Set("state", *state)
+		}
+		commands, err := list[store.Command](cmd.Context(), c, path, query)
+		if err != nil {
+			return err
+		}
+		return print(cmd, *format, commands, func() error {
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(table, "NUMBER\tCOMMAND\tSTATE\tQUEUED\tBY\tENDED\tRESULT")
+			for _, k := range commands {
+				ended := "-"
+				if k.FinishedAt != nil {
+					ended = moment(k.FinishedAt)
+				}
+				fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Seq, k.Command.Command, k.State, moment(&k.CreatedAt), k.CreatedBy, ended, k.Result)
+			}
+			return table.Flush()
+		})
+	}
+	return cmd
+}
