@@ -66,7 +66,7 @@ func (r *report) add(database string, figures []figure) {
 				broken = " ✗"
 			}
 		}
-		fmt.Fprintf(out, "| `%s` | %s | %s%s | %s | %s | %s | %d |\n",
+		fmt.Fprintf(out, "| `%s` | %s | %s | %s%s | %s | %s | %s | %d |\n",
 			f.row.name, f.row.title, promise, brief(f.p50), broken, brief(f.p99), brief(f.worst), brief(f.cpu), f.n)
 	}
 }
