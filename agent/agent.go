@@ -114,11 +114,12 @@ func (a *Agent) openUplink() error {
 
 func (a *Agent) openRooms(ctx context.Context) error {
 	var err error
+	budget := cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6)
 	a.cache, err = cache.Open(cache.Options{
 		Dir:      a.cfg.CacheDir(),
 		HotBytes: int64(a.cfg.Cache.HotMB) * 1e6,
 		Rank:     content.Rank,
-		Admit:    cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6).Admit,
+		Admit:    budget.Admit,
 		// The scrub begins long after the rooms are open.
 		Repair: func(key cache.Key, obj cache.Object) cache.Source { return a.files.Repair(key, obj) },
 		Log:    a.log.With("room", "cache"),
@@ -145,7 +146,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	upstreams, err := a.openUpstreams()
+	upstreams, err := a.openUpstreams(budget)
 	if err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 }
 
 // openUpstreams makes the handlers of the configured upstreams. They share one pool of connections.
-func (a *Agent) openUpstreams() ([]gateway.Upstream, error) {
+func (a *Agent) openUpstreams(budget *cache.Budget) ([]gateway.Upstream, error) {
 	var upstreams []gateway.Upstream
 	a.upstreams = map[string]*httpcache.Handler{}
 	transport := httpcache.NewTransport()
@@ -177,7 +178,7 @@ func (a *Agent) openUpstreams() ([]gateway.Upstream, error) {
 		}
 		h := httpcache.New(httpcache.Options{
 			Cache: a.cache, Prefix: u.Prefix, Origin: origin, FollowRedirects: u.FollowRedirects, Transport: transport,
-			Log: a.log.With("room", "httpcache", "upstream", u.Prefix),
+			Admit: budget.Admit, Log: a.log.With("room", "httpcache", "upstream", u.Prefix),
 		})
 		a.onClose(func() error { h.Close(); return nil })
 		a.upstreams[u.Prefix] = h

@@ -39,7 +39,9 @@ type Options struct {
 	// within Origin as redirects within Prefix.
 	FollowRedirects bool
 	Transport       http.RoundTripper // nil: NewTransport
-	Log             *slog.Logger
+	// Admit is cache.Options.Admit for what passes through without being stored. nil: it costs nothing.
+	Admit func(ctx context.Context, n int, load cache.Load) error
+	Log   *slog.Logger
 }
 
 // Handler answers for one origin as a shared cache (RFC 9111). What it stores are objects of its cache.Store below

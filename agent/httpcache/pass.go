@@ -138,6 +138,7 @@ func (h *Handler) newProxy() *httputil.ReverseProxy {
 				}
 			}
 			resp.Request = r
+			h.paid(r.Context(), resp)
 			return resp, nil
 		}),
 		ModifyResponse: func(resp *http.Response) error {
