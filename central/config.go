@@ -126,8 +126,8 @@ func (c Config) Validate() error {
 	if scheme, _, ok := strings.Cut(c.Database, "://"); ok && scheme != "postgres" && scheme != "postgresql" {
 		fault("database", "want the path of an SQLite file or a postgres:// URL")
 	}
-	if strings.Contains(c.Content, "://") {
-		fault("content", "want the path of a folder")
+	if scheme, _, ok := strings.Cut(c.Content, "://"); ok {
+		fault("content", "want the path of a folder; %s:// is not supported", scheme)
 	}
 	return errors.Join(faults...)
 }

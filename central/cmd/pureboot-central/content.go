@@ -28,7 +28,7 @@ func contentCommand() *cobra.Command {
 	}
 	dial := remote(cmd)
 	cmd.AddCommand(contentListCommand(dial), contentImportCommand(dial), contentRemoveCommand(dial), contentRollbackCommand(dial),
-		contentVerifyCommand(dial), contentAssignCommand(dial))
+		contentVerifyCommand(dial), contentAssignCommand(dial), contentStatusCommand(dial))
 	return cmd
 }
 
