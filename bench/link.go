@@ -26,7 +26,13 @@ type pacer struct {
 	rate int64
 	mu   sync.Mutex
 	next time.Time // when the link is free
+	// owed is for how long the link was not used because the machine woke its senders late, being busy with clients.
+	// A real link would have gone on. Waiting for who does not take what is sent is not among it.
+	owed time.Duration
 }
+
+// What is owed is bounded, so that no sender is ever far ahead of the rate.
+const maxOwed = 100 * time.Millisecond
 
 // pacedPiece is how much is sent at once over a capped link, in bytes.
 const pacedPiece = 16 << 10
@@ -45,13 +51,24 @@ func (p *pacer) wait(ctx context.Context, n int) error {
 		return nil
 	}
 	p.mu.Lock()
-	if idle := time.Now().Add(-2 * time.Millisecond); p.next.Before(idle) {
+	now := time.Now()
+	if p.next.After(now) {
+		p.owed = 0 // there was nothing to catch up with
+	}
+	if idle := now.Add(-2*time.Millisecond - p.owed); p.next.Before(idle) {
 		p.next = idle
 	}
 	p.next = p.next.Add(time.Duration(int64(n) * int64(time.Second) / p.rate))
 	at := p.next
 	p.mu.Unlock()
-	return sleep(ctx, time.Until(at))
+	err := sleep(ctx, time.Until(at))
+	if at.Before(now) {
+		at = now
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.owed = min(p.owed+time.Since(at), maxOwed)
+	return err
 }
 
 // sleep waits for d, or for the end of ctx, which is its error.

@@ -38,6 +38,29 @@ func TestPacerHoldsItsRate(t *testing.T) {
 	})
 }
 
+// TestALateSenderCatchesUp has the machine wake a sender late, and a client take its time: only the first is made good.
+func TestALateSenderCatchesUp(t *testing.T) {
+	for _, tt := range []struct{ late, slow, want time.Duration }{
+		{30 * time.Millisecond, 0, 100 * time.Millisecond},
+		{0, 30 * time.Millisecond, 128 * time.Millisecond},
+		{time.Second, 0, time.Second}, // no more than 100 ms are owed, which is what this takes
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			p := pacer{rate: 1e6, next: began, owed: min(tt.late, maxOwed)}
+			time.Sleep(tt.late + tt.slow)
+			for range 100 {
+				if err := p.wait(t.Context(), 1000); err != nil {
+					t.Error(err)
+				}
+			}
+			if took := time.Since(began); took.Round(time.Millisecond) != tt.want {
+				t.Errorf("100 kB at 1 MB/s, %v late and %v slow, took %v, want %v", tt.late, tt.slow, took, tt.want)
+			}
+		})
+	}
+}
+
 func TestDetourTakesItsTime(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
