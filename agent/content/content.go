@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -151,6 +152,13 @@ func (f *File) Read(p []byte) (int, error) {
 	n, err := f.Reader.Read(p)
 	f.note(err)
 	return n, err
+}
+
+// Sendable is the reader's.
+func (f *File) Sendable(most int64) (file *os.File, n int64, err error) {
+	file, n, err = f.Reader.Sendable(most)
+	f.note(err)
+	return file, n, err
 }
 
 // Stored is the reader's.
