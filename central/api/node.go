@@ -39,10 +39,24 @@ type (
 
 type nodeQuery struct {
 	Paging
-	MAC        string    `query:"mac" maxLength:"40" doc:"Of any of its interfaces, in any usual notation"`
-	State      string    `query:"state" enum:"discovered,pending,installing,install_failed,installed,active,reprovision,deprovisioning,migrating,retired"`
-	HomeSiteID uuid.UUID `query:"home_site_id" format:"uuid"`
-	GroupID    uuid.UUID `query:"group_id" format:"uuid"`
+	MAC         string         `query:"mac" maxLength:"40" doc:"Of any of its interfaces, in any usual notation"`
+	State       string         `query:"state" enum:"discovered,pending,installing,install_failed,installed,active,reprovision,deprovisioning,migrating,retired"`
+	HomeSiteID  uuid.UUID      `query:"home_site_id" format:"uuid"`
+	GroupID     uuid.UUID      `query:"group_id" format:"uuid"`
+	Descendants bool           `query:"descendants" doc:"Those of the groups and sites below as well"`
+	Tag         []string       `query:"tag,explode" maxItems:"10" maxLength:"100" doc:"May be repeated: a node has to have all"`
+	Search      string         `query:"search" maxLength:"100" doc:"A part of the host name, of an address or of what the firmware says of itself, in any case"`
+	Sort        store.NodeSort `query:"sort" enum:"mac_address,-mac_address,hostname,-hostname,created_at,-created_at,last_seen_at,-last_seen_at" default:"mac_address" doc:"With a minus the other way round"`
+}
+
+func (q *nodeQuery) store() store.NodeQuery {
+	out := store.NodeQuery{Paging: q.Paging.store(), MAC: q.MAC, State: q.State, Tags: q.Tag, Search: q.Search, Sort: q.Sort}
+	if q.Descendants {
+		out.AtOrBelow, out.InOrBelow = q.HomeSiteID, q.GroupID
+	} else {
+		out.HomeSite, out.Group = q.HomeSiteID, q.GroupID
+	}
+	return out
 }
 
 func (a *api) nodeRoutes() {
@@ -56,11 +70,9 @@ func (a *api) nodeRoutes() {
 	}
 
 	route(a, huma.Operation{
-		OperationID: "list-nodes", Method: "GET", Path: path, Summary: "List the nodes by MAC address", Tags: tags,
+		OperationID: "list-nodes", Method: "GET", Path: path, Summary: "List the nodes", Tags: tags,
 	}, reads, func(ctx context.Context, in *nodeQuery) (*answer[store.Page[wire.Node]], error) {
-		page, err := a.Store.Nodes(ctx, store.NodeQuery{
-			Paging: in.store(), MAC: in.MAC, State: in.State, HomeSite: in.HomeSiteID, Group: in.GroupID,
-		})
+		page, err := a.Store.Nodes(ctx, in.store())
 		return &answer[store.Page[wire.Node]]{page}, err
 	})
 	route(a, huma.Operation{

@@ -3,7 +3,6 @@ package api
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -84,19 +83,6 @@ func testNodesAreListedInPages(t *testing.T, c *central) {
 		must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, body)
 	}
 	other := must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{"mac_address": "52:54:00:00:00:00", "group_id": site.ID})
-	walk := func(path string, meanwhile func(page int)) (macs []string, total int) {
-		cursor := ""
-		for page := 0; ; page++ {
-			got := must[store.Page[wire.Node]](c, 200, "GET", path+"&limit=3&cursor="+url.QueryEscape(cursor), c.viewer, nil)
-			for _, n := range got.Items {
-				macs = append(macs, n.MACAddress[15:])
-			}
-			if total, cursor = got.Total, got.NextCursor; cursor == "" {
-				return macs, total
-			}
-			meanwhile(page)
-		}
-	}
 	still := func(int) {}
 	for path, want := range map[string]string{
 		"/api/v1/nodes?":                                              "[00 01 02 03 04 05 06 07]",
@@ -108,12 +94,12 @@ func testNodesAreListedInPages(t *testing.T, c *central) {
 		"/api/v1/sites/" + site.ID.String() + "/nodes?":               "[01 02 03 04 05 06 07]",
 		"/api/v1/nodes?state=discovered&group_id=" + site.ID.String(): "[00]",
 	} {
-		macs, total := walk(path, still)
+		macs, total := c.pages(path, still)
 		if fmt.Sprint(macs) != want || total != len(macs) {
 			t.Errorf("%s: %v of %d, want %s", path, macs, total, want)
 		}
 	}
-	macs, _ := walk("/api/v1/nodes?", func(page int) {
+	macs, _ := c.pages("/api/v1/nodes?", func(page int) {
 		if page == 0 { // one that was read goes, one comes before the place, one after
 			c.do("DELETE", "/api/v1/nodes/"+other.ID, c.operator, nil)
 			must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{"mac_address": "00:54:00:00:00:aa"})

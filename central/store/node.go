@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/lifecycle"
@@ -17,16 +16,6 @@ import (
 	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/predicate"
 )
-
-// NodeQuery selects nodes; a zero field does not narrow.
-type NodeQuery struct {
-	Paging
-	MAC       string // of any interface
-	State     string
-	HomeSite  uuid.UUID
-	AtOrBelow uuid.UUID // a site: nodes whose home is it or a site below it
-	Group     uuid.UUID
-}
 
 // CreateNode makes a node, discovered or pending.
 func (s *Store) CreateNode(ctx context.Context, by Actor, spec NodeSpec, state lifecycle.State) (wire.Node, error) {
@@ -58,54 +47,6 @@ func (s *Store) Node(ctx context.Context, by Actor, id uuid.UUID) (wire.Node, er
 		return wire.Node{}, missing(err)
 	}
 	return nodeRecord(row), nil
-}
-
-// Nodes lists nodes by their primary MAC address.
-func (s *Store) Nodes(ctx context.Context, q NodeQuery) (Page[wire.Node], error) {
-	var page Page[wire.Node]
-	limit, after, err := q.start()
-	if err != nil {
-		return page, err
-	}
-	var which []predicate.Node
-	if q.MAC != "" {
-		mac, err := lifecycle.ParseMAC(q.MAC)
-		if err != nil {
-			return page, &Invalid{Fields: []wire.ProblemField{{Location: "query.mac", Message: err.Error(), Value: q.MAC}}}
-		}
-		which = append(which, byMAC(mac))
-	}
-	if q.State != "" {
-		which = append(which, node.StateEQ(node.State(q.State)))
-	}
-	if q.HomeSite != uuid.Nil {
-		which = append(which, node.HomeSiteID(q.HomeSite))
-	}
-	if q.AtOrBelow != uuid.Nil {
-		which = append(which, below(node.FieldHomeSiteID, q.AtOrBelow))
-	}
-	if q.Group != uuid.Nil {
-		which = append(which, node.GroupID(q.Group))
-	}
-	err = s.View(ctx, func(tx *ent.Tx) error {
-		total, err := tx.Node.Query().Where(which...).Aggregate(ent.Count()).Int(ctx) // rows, which an index has; Count reads ids
-		if err != nil {
-			return err
-		}
-		from := tx.Node.Query().Where(which...).Where(node.MACAddressGT(after)).Order(ent.Asc(node.FieldMACAddress)).Limit(limit + 1)
-		if q.AtOrBelow != uuid.Nil {
-			// Half of all nodes may be below. An index says which come first; sorting whole rows takes 50 times as long.
-			macs, err := from.Select(node.FieldMACAddress).Strings(ctx)
-			if err != nil {
-				return err
-			}
-			from = tx.Node.Query().Where(node.MACAddressIn(macs...)).Order(ent.Asc(node.FieldMACAddress))
-		}
-		rows, err := from.WithInterfaces(inOrder).All(ctx)
-		page = pageOf(rows, limit, total, func(n *ent.Node) string { return n.MACAddress }, nodeRecord)
-		return err
-	})
-	return page, err
 }
 
 // UpdateNode changes a node by edit, which gets what it is and returns what it shall be. An ifVersion other than 0
@@ -202,15 +143,6 @@ func left(ctx context.Context, tx *ent.Tx, site *uuid.UUID) error {
 		return fmt.Errorf("note that a node left: %w", err)
 	}
 	return nil
-}
-
-// byMAC selects the node that has a MAC address. ent's own predicate would have SQLite ask each node whether it does.
-func byMAC(mac string) predicate.Node {
-	return func(s *sql.Selector) {
-		cards := sql.Dialect(s.Dialect()).Select(nodeinterface.FieldNodeID).From(sql.Table(nodeinterface.Table))
-		nodeinterface.MACAddress(mac)(cards)
-		s.Where(sql.In(s.C(node.FieldID), cards))
-	}
 }
 
 // visible selects a node if the actor may see it.
