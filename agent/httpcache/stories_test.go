@@ -24,6 +24,8 @@ import (
 //	stories_invalidation_test.go unsafe methods            RFC 9111 section 4.4
 //	stories_ranges_test.go       parts                     RFC 9110 section 14, RFC 9111 sections 3.3 and 3.4, RFC 9530
 //	stories_forwarding_test.go   what passes, and how      RFC 9110 sections 7, 9, 10 and 15
+//
+// What needs raw bytes is in wire_test.go (framing, targets, HTTP/1.0, RFC 9112), tunnel_test.go (Upgrade) and broken_test.go.
 type story struct {
 	rule  string // with its section
 	turns []turn
