@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,7 +50,9 @@ func TestStoreAgainstModel(t *testing.T) {
 		key, version := rapid.SampledFrom(keys), rapid.IntRange(0, 1)
 		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 			return step{
-				op:  rapid.SampledFrom([]string{"fetch", "get", "part", "finish", "remove", "reopen"}).Draw(t, "op"),
+				op: rapid.SampledFrom([]string{
+					"fetch", "get", "part", "finish", "remove", "reopen", "purge", "purge a fill", "disk full", "disk broken", "disk well",
+				}).Draw(t, "op"),
 				key: key.Draw(t, "key"), version: version.Draw(t, "version"),
 			}
 		}), 1, 40).Draw(rt, "steps")
@@ -71,6 +74,9 @@ type model struct {
 	opts Options
 	held map[Key]modelEntry
 	tick int
+
+	fault  error // that the disk gives; nil: none
+	faults int64 // that it has given
 }
 
 type modelEntry struct {
@@ -108,6 +114,9 @@ func (m *model) put(key Key, o *origin) bool {
 			delete(m.held, victim)
 		}
 	}
+	if m.fault != nil {
+		return false
+	}
 	m.held[key] = modelEntry{o, m.tick}
 	return true
 }
@@ -119,6 +128,17 @@ func runModel(opts Options, origins map[Key][]*origin, steps []step) (err error)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	m := &model{opts: opts, held: map[Key]modelEntry{}}
+	failing := func(s *Store) {
+		create := s.createPart
+		s.createPart = func(name string, keep bool) (part, error) {
+			if m.fault != nil {
+				m.faults++
+				return nil, m.fault
+			}
+			return create(name, keep)
+		}
+	}
+	failing(s)
 	type half struct {
 		r *Reader
 		o *origin
@@ -136,6 +156,7 @@ func runModel(opts Options, origins map[Key][]*origin, steps []step) (err error)
 		here := m.held[st.key].o == o
 		switch st.op {
 		case "fetch", "part":
+			refused := s.refusing() // then nothing is evicted in vain
 			r, err := s.Fetch(context.Background(), st.key, o.obj, o.open)
 			if err != nil {
 				return fmt.Errorf("%+v: %v", st, err)
@@ -144,6 +165,8 @@ func runModel(opts Options, origins map[Key][]*origin, steps []step) (err error)
 			want := true
 			if here {
 				m.held[st.key] = modelEntry{o, m.tick}
+			} else if refused {
+				want = false
 			} else {
 				want = m.put(st.key, o)
 			}
@@ -195,10 +218,51 @@ func runModel(opts Options, origins map[Key][]*origin, steps []step) (err error)
 			if s, err = Open(opts); err != nil {
 				return fmt.Errorf("%+v: %v", st, err)
 			}
+			failing(s)
+			m.faults = 0
+		case "purge":
+			if _, err := s.Purge(func(e Entry) bool { return e.Key <= st.key }); err != nil {
+				return fmt.Errorf("%+v: %v", st, err)
+			}
+			maps.DeleteFunc(m.held, func(key Key, _ modelEntry) bool { return key <= st.key })
+		case "purge a fill":
+			if err := m.purgeFill(s, st, o); err != nil {
+				return fmt.Errorf("%+v: %v", st, err)
+			}
+		case "disk full", "disk broken", "disk well":
+			m.fault = map[string]error{"disk full": syscall.ENOSPC, "disk broken": syscall.EIO}[st.op]
+			time.Sleep(2 * probeEvery) // until it has been found to be well
 		}
 		if err := compare(s, m); err != nil {
 			return fmt.Errorf("after %+v: %w", st, err)
 		}
+	}
+	return nil
+}
+
+// purgeFill purges a key while it is fetched: who reads gets it all, and nobody else.
+func (m *model) purgeFill(s *Store, st step, o *origin) error {
+	if m.held[st.key].o == o || m.fault != nil || s.refusing() {
+		return nil
+	}
+	gated := &origin{data: o.data, obj: o.obj, gate: make(chan struct{}), gateAt: 100}
+	r, err := s.Fetch(context.Background(), st.key, o.obj, gated.open)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	synctest.Wait() // it is at the gate, or passes by
+	if m.put(st.key, o) {
+		delete(m.held, st.key)
+	}
+	if _, err := s.Purge(func(e Entry) bool { return e.Key == st.key }); err != nil {
+		return err
+	}
+	delete(m.held, st.key)
+	close(gated.gate)
+	got, err := io.ReadAll(r)
+	if err != nil || !bytes.Equal(got, o.data) || !errors.Is(r.Stored(), ErrNotStored) {
+		return fmt.Errorf("read %d bytes, %v; stored %v", len(got), err, r.Stored())
 	}
 	return nil
 }
@@ -212,7 +276,7 @@ func compare(s *Store, m *model) error {
 		}
 	}
 	total := m.bytes(func(Key) bool { return true })
-	if st := s.Stats(); entries != int64(len(m.held)) || st.Entries != entries || st.Bytes != total || st.DiskErrors != 0 || st.Corruptions != 0 {
+	if st := s.Stats(); entries != int64(len(m.held)) || st.Entries != entries || st.Bytes != total || st.DiskErrors != m.faults || st.Corruptions != 0 {
 		return fmt.Errorf("%d entries, want %d of %d bytes: %+v", entries, len(m.held), total, st)
 	}
 	return nil

@@ -101,19 +101,48 @@ func TestPinsAreChanged(t *testing.T) {
 	})
 }
 
+// crowded is a store whose index has 100,000 entries below images/.
+func crowded(t testing.TB) *Store {
+	s := openStore(t, Options{})
+	o := newOrigin(1, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range 100_000 {
+		key := Key(fmt.Sprintf("images/%03d/%d", i%500, i))
+		rec := newRecord(key, s.names.hold(key), o.obj, time.Now())
+		s.remember(newEntry(rec, o.obj, time.Now()))
+	}
+	return s
+}
+
+// TestPurgeIsQuick, on the disk that the test has, at its best: what else the machine does is not the store's.
+func TestPurgeIsQuick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 100,000 entries")
+	}
+	best := time.Hour
+	for range 5 {
+		s := crowded(t)
+		began := time.Now()
+		if n, err := s.Purge(underImages); n.Objects != 100_000 || err != nil {
+			t.Fatal(n, err)
+		}
+		best = min(best, time.Since(began))
+		s.Close()
+		if best < 100*time.Millisecond {
+			return
+		}
+	}
+	if !raced {
+		t.Errorf("the quickest purge took %v", best)
+	}
+}
+
 // BenchmarkPurge makes 100,000 keys unreachable.
 func BenchmarkPurge(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		s := openStore(b, Options{})
-		o := newOrigin(1, 1)
-		s.mu.Lock()
-		for i := range 100_000 {
-			key := Key(fmt.Sprintf("images/%03d/%d", i%500, i))
-			rec := newRecord(key, s.names.hold(key), o.obj, time.Now())
-			s.remember(newEntry(rec, o.obj, time.Now()))
-		}
-		s.mu.Unlock()
+		s := crowded(b)
 		b.StartTimer()
 		if n, err := s.Purge(underImages); n.Objects != 100_000 || err != nil {
 			b.Fatal(n, err)
