@@ -14,4 +14,6 @@
 // called concurrently. Headers are in the canonical form of net/http. Those of requests are as they go
 // to the origin, after RemoveHopByHop: else a field that Connection lists could select a response
 // that it had no part in.
+//
+// The index of the rules that are kept is in stories_test.go: tables of stories, a row a rule, told over sockets.
 package httpcache
