@@ -132,6 +132,20 @@ var writes = map[string]struct {
 	}},
 	"PATCH /api/v1/nodes/{id}":  {images{true, true}, func(s *scene) reply { return s.do("PATCH", s.aNode(), s.operator, object{"hostname": "h"}) }},
 	"DELETE /api/v1/nodes/{id}": {images{before: true}, func(s *scene) reply { return s.do("DELETE", s.aNode(), s.operator, nil) }},
+	"POST /api/v1/nodes/bulk": {images{true, true}, func(s *scene) reply {
+		id := strings.TrimPrefix(s.aNode(), "/api/v1/nodes/")
+		return s.do("POST", "/api/v1/nodes/bulk", s.operator, object{"ids": []string{id}, "state": object{"state": "pending"}})
+	}},
+	"PUT /api/v1/nodes/{id}/tags/{tag}": {images{true, true}, func(s *scene) reply {
+		return s.do("PUT", s.aNode()+"/tags/x", s.operator, nil)
+	}},
+	"DELETE /api/v1/nodes/{id}/tags/{tag}": {images{true, true}, func(s *scene) reply {
+		node := s.aNode()
+		if r := s.do("PUT", node+"/tags/x", s.operator, nil); r.status != 200 {
+			s.t.Fatalf("tag: %d %s", r.status, r.body)
+		}
+		return s.do("DELETE", node+"/tags/x", s.operator, nil)
+	}},
 	"POST /api/v1/nodes/register": {images{after: true}, func(s *scene) reply {
 		return s.do("POST", "/api/v1/nodes/register", s.operator, object{"mac_address": s.mac()})
 	}},

@@ -99,6 +99,8 @@ func (a *api) nodeRoutes() {
 	}, writes, func(ctx context.Context, in *ByID) (*nothing, error) {
 		return nil, a.Store.DeleteNode(ctx, caller(ctx).Actor, in.ID)
 	})
+	a.nodeTagRoutes()
+	a.nodeBulkRoute(patches)
 	route(a, huma.Operation{
 		OperationID: "get-node-history", Method: "GET", Path: path + "/{id}/history", Tags: tags,
 		Summary: "List the changes of a node's state, the oldest first",

@@ -13,7 +13,6 @@ import (
 	"github.com/pureboot/pureboot/ent/migrationclaim"
 	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/nodeinterface"
-	"github.com/pureboot/pureboot/ent/nodetag"
 	"github.com/pureboot/pureboot/ent/predicate"
 )
 
@@ -180,24 +179,6 @@ func insertNode(ctx context.Context, tx *ent.Tx, by Actor, spec NodeSpec, in lif
 		return wire.Node{}, err
 	}
 	return noted(ctx, tx, by, row.ID)
-}
-
-// replaceTags keeps the index of tags.
-func replaceTags(ctx context.Context, tx *ent.Tx, id uuid.UUID, old, tags []string) error {
-	if slices.Equal(old, tags) {
-		return nil
-	}
-	if len(old) > 0 {
-		if _, err := tx.NodeTag.Delete().Where(nodetag.NodeID(id)).Exec(ctx); err != nil {
-			return fmt.Errorf("update tags: %w", err)
-		}
-	}
-	for _, tag := range tags {
-		if err := tx.NodeTag.Create().SetNodeID(id).SetTag(tag).Exec(ctx); err != nil {
-			return fmt.Errorf("tag node: %w", err)
-		}
-	}
-	return nil
 }
 
 func insertInterfaces(ctx context.Context, tx *ent.Tx, id uuid.UUID, cards []wire.Interface) error {

@@ -16,8 +16,11 @@ import (
 	"github.com/pureboot/pureboot/ent/workflow"
 )
 
-// maxInterfaces bounds the network cards of one node.
-const maxInterfaces = 32
+// What one node has at most.
+const (
+	maxInterfaces = 32
+	maxTags       = 64
+)
 
 // NodeSpec is what an administrator may say of a node.
 type NodeSpec struct {
@@ -89,6 +92,9 @@ func (n *NodeSpec) Check() []wire.ProblemField {
 	}
 	f.params("params", n.Params)
 	f.line("extra_cmdline", n.ExtraCmdline, maxParam)
+	if len(n.Tags) > maxTags {
+		f.add("tags", len(n.Tags), "more than %d", maxTags)
+	}
 	for i, tag := range n.Tags {
 		field := fmt.Sprintf("tags[%d]", i)
 		f.line(field, tag, maxName)
