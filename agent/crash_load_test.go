@@ -249,7 +249,7 @@ func (w *crashWorld) follow(v *victim, name string) {
 	}
 }
 
-// load has clients ask until the agent has been killed, after so long.
+// load has clients ask until the agent has been killed, so long after the load has set in.
 func (w *crashWorld) load(v *victim, after time.Duration) {
 	var clients sync.WaitGroup
 	var mu sync.Mutex // of finished and purged
@@ -261,7 +261,7 @@ func (w *crashWorld) load(v *victim, after time.Duration) {
 	for i := range crashClients {
 		clients.Go(func() {
 			for n := 0; !w.killed.Load(); n++ {
-				if n%8 != 7 {
+				if n%8 != 1 {
 					w.askSomething(v, i)
 					continue
 				}
@@ -275,8 +275,18 @@ func (w *crashWorld) load(v *victim, after time.Duration) {
 			}
 		})
 	}
+	kill := sync.OnceFunc(func() {
+		time.AfterFunc(after, func() {
+			w.killed.Store(true)
+			v.kill()
+		})
+	})
+	before := w.checked.Load()
 	clients.Go(func() {
 		for !w.killed.Load() {
+			if w.checked.Load() >= before+2*crashClients {
+				kill()
+			}
 			keys, err := v.keys()
 			mu.Lock()
 			for _, key := range keys {
@@ -286,10 +296,6 @@ func (w *crashWorld) load(v *victim, after time.Duration) {
 			}
 			mu.Unlock()
 		}
-	})
-	time.AfterFunc(after, func() {
-		w.killed.Store(true)
-		v.kill()
 	})
 	clients.Wait()
 	v.kill()
