@@ -255,6 +255,8 @@ func sitePatchCommand(dial dialer) *cobra.Command {
 var textFields = []string{
 	"name", "description", "parent_id", "agent_url", "default_workflow_id", "autonomy_level", "conflict_resolution", "cache_policy",
 	"discovery_method", "migration_policy", "sync_schedule",
+	"mac_address", "hostname", "ip_address", "workflow_id", "group_id", "home_site_id", "arch", "boot_mode", "vendor", "model",
+	"serial_number", "system_uuid", "extra_cmdline", "state",
 }
 
 // parseFields makes a merge patch of FIELD=VALUE and of the fields to clear. FIELD may be MAP.NAME.
