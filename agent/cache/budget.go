@@ -78,8 +78,9 @@ func (b *Budget) Admit(ctx context.Context, n int, load Load) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if w.place >= 0 {
+	if w.place >= 0 { // who leaves has had the bytes all the same
 		heap.Remove(&b.queue, w.place)
+		b.pay(time.Now(), n)
 	}
 	return context.Cause(ctx)
 }

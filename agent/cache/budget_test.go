@@ -59,6 +59,25 @@ func TestSmallMissStartsWhileAFillSaturatesTheBudget(t *testing.T) {
 	})
 }
 
+// TestWhoLeavesPays for what was read: else a crowd that comes and goes would have more than there is.
+func TestWhoLeavesPays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(1000)
+		begin := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 5 {
+			_ = b.Admit(ctx, 1000, Load{}) // the first is on credit, the others do not wait
+		}
+		if err := b.Admit(t.Context(), 1000, Load{}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("the sixth second's worth is had after %v", took)
+		}
+	})
+}
+
 func TestBudgetOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(1000)
@@ -78,7 +97,7 @@ func TestBudgetOrder(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		if err := b.Admit(ctx, 1<<30, Load{}); err == nil {
+		if err := b.Admit(ctx, 1000, Load{}); err == nil {
 			t.Error("admitted after its context ended")
 		}
 		time.Sleep(10 * time.Second)
