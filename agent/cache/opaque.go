@@ -268,17 +268,43 @@ func (f *fill) resume(ctx context.Context, offset, length int64) (io.ReadCloser,
 		err = backoff.Permanent(fmt.Errorf("%w: asked for %d, got %d", errNoRanges, offset, a.Offset))
 	case a.Offset < offset && length > 0:
 		err = backoff.Permanent(errNoRanges)
-	default: // of an origin that ignores ranges the front takes what it needs
-		var n int64
-		n, err = io.CopyN(io.Discard, a.Body, offset-a.Offset)
-		f.store.count.bytesIn.Add(n)
 	}
 	if err != nil {
 		a.Body.Close()
 		return nil, err
 	}
+	if a.Offset < offset { // of an origin that ignores ranges the front takes what it needs
+		return &skipping{ReadCloser: a.Body, skip: offset - a.Offset}, nil
+	}
 	return a.Body, nil
 }
+
+// skipping is a body without its first bytes. They are read a piece at a time, as the others are: they cost as much, and
+// are no silence.
+type skipping struct {
+	io.ReadCloser
+	skip     int64
+	received int64
+}
+
+// Read implements io.Reader; of what is skipped it returns 0 bytes.
+func (s *skipping) Read(p []byte) (int, error) {
+	if s.skip == 0 {
+		n, err := s.ReadCloser.Read(p)
+		s.received += int64(n)
+		return n, err
+	}
+	n, err := s.ReadCloser.Read(p[:min(int64(len(p)), s.skip)])
+	s.received += int64(n)
+	s.skip -= int64(n)
+	if errors.Is(err, io.EOF) && s.skip > 0 {
+		err = io.ErrUnexpectedEOF // it is shorter than what has come of it before
+	}
+	return 0, err
+}
+
+// Received returns how many bytes have come over the wire.
+func (s *skipping) Received() int64 { return s.received }
 
 // closeAfter closes body also when ctx ends, under which it was not opened.
 func closeAfter(ctx context.Context, body io.ReadCloser) io.ReadCloser {

@@ -215,6 +215,26 @@ func TestBrokenOrigins(t *testing.T) {
 	}
 }
 
+// TestWhatIsSkippedIsPaidFor: an origin that ignores ranges sends again what is here, which is read no faster than the
+// rest, and may take longer than a silence.
+func TestWhatIsSkippedIsPaidFor(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 8*mib)
+	w.cuts, w.rangeless = []int64{6 * mib}, true
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir, Stall: 10 * time.Second, Admit: NewBudget(mib / 4).Admit})
+		began := time.Now()
+		r := streamed(t, s, "k", "", w)
+		wantBytes(t, r, w.data)
+		if took := time.Since(began); took < 55*time.Second || took > 60*time.Second {
+			t.Errorf("14 MiB at 0.25 MiB/s took %v", took)
+		}
+		if calls, _ := w.seen(); len(calls) != 2 || s.Stats().BytesIn != 14*mib {
+			t.Errorf("calls %v brought %d bytes", calls, s.Stats().BytesIn)
+		}
+	})
+}
+
 func TestOpaqueRangesAreKept(t *testing.T) {
 	s := openStore(t, Options{})
 	w := newWeb(1, 8*mib)
