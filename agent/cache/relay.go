@@ -93,6 +93,7 @@ func (f *fill) pass(r *relay, data []byte) error {
 		}
 		if late {
 			r.forget(f.behind(r, slowest))
+			patience.Reset(f.store.opts.Stall) // the next one may take nothing either
 			f.changed()
 		}
 	}

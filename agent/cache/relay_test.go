@@ -103,6 +103,30 @@ func TestReaderThatTakesNothing(t *testing.T) {
 	})
 }
 
+// TestReadersThatTakeNothing are cut one after the other.
+func TestReadersThatTakeNothing(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 3*relayWindow)
+	w.weak = true
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir, Stall: time.Minute})
+		failAfter(s, mib, syscall.ENOSPC)
+		w.gate, w.gateAt = make(chan struct{}), mib/2
+		r, first, second := streamed(t, s, "k", "", w), streamed(t, s, "k", "", w), streamed(t, s, "k", "", w)
+		if err := r.Ready(); err != nil {
+			t.Fatal(err)
+		}
+		close(w.gate)
+		wantBytes(t, io.LimitReader(first, mib+1000), w.data[:mib+1000])
+		wantBytes(t, io.LimitReader(second, mib+2000), w.data[:mib+2000])
+		began := time.Now()
+		wantBytes(t, r, w.data)
+		if took := time.Since(began); took > 5*time.Minute {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // TestRelayEndsWithItsReaders: nobody else needs it.
 func TestRelayEndsWithItsReaders(t *testing.T) {
 	dir := t.TempDir()
