@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -124,6 +125,23 @@ func TestFileThatShrinksUnderItsReader(t *testing.T) {
 	}
 	if n, err := io.Copy(io.Discard, got); n != ChunkSize+10 || err == nil {
 		t.Errorf("without a source: %d bytes, %v", n, err)
+	}
+	wantMiss(t, s, "k", o)
+}
+
+// TestWhatTheDiskDoesNotGiveIsFetchedAgain: the kernel met the fault, sending the file.
+func TestWhatTheDiskDoesNotGiveIsFetchedAgain(t *testing.T) {
+	s := openStore(t, Options{})
+	o := newOrigin(1, 2*ChunkSize)
+	store(t, s, "k", o)
+	r := fetch(t, s, "k", o)
+	r.Failed(nil)
+	r.Failed(syscall.EPIPE)
+	wantGet(t, s, "k", o, TierDisk)
+	r.Failed(&os.SyscallError{Syscall: "sendfile", Err: syscall.EIO})
+	r.Failed(&os.SyscallError{Syscall: "sendfile", Err: syscall.EIO})
+	if st := s.Stats(); st.Disk.State != DiskFailing {
+		t.Errorf("the disk is %+v", st.Disk)
 	}
 	wantMiss(t, s, "k", o)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // Tier says where a Reader's bytes come from, for Cache-Status.
@@ -119,6 +120,16 @@ func (r *Reader) File() (*os.File, bool) {
 		return nil, false
 	}
 	return r.file, true
+}
+
+// Failed tells of an error that using File has met. What the disk does not give is dropped, so that the next who asks
+// has it fetched anew.
+func (r *Reader) Failed(err error) {
+	if r.entry == nil || !errors.Is(err, syscall.EIO) {
+		return
+	}
+	r.store.diskError("send object", r.key, err)
+	r.store.lose(r.entry)
 }
 
 // Sendable blocks as Read does, and returns a descriptor whose offset is the reader's and the number of bytes, at most

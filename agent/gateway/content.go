@@ -58,15 +58,19 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 		return
 	}
 	defer file.Close()
-	if out, ok := w.(*response); ok && file.Status == content.Hit {
+	out, ok := w.(*response)
+	if ok && file.Status == content.Hit {
 		out.level = slog.LevelDebug // a hit is a metric
 	}
 	setCacheStatus(w, contentStatus(file.Status, file.Tier()))
 	var body io.ReadSeeker = file
-	if f, ok := file.File(); ok {
+	if f, whole := file.File(); whole {
 		body = f // which the kernel can send by itself
 	}
 	g.send(w, r, g.represent(r, file.Info), body)
+	if ok {
+		file.Failed(out.err)
+	}
 }
 
 // sendNothing answers who has what it would be sent: that needs no file. It reports false for all others.

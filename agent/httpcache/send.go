@@ -128,6 +128,7 @@ func (h *Handler) copy(w http.ResponseWriter, reader *cache.Reader, at, n int64)
 	if file, ok := reader.File(); ok {
 		sent, err := sendFile(w, file, at, n)
 		h.count.sent.Add(sent)
+		reader.Failed(err)
 		return err
 	}
 	if reader.Tier() != cache.TierHot {
