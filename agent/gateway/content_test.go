@@ -393,6 +393,29 @@ func TestAMachineThatStopsReadingIsLetGo(t *testing.T) {
 	})
 }
 
+// TestAnEndMayComeLate after the last byte: a body of no known length ends when its origin says so.
+func TestAnEndMayComeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openSite(t, newCentral())
+		s.Upstreams = []Upstream{{"/up/", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "all there is")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(pieceTime + time.Second)
+		})}}
+		conn := s.serve(t).dial()
+		defer conn.Close()
+		io.WriteString(conn, "GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if got, err := io.ReadAll(res.Body); string(got) != "all there is" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
 func TestASlowCentralIsNoSlowMachine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCentral()

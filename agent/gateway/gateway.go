@@ -111,6 +111,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, admitted bool) {
 	defer func() {
 		p := recover()
 		defer func() { count.ended(out.status) }()
+		out.renew() // for what net/http still writes: a header without a body, or a body's end
 		if p == nil && out.err == nil && out.status < 400 && !g.Log.Enabled(r.Context(), out.level) {
 			return
 		}
