@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/pureboot/pureboot/agent/httpcache"
 )
 
 // Listen returns a listener whose connections suit a Gateway's work, for a server that has ConnContext too. It is not
@@ -71,7 +73,7 @@ type parcel struct {
 // A parcel's packed has room for the first write of net/http, which is 4 KiB, the fields, and the rest of a small body.
 const (
 	parcelSize = 8 << 10
-	maxFields  = 3 << 10
+	maxFields  = httpcache.MaxFields + 64 // with the name of a request
 )
 
 var parcels = sync.Pool{New: func() any { return &parcel{packed: make([]byte, 0, parcelSize)} }}
@@ -213,15 +215,15 @@ func (d *deadline) put(t time.Time) error {
 	return nil
 }
 
-// longAgo is before any deadline but those that mean "stop now", in Unix seconds. net/http stops so the reading
-// ahead that it begins with each request, mostly before it has begun.
-const longAgo = 1e9
+// longAgo is net/http's deadline that means "stop now", in Unix seconds: it stops so the reading ahead that it begins with
+// each request, mostly before it has begun. No other is as early, not even where the clock begins in 1970.
+const longAgo = 1
 
 // over is whether the deadline is one that means "stop now".
 func (d *deadline) over() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.wanted.IsZero() && d.wanted.Unix() < longAgo
+	return !d.wanted.IsZero() && d.wanted.Unix() <= longAgo
 }
 
 // begin announces what may wait; end is to follow.

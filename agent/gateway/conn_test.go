@@ -148,6 +148,19 @@ func TestDeadlinesAreToldWhenSomethingWaits(t *testing.T) {
 	wait(now, now.Add(2)) // at once, while something was under way
 }
 
+// TestAClockThatBeginsIn1970 belongs to a board without one, until somebody tells it the time.
+func TestAClockThatBeginsIn1970(t *testing.T) {
+	d := deadline{set: func(time.Time) error { return nil }}
+	for at, want := range map[int64]bool{1: true, 2: false, 60: false} {
+		if err := d.put(time.Unix(at, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if d.over() != want {
+			t.Errorf("%d s after its begin is over: %v", at, !want)
+		}
+	}
+}
+
 func TestADeadlineEndsARead(t *testing.T) {
 	c, _ := pair(t)
 	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil { // as net/http stops reading

@@ -27,7 +27,7 @@ func (g *Gateway) sendHot(w http.ResponseWriter, r *http.Request) bool {
 	if hit == nil {
 		hit, route = g.hotUpstream(r), RouteUpstream
 	}
-	if hit == nil || len(hit.Body) == 0 {
+	if hit == nil {
 		return false
 	}
 	var room [64]byte
@@ -65,7 +65,7 @@ func (g *Gateway) hotContent(r *http.Request) *httpcache.Hit {
 		return nil
 	}
 	hot := g.Files.Hot(cache.Key(path[1:]))
-	if hot == nil {
+	if hot == nil || len(hot.Bytes()) == 0 {
 		return nil
 	}
 	ready, _ := hot.Memo().(*readyFile)

@@ -171,6 +171,21 @@ func TestTheShortWayIsForPlainRequests(t *testing.T) {
 	s.get(t, "/bootloaders/autoexec.ipxe").script(t) // the bootstrap, whatever central calls so
 }
 
+// TestAnEmptyFileIsCountedOnce although the short way finds it first.
+func TestAnEmptyFileIsCountedOnce(t *testing.T) {
+	c := newCentral()
+	c.file("images/empty", nil)
+	s := startHotSite(t, c)
+	s.heat(t, "/images/empty", "images/empty")
+	before := s.Files.Stats().Hits
+	if r := s.get(t, "/images/empty"); r.StatusCode != 200 || r.body != "" {
+		t.Errorf("is answered %d, %q", r.StatusCode, r.body)
+	}
+	if n := s.Files.Stats().Hits - before; n != 1 {
+		t.Errorf("counted %d times", n)
+	}
+}
+
 func nonEmpty(name, value string) []string {
 	if name == "" {
 		return nil

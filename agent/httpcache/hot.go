@@ -17,6 +17,9 @@ type Hit struct {
 	Body   []byte
 }
 
+// MaxFields bounds what Handler.Hot returns: the bytes of Fields and Type. A longer header is ServeHTTP's.
+const MaxFields = 3 << 10
+
 // NewHit takes the header of a 200 that has a Content-Type, and leaves nothing of it.
 func NewHit(h http.Header, body []byte) *Hit {
 	hit := &Hit{Type: h["Content-Type"], Length: []string{strconv.Itoa(len(body))}, Date: h["Date"], Body: body}
@@ -90,9 +93,11 @@ type readyHit struct {
 	age, ttl int64 // in seconds
 }
 
-// ready is nil for what is written differently for each request, or for each client.
+// ready is nil for what is written differently for each request, or for each client, and for what has no body or a long
+// header.
 func (h *Handler) ready(s *Stored, age, ttl time.Duration, body []byte) *readyHit {
-	if len(s.Header["Content-Type"]) == 0 || len(s.Header["Location"]) > 0 || len(s.Header["Content-Location"]) > 0 {
+	if len(body) == 0 || len(s.Header["Content-Type"]) != 1 || len(s.Header["Location"]) > 0 || len(s.Header["Content-Location"]) > 0 ||
+		len(s.Header["X-Request-Id"]) > 0 { // which takes the place of ours
 		return nil
 	}
 	header := make(http.Header, len(s.Header)+4)
@@ -100,7 +105,11 @@ func (h *Handler) ready(s *Stored, age, ttl time.Duration, body []byte) *readyHi
 	h.amend(header, nil, s.Protocol)
 	CacheStatus{Cache: cacheName, Hit: true, HasTTL: true, TTL: ttl}.AddTo(header)
 	header["Accept-Ranges"] = []string{"bytes"}
-	return &readyHit{Hit: *NewHit(header, body), stored: s, age: wholeSeconds(age), ttl: wholeSeconds(ttl)}
+	hit := NewHit(header, body)
+	if len(hit.Fields)+len(hit.Type[0]) > MaxFields {
+		return nil
+	}
+	return &readyHit{Hit: *hit, stored: s, age: wholeSeconds(age), ttl: wholeSeconds(ttl)}
 }
 
 // only returns the place of the one response that is stored for a path without a query, and when the resource was

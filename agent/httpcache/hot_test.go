@@ -131,7 +131,7 @@ func TestWhatNeedsThoughtIsNotAnsweredFromMemory(t *testing.T) {
 }
 
 func TestWhatIsToldOtherwiseToEachClientIsNotAnsweredFromMemory(t *testing.T) {
-	for _, line := range []string{"Content-Location: /x", "Location: /x", "Vary: Host"} {
+	for _, line := range []string{"Content-Location: /x", "Location: /x", "Vary: Host", "X-Request-Id: 1", "X-Long: " + strings.Repeat("x", MaxFields)} {
 		if h := hotHandler(t, "Cache-Control: max-age=600", "Content-Type: a/b", line); h.Hot(get(t, "/up/a")) != nil {
 			t.Errorf("%s is answered", line)
 		}
