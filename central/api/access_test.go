@@ -45,6 +45,8 @@ var least = map[string]string{
 	"DELETE /api/v1/nodes/{id}":            "operator",
 	"GET /api/v1/nodes/{id}/history":       "viewer",
 	"GET /api/v1/nodes/{id}/events":        "viewer",
+	"GET /api/v1/nodes/export":             "viewer",
+	"POST /api/v1/nodes/import":            "operator",
 	"POST /api/v1/nodes/bulk":              "operator",
 	"PUT /api/v1/nodes/{id}/tags/{tag}":    "operator",
 	"DELETE /api/v1/nodes/{id}/tags/{tag}": "operator",

@@ -136,6 +136,9 @@ var writes = map[string]struct {
 		id := strings.TrimPrefix(s.aNode(), "/api/v1/nodes/")
 		return s.do("POST", "/api/v1/nodes/bulk", s.operator, object{"ids": []string{id}, "state": object{"state": "pending"}})
 	}},
+	"POST /api/v1/nodes/import": {images{after: true}, func(s *scene) reply {
+		return s.do("POST", "/api/v1/nodes/import", s.operator, "mac_address\n"+s.mac()+"\n", "Content-Type", "text/csv")
+	}},
 	"PUT /api/v1/nodes/{id}/tags/{tag}": {images{true, true}, func(s *scene) reply {
 		return s.do("PUT", s.aNode()+"/tags/x", s.operator, nil)
 	}},

@@ -39,6 +39,11 @@ type (
 
 type nodeQuery struct {
 	Paging
+	NodeFilter
+}
+
+// NodeFilter selects nodes and their order.
+type NodeFilter struct {
 	MAC         string         `query:"mac" maxLength:"40" doc:"Of any of its interfaces, in any usual notation"`
 	State       string         `query:"state" enum:"discovered,pending,installing,install_failed,installed,active,reprovision,deprovisioning,migrating,retired"`
 	HomeSiteID  uuid.UUID      `query:"home_site_id" format:"uuid"`
@@ -49,8 +54,8 @@ type nodeQuery struct {
 	Sort        store.NodeSort `query:"sort" enum:"mac_address,-mac_address,hostname,-hostname,created_at,-created_at,last_seen_at,-last_seen_at" default:"mac_address" doc:"With a minus the other way round"`
 }
 
-func (q *nodeQuery) store() store.NodeQuery {
-	out := store.NodeQuery{Paging: q.Paging.store(), MAC: q.MAC, State: q.State, Tags: q.Tag, Search: q.Search, Sort: q.Sort}
+func (q *NodeFilter) store(paging store.Paging) store.NodeQuery {
+	out := store.NodeQuery{Paging: paging, MAC: q.MAC, State: q.State, Tags: q.Tag, Search: q.Search, Sort: q.Sort}
 	if q.Descendants {
 		out.AtOrBelow, out.InOrBelow = q.HomeSiteID, q.GroupID
 	} else {
@@ -72,7 +77,7 @@ func (a *api) nodeRoutes() {
 	route(a, huma.Operation{
 		OperationID: "list-nodes", Method: "GET", Path: path, Summary: "List the nodes", Tags: tags,
 	}, reads, func(ctx context.Context, in *nodeQuery) (*answer[store.Page[wire.Node]], error) {
-		page, err := a.Store.Nodes(ctx, in.store())
+		page, err := a.Store.Nodes(ctx, in.NodeFilter.store(in.Paging.store()))
 		return &answer[store.Page[wire.Node]]{page}, err
 	})
 	route(a, huma.Operation{
@@ -101,6 +106,7 @@ func (a *api) nodeRoutes() {
 	})
 	a.nodeTagRoutes()
 	a.nodeBulkRoute(patches)
+	a.nodeTableRoutes()
 	route(a, huma.Operation{
 		OperationID: "get-node-history", Method: "GET", Path: path + "/{id}/history", Tags: tags,
 		Summary: "List the changes of a node's state, the oldest first",

@@ -28,15 +28,21 @@ func (s *Store) CreateNode(ctx context.Context, by Actor, spec NodeSpec, state l
 	}
 	var made wire.Node
 	err := s.Write(ctx, func(tx *ent.Tx) (err error) {
-		if err := checkNode(ctx, tx, uuid.Nil, &spec); err != nil {
-			return err
-		}
-		if made, err = insertNode(ctx, tx, by, spec, in, "created"); err != nil {
-			return err
-		}
-		return auditAdmin(ctx, tx, by, Act{Action: "node.create", Subject: "node/" + made.ID, After: made})
+		made, err = createNode(ctx, tx, by, spec, in)
+		return err
 	})
 	return made, err
+}
+
+func createNode(ctx context.Context, tx *ent.Tx, by Actor, spec NodeSpec, in lifecycle.Install) (wire.Node, error) {
+	if err := checkNode(ctx, tx, uuid.Nil, &spec); err != nil {
+		return wire.Node{}, err
+	}
+	made, err := insertNode(ctx, tx, by, spec, in, "created")
+	if err != nil {
+		return made, err
+	}
+	return made, auditAdmin(ctx, tx, by, Act{Action: "node.create", Subject: "node/" + made.ID, After: made})
 }
 
 // Node returns a node.
@@ -60,43 +66,50 @@ func (s *Store) UpdateNode(ctx context.Context, by Actor, id uuid.UUID, ifVersio
 		if ifVersion != 0 && ifVersion != row.Version {
 			return ErrVersion
 		}
-		before := nodeRecord(row)
-		old := nodeSpec(row)
-		spec, err := edit(nodeSpec(row))
-		if err != nil {
-			return err
-		}
-		if err := faults(spec.Check()).err(); err != nil {
-			return err
-		}
-		replacePrimary(old, &spec)
-		if err := checkNode(ctx, tx, id, &spec); err != nil {
-			return err
-		}
-		if !slices.Equal(old.Interfaces, spec.Interfaces) {
-			if _, err := tx.NodeInterface.Delete().Where(nodeinterface.NodeID(id)).Exec(ctx); err != nil {
-				return fmt.Errorf("update interfaces: %w", err)
-			}
-			if err := insertInterfaces(ctx, tx, id, spec.Interfaces); err != nil {
-				return err
-			}
-		}
-		if err := replaceTags(ctx, tx, id, old.Tags, spec.Tags); err != nil {
-			return err
-		}
-		update := tx.Node.UpdateOneID(id)
-		setNode(update.Mutation(), spec)
-		if changed, err = saveNode(ctx, tx, by, update); err != nil {
-			return err
-		}
-		if text(old.HomeSiteID) != text(spec.HomeSiteID) {
-			if err := left(ctx, tx, old.HomeSiteID); err != nil {
-				return err
-			}
-		}
-		return auditAdmin(ctx, tx, by, Act{Action: "node.update", Subject: "node/" + changed.ID, Before: before, After: changed})
+		changed, err = updateNode(ctx, tx, by, row, edit)
+		return err
 	})
 	return changed, err
+}
+
+// updateNode changes a node whose interfaces were loaded. What is wrong with the change it finds before it writes.
+func updateNode(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, edit func(NodeSpec) (NodeSpec, error)) (wire.Node, error) {
+	var changed wire.Node
+	before := nodeRecord(row)
+	old := nodeSpec(row)
+	spec, err := edit(nodeSpec(row))
+	if err != nil {
+		return changed, err
+	}
+	if err := faults(spec.Check()).err(); err != nil {
+		return changed, err
+	}
+	replacePrimary(old, &spec)
+	if err := checkNode(ctx, tx, row.ID, &spec); err != nil {
+		return changed, err
+	}
+	if !slices.Equal(old.Interfaces, spec.Interfaces) {
+		if _, err := tx.NodeInterface.Delete().Where(nodeinterface.NodeID(row.ID)).Exec(ctx); err != nil {
+			return changed, fmt.Errorf("update interfaces: %w", err)
+		}
+		if err := insertInterfaces(ctx, tx, row.ID, spec.Interfaces); err != nil {
+			return changed, err
+		}
+	}
+	if err := replaceTags(ctx, tx, row.ID, old.Tags, spec.Tags); err != nil {
+		return changed, err
+	}
+	update := tx.Node.UpdateOneID(row.ID)
+	setNode(update.Mutation(), spec)
+	if changed, err = saveNode(ctx, tx, by, update); err != nil {
+		return changed, err
+	}
+	if text(old.HomeSiteID) != text(spec.HomeSiteID) {
+		if err := left(ctx, tx, old.HomeSiteID); err != nil {
+			return changed, err
+		}
+	}
+	return changed, auditAdmin(ctx, tx, by, Act{Action: "node.update", Subject: "node/" + changed.ID, Before: before, After: changed})
 }
 
 // DeleteNode deletes a node with its logs, the claims to it and the conflicts over it.
