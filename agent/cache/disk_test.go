@@ -169,6 +169,17 @@ func TestStartOnAFullDisk(t *testing.T) {
 }
 
 // TestReadOnlyDisk serves what is there, keeps nothing else, and goes on as before when the disk takes writes again.
+// TestWhatNoDiskCouldTake says nothing about this one.
+func TestWhatNoDiskCouldTake(t *testing.T) {
+	s := openStore(t, Options{MinFreeBytes: 1})
+	w := newWeb(1, 1000)
+	w.obj.Size = 1 << 60
+	_, err := s.Stream(t.Context(), "k", "", 0, 0, w.answer)
+	if d := s.Stats().Disk; !errors.Is(err, ErrNotStored) || d.State != DiskOK {
+		t.Errorf("%v, the disk is %+v", err, d)
+	}
+}
+
 func TestReadOnlyDisk(t *testing.T) {
 	dir, inside := mounting(t)
 	if !inside {

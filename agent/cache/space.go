@@ -49,7 +49,7 @@ func (s *Store) promise(f *fill, size int64, freed *closers) error {
 	}
 	short := max(over, low)
 	if can := s.bytes - s.pinned + s.partBytes; short > can {
-		if low > can {
+		if low-max(0, size-growth) > can { // it is not only this object that is too large
 			s.unwell(DiskFull, errLowSpace.Error(), false)
 		}
 		return fmt.Errorf("%w: %d bytes too large", ErrNotStored, short-can)
