@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -24,7 +25,8 @@ type Pins struct {
 // pins is the list, and what it means.
 type pins struct {
 	*list
-	set atomic.Pointer[pinSet]
+	setting sync.Mutex // held from reading the list to setting what it means, lest an older one be set last
+	set     atomic.Pointer[pinSet]
 }
 
 // pinSet answers whether an object is pinned. It never changes.
@@ -40,6 +42,8 @@ type pinGlob struct {
 
 // pin has the cache observe the list. A URL that no upstream leads to any more pins nothing.
 func (a *API) pin() {
+	a.pins.setting.Lock()
+	defer a.pins.setting.Unlock()
 	set := &pinSet{keys: map[cache.Key]bool{}}
 	for _, name := range a.pins.get() {
 		switch {
