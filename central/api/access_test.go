@@ -60,6 +60,8 @@ var least = map[string]string{
 	"POST /api/v1/migrations/{id}/approve": "operator",
 	"POST /api/v1/migrations/{id}/reject":  "operator",
 	"GET /api/v1/approvals":                "viewer",
+	"POST /api/v1/approvals/{id}/approve":  "operator",
+	"POST /api/v1/approvals/{id}/reject":   "operator",
 	"GET /api/v1/approvals/{id}":           "viewer",
 	"GET /api/v1/sync/conflicts":           "viewer",
 	"GET /api/v1/sync/conflicts/{id}":      "viewer",

@@ -84,6 +84,12 @@ func (s *scene) aClaim() string {
 	return "/api/v1/migrations/" + claim.ID.String()
 }
 
+// anApproval is what a claim that waits asked for.
+func (s *scene) anApproval() string {
+	claim := must[store.Claim](s.central, 200, "GET", s.aClaim(), s.admin, nil)
+	return "/api/v1/approvals/" + claim.ApprovalID.String()
+}
+
 func (s *scene) aCommand() string {
 	site := s.aSite()
 	c := must[store.Command](s.central, 201, "POST", site+"/commands", s.admin, object{"command": "sync"})
@@ -203,6 +209,13 @@ var writes = map[string]struct {
 		return s.do("POST", s.aClaim()+"/reject", s.operator, object{"comment": "no"})
 	}},
 
+	"POST /api/v1/approvals/{id}/approve": {images{true, true}, func(s *scene) reply {
+		return s.do("POST", s.anApproval()+"/approve", s.operator, nil)
+	}},
+	"POST /api/v1/approvals/{id}/reject": {images{true, true}, func(s *scene) reply {
+		return s.do("POST", s.anApproval()+"/reject", s.operator, object{"comment": "no"})
+	}},
+
 	"POST /api/v1/agents/register": {images{}, func(s *scene) reply {
 		token := must[wire.JoinToken](s.central, 201, "POST", s.aSite()+"/agent-token", s.admin, nil)
 		s.keep(token.Token)
@@ -261,7 +274,8 @@ func (s *scene) check(route, request string, has images) {
 	s.t.Helper()
 	var found []*ent.AuditEntry
 	for _, entry := range s.store.Read().AuditEntry.Query().AllX(context.Background()) {
-		if entry.RequestID == request {
+		// What waits for an approval is decided with it, and leaves an entry of its own.
+		if entry.RequestID == request && !(strings.Contains(route, "/approvals/") && strings.HasPrefix(entry.Subject, "migration/")) {
 			found = append(found, entry)
 		}
 	}

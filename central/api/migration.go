@@ -84,4 +84,14 @@ func (a *api) migrationRoutes() {
 		approval, err := a.Store.Approval(ctx, in.ID)
 		return &answer[store.Approval]{approval}, err
 	})
+	for verb, to := range map[string]lifecycle.Decision{"approve": lifecycle.Approved, "reject": lifecycle.Rejected} {
+		route(a, huma.Operation{
+			OperationID: verb + "-approval", Method: "POST", Path: "/api/v1/approvals/{id}/" + verb, Tags: tags,
+			Summary:     map[string]string{"approve": "Give the leave that was asked for", "reject": "Deny the leave that was asked for"}[verb],
+			Description: "What waits for it, a claim for instance, is decided with it. 409 when it has been decided.",
+		}, writes, func(ctx context.Context, in *decision) (*answer[store.Approval], error) {
+			approval, err := a.Store.DecideApproval(ctx, caller(ctx).Actor, in.ID, to, in.comment())
+			return &answer[store.Approval]{approval}, err
+		})
+	}
 }

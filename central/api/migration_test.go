@@ -121,3 +121,22 @@ func TestTheAuditIsListed(t *testing.T) {
 		}
 	})
 }
+
+func TestAClaimIsDecidedByItsApproval(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		s := &scene{central: c}
+		for verb, want := range map[string]string{"/approve": "approved", "/reject": "rejected"} {
+			claim := must[store.Claim](c, 200, "GET", s.aClaim(), c.viewer, nil)
+			at := "/api/v1/approvals/" + claim.ApprovalID.String()
+			if got := must[store.Approval](c, 200, "POST", at+verb, c.operator, object{"comment": "so be it"}); got.Status != want || got.Comment != "so be it" {
+				t.Errorf("%s: %+v", verb, got)
+			}
+			if got := must[store.Claim](c, 200, "GET", "/api/v1/migrations/"+claim.ID.String(), c.viewer, nil); got.Status != want {
+				t.Errorf("%s left the claim %s", verb, got.Status)
+			}
+			if r := c.do("POST", at+verb, c.operator, nil); r.status != 409 {
+				t.Errorf("%s twice: %d %s", verb, r.status, r.body)
+			}
+		}
+	})
+}
