@@ -38,7 +38,7 @@ func (DeviceGroup) Fields() []ent.Field {
 			Comment("SHA-256 of the outstanding join token's secret; null once used"),
 		field.Time("agent_token_expires_at").Optional().Nillable(),
 		field.Int64("nodes_left_epoch").Default(0).
-			Comment("Node counter when a node was last deleted here or moved away, for no row is left to say so, or when so many "+
+			Comment("Node counter when a node was last deleted here or moved away, for no row is left to say so, or when so many " +
 				"changed at once that none is marked"),
 
 		field.Enum("autonomy_level").Values("readonly", "limited", "full").Optional().Nillable(),
