@@ -115,8 +115,15 @@ func TestTheFirstClientLeavesAndTheFillGoesOn(t *testing.T) {
 		t.Errorf("whoever left still reads: %v", err)
 	}
 	first.Close()
+	second, err := s.Open(t.Context(), wire.Images, "linux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
 	close(central.gate)
-	s.wantFile(t, "images/linux", body, Collapsed)
+	if got, err := io.ReadAll(second); second.Status != Collapsed || err != nil || !bytes.Equal(got, body) {
+		t.Errorf("who follows is a %s: %d bytes, %v", second.Status, len(got), err)
+	}
 	if _, sent, _ := central.counts(); sent != 1 {
 		t.Errorf("central sent %d times, want once", sent)
 	}
