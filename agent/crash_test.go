@@ -29,7 +29,7 @@ const (
 	crashEnv       = "PUREBOOT_TEST_CRASH_CONFIG" // makes the test program an agent with this configuration
 	crashLimitEnv  = "PUREBOOT_TEST_CRASH_LIMIT"  // bytes that it may store
 	crashRoundsEnv = "PUREBOOT_TEST_CRASH_ROUNDS" // how often it is killed
-	crashRounds    = 15 // unless told otherwise; make crash has 100
+	crashRounds    = 15                           // unless told otherwise; make crash has 100
 
 	roomy  = 256 << 20 // bytes that hold all there is
 	narrow = 6 << 20   // and those that make the load evict
