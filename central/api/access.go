@@ -25,6 +25,7 @@ type access struct {
 type principal struct {
 	store.Actor
 	role store.Role // empty for an agent
+	id   string     // of the token, or of the agent's site
 }
 
 type principalKey struct{}
@@ -54,7 +55,7 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 		if err != nil {
 			return p, a.failedLogin(p, err)
 		}
-		p.Name, p.Site = actor.Name, actor.Site
+		p.Name, p.Site, p.id = actor.Name, actor.Site, actor.Site.String()
 		if !need.agents {
 			return p, forbidden("an agent may not do this")
 		}
@@ -64,7 +65,7 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 	if err != nil {
 		return p, a.failedLogin(p, err)
 	}
-	p.Name, p.role = "admin:"+token.Name, token.Role
+	p.Name, p.role, p.id = "admin:"+token.Name, token.Role, token.ID
 	switch {
 	case need.least == "":
 		return p, forbidden("this is for agents")
@@ -99,6 +100,7 @@ func (a *api) handle(method, path string, who access, h http.HandlerFunc) {
 func route[I, O any](a *api, op huma.Operation, who access, h func(context.Context, *I) (*O, error)) {
 	a.access[op.Method+" "+op.Path] = who
 	a.document(&op, who)
+	a.repeatable(&op, who)
 	// A newer agent may say more than this build knows, and is served all the same.
 	op.RejectUnknownQueryParameters = !who.agents
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {

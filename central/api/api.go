@@ -39,8 +39,10 @@ type api struct {
 	mux      *http.ServeMux
 	huma     huma.API
 	access   map[string]access // by the pattern of the route
+	creates  map[string]int64  // the bytes that a body may have, by the pattern of a route that honours Idempotency-Key
 	logins   fleet.Limiter     // of those that failed
 	encoders sync.Pool         // of *zstd.Encoder
+	running  sync.Map          // of runningKey: the requests with an Idempotency-Key that are under way
 }
 
 // New returns the handler of the whole API.
@@ -57,7 +59,7 @@ func build(o Options) (*api, error) {
 		o.Log = slog.Default()
 	}
 	o.Log = o.Log.With("room", "api")
-	a := &api{Options: o, mux: http.NewServeMux(), access: map[string]access{}, logins: fleet.Limiter{Burst: o.Logins}}
+	a := &api{Options: o, mux: http.NewServeMux(), access: map[string]access{}, creates: map[string]int64{}, logins: fleet.Limiter{Burst: o.Logins}}
 
 	config := huma.DefaultConfig("PureBoot central", o.Version)
 	config.DocsPath, config.OpenAPIPath, config.SchemasPath, config.CreateHooks = "", "", "", nil

@@ -48,5 +48,15 @@ type located[T any] struct {
 	Body     T
 }
 
+// noStore, as Cache-Control, says that an answer is to be kept nowhere; not by central either, to repeat it.
+const noStore = "no-store"
+
+// secret is an answer that holds a secret.
+type secret[T any] struct {
+	Location string `header:"Location"`
+	Cache    string `header:"Cache-Control" doc:"no-store"`
+	Body     T
+}
+
 // nothing is the answer 204.
 type nothing struct{}

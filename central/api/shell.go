@@ -67,7 +67,12 @@ func (a *api) serve(w *recorder, r *http.Request) string {
 		return p.Name
 	}
 	out, end := a.compact(w, r, p)
-	a.mux.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+	r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+	if limit, ok := a.creates[pattern]; ok && len(r.Header.Values(headerKey)) > 0 {
+		a.serveOnce(out, r, limit)
+	} else {
+		a.mux.ServeHTTP(out, r)
+	}
 	end()
 	return p.Name
 }

@@ -19,9 +19,9 @@ func (a *api) siteRoutes() {
 		OperationID: "create-agent-token", Method: "POST", Path: "/api/v1/sites/{id}/agent-token", DefaultStatus: http.StatusCreated,
 		Summary: "Make a join token for the site's agent", Tags: tags,
 		Description: "The token is shown once, is good for one use within 24 hours, and voids the one before it.",
-	}, access{least: store.Admin}, func(ctx context.Context, in *ByID) (*answer[wire.JoinToken], error) {
+	}, access{least: store.Admin}, func(ctx context.Context, in *ByID) (*secret[wire.JoinToken], error) {
 		token, err := a.Fleet.JoinToken(ctx, caller(ctx).Actor, in.ID)
-		return &answer[wire.JoinToken]{token}, err
+		return &secret[wire.JoinToken]{Cache: noStore, Body: token}, err
 	})
 	route(a, huma.Operation{
 		OperationID: "list-site-nodes", Method: "GET", Path: "/api/v1/sites/{id}/nodes",

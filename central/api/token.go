@@ -41,18 +41,9 @@ func (a *api) tokenRoutes() {
 	route(a, huma.Operation{
 		OperationID: "create-token", Method: "POST", Path: path, DefaultStatus: http.StatusCreated,
 		Summary: "Make a token", Tags: tags,
-	}, admins, func(ctx context.Context, in *struct{ Body tokenBody }) (*struct {
-		Location string `header:"Location"`
-		Cache    string `header:"Cache-Control"`
-		Body     newToken
-	}, error,
-	) {
+	}, admins, func(ctx context.Context, in *struct{ Body tokenBody }) (*secret[newToken], error) {
 		token, text, err := a.Store.CreateToken(ctx, caller(ctx).Actor, in.Body.TokenSpec)
-		return &struct {
-			Location string `header:"Location"`
-			Cache    string `header:"Cache-Control"`
-			Body     newToken
-		}{path + "/" + token.ID, "no-store", newToken{token, text}}, err
+		return &secret[newToken]{Location: path + "/" + token.ID, Cache: noStore, Body: newToken{token, text}}, err
 	})
 	route(a, huma.Operation{
 		OperationID: "get-token", Method: "GET", Path: path + "/{id}", Summary: "Read a token, but for its secret", Tags: tags,

@@ -97,7 +97,7 @@ func (a *api) uploadRoutes() {
 }
 
 func showUpload(s content.Session, stored *content.Stored) *uploadState {
-	out := &uploadState{Status: http.StatusOK, CacheControl: "no-store", Complete: "?0"}
+	out := &uploadState{Status: http.StatusOK, CacheControl: noStore, Complete: "?0"}
 	if stored != nil {
 		out.Body.File, out.Complete = &stored.File, "?1"
 		out.Offset = strconv.FormatInt(stored.File.Size, 10)
@@ -111,7 +111,7 @@ func showUpload(s content.Session, stored *content.Stored) *uploadState {
 
 // patchUpload takes a piece. The last one is answered with the file.
 func (a *api) patchUpload(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Cache-Control", noStore)
 	id, err := uuid.Parse(r.PathValue("id"))
 	if err != nil {
 		a.writeError(w, r, store.ErrNotFound)

@@ -35,14 +35,19 @@ func (s *Store) View(ctx context.Context, fn func(tx *ent.Tx) error) error {
 // Write runs fn in one transaction, which is committed when fn returns nil and has reached the disk when Write does.
 // All writes appear as if one came after the other: SQLite has a single writer, and what PostgreSQL cannot order is
 // rolled back and tried again. So fn may run several times: it has no effect but by tx, and it sets what it hands
-// out anew each time. fn must not call Write or Read, and must not wait for the network.
+// out anew each time. fn must not call Write or Read, and must not wait for the network. The first write under the context
+// of a Repeatable takes its key.
 func (s *Store) Write(ctx context.Context, fn func(tx *ent.Tx) error) error {
 	var opts *sql.TxOptions
 	if s.dialect == dialect.Postgres {
 		opts = &sql.TxOptions{Isolation: sql.LevelSerializable}
 	}
+	fn, key := take(ctx, fn)
 	for try := 1; ; try++ {
 		err := once(ctx, s.writer, opts, fn)
+		if err == nil && key != nil {
+			key.taken = true
+		}
 		if err == nil || try == maxTries || !retryable(err) && !(raced(err) && try < maxRaces) {
 			return violated(err)
 		}
