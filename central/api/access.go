@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -110,6 +111,7 @@ func route[I, O any](a *api, op huma.Operation, who access, h func(context.Conte
 		}
 		return out, nil
 	})
+	a.eitherStatus(op, reflect.TypeFor[O]())
 }
 
 // document says in the OpenAPI document who may use a route.

@@ -15,7 +15,8 @@ import (
 var least = map[string]string{
 	"GET /healthz":      "everybody",
 	"GET /readyz":       "everybody",
-	"GET /openapi.json": "viewer",
+	"GET /openapi.json": "everybody",
+	"GET /docs":         "everybody",
 
 	"GET /api/v1/sites":                           "viewer",
 	"POST /api/v1/sites":                          "admin",

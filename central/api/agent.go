@@ -39,6 +39,7 @@ func (a *api) agentRoutes() {
 		OperationID: "register-agent", Method: "POST", Path: wire.PathRegister, DefaultStatus: http.StatusCreated, Tags: tags,
 		Summary:     "Enrol an agent with a join token",
 		Description: "The agent's secret stays with it: it sends the SHA-256. The same token and hash get the same answer for ten minutes.",
+		Errors:      []int{http.StatusUnauthorized, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 	}, access{open: true, agents: true}, func(ctx context.Context, in *struct{ Body joinBody }) (*answer[wire.Registered], error) {
 		registered, err := a.Fleet.Register(ctx, caller(ctx).Actor, in.Body.Register)
 		return &answer[wire.Registered]{registered}, err
@@ -62,6 +63,7 @@ func (a *api) agentRoutes() {
 	route(a, huma.Operation{
 		OperationID: "get-boot", Method: "GET", Path: wire.PathBoot, Tags: tags,
 		Summary: "Read all that is needed to boot a node", Description: "By its id, else by any of its MAC addresses, else by its system UUID.",
+		Errors: []int{http.StatusNotFound},
 	}, agents, func(ctx context.Context, in *struct {
 		ID   string `query:"id" format:"uuid"`
 		MAC  string `query:"mac" maxLength:"40"`

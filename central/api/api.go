@@ -7,8 +7,6 @@
 package api
 
 import (
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -85,13 +83,5 @@ func build(o Options) (*api, error) {
 	a.migrationRoutes()
 	a.conflictRoutes()
 
-	spec, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		return nil, fmt.Errorf("make the OpenAPI document: %w", err)
-	}
-	a.handle("GET", "/openapi.json", access{least: store.Viewer}, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(spec) // a client that is gone needs no answer
-	})
-	return a, nil
+	return a, a.specRoutes()
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"reflect"
 	"slices"
 
@@ -37,6 +38,7 @@ func (a *api) documentContent(reads, writes access) {
 				"200": {Description: "The file", Content: binary}, "206": {Description: "A part of it", Content: binary},
 				"304": {Description: "It is the one that the client has"},
 			},
+			Errors: []int{http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable},
 		}, reads},
 		{huma.Operation{
 			OperationID: "put-content", Method: "PUT", Summary: "Upload a file",
@@ -63,8 +65,6 @@ func (a *api) documentContent(reads, writes access) {
 		}, writes},
 	} {
 		op.Path, op.Parameters, op.Tags = wire.PathContent+"/{category}/{path}"+op.Path, slices.Concat(name, op.Parameters), []string{"content"}
-		op.Responses["default"] = &huma.Response{Description: "Error", Content: map[string]*huma.MediaType{wire.MediaTypeProblem: {}}}
-		a.document(&op.Operation, op.who)
-		a.huma.OpenAPI().AddOperation(&op.Operation)
+		a.specify(op.Operation, op.who)
 	}
 }

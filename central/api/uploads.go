@@ -163,18 +163,15 @@ func (a *api) documentPatchUpload(who access) {
 	text := func(in, name, doc string) *huma.Param {
 		return &huma.Param{Name: name, In: in, Required: true, Description: doc, Schema: &huma.Schema{Type: huma.TypeString}}
 	}
-	op := &huma.Operation{
+	a.specify(huma.Operation{
 		OperationID: "append-upload", Method: "PATCH", Path: pathUploads + "/{id}", Summary: "Upload a piece of a file", Tags: []string{"content"},
 		Description: "What came of a piece that breaks off is kept. With the last byte the digest is checked and the file stored.",
 		Parameters:  []*huma.Param{text("path", "id", "UUID"), text("header", "Upload-Offset", "Of the first byte; 409 if it is not the next one, and the answer says which is")},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{partialUpload: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}},
 		Responses: map[string]*huma.Response{
-			"200":     {Description: "The file replaced another", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/File"}}}},
-			"201":     {Description: "The file is stored", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/File"}}}},
-			"204":     {Description: "There is more to come"},
-			"default": {Description: "Error", Content: map[string]*huma.MediaType{wire.MediaTypeProblem: {}}},
+			"200": {Description: "The file replaced another", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/File"}}}},
+			"201": {Description: "The file is stored", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/File"}}}},
+			"204": {Description: "There is more to come"},
 		},
-	}
-	a.document(op, who)
-	a.huma.OpenAPI().AddOperation(op)
+	}, who)
 }
