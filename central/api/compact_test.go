@@ -14,7 +14,7 @@ import (
 func TestAnAgentGetsLongJSONCompressed(t *testing.T) {
 	c := newCentral(t)
 	for i := range 50 {
-		c.do("PUT", fmt.Sprintf("/api/v1/content/images/debian-%d/linux", i), c.operator, []byte(fmt.Sprint(i)))
+		c.do("PUT", fmt.Sprintf("/api/v1/content/images/debian-%d/linux", i), c.operator, fmt.Append(nil, i))
 	}
 	agent := c.enrol(c.site("oslo"))
 	plain := c.do("GET", wire.PathManifest, agent, nil)
