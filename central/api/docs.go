@@ -60,6 +60,9 @@ func typeOf(s *huma.Schema) docType {
 			of := typeOf(values)
 			return docType{"map of " + of.Text, of.Ref}
 		}
+	case len(s.AnyOf) == 2: // of documentNulls
+		of := typeOf(s.AnyOf[0])
+		return docType{"null or " + of.Text, of.Ref}
 	case s.Type == "":
 		return docType{Text: "anything"}
 	}

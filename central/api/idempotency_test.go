@@ -13,8 +13,6 @@ import (
 	"github.com/pureboot/pureboot/ent"
 )
 
-const keyHeader = "Idempotency-Key"
-
 // keys returns the rows of all keys.
 func (c *central) keys() []*ent.IdempotencyKey {
 	c.t.Helper()
@@ -28,8 +26,8 @@ func (c *central) keys() []*ent.IdempotencyKey {
 func TestARepeatedRequestTakesEffectOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, c *central) {
 		body := object{"name": "berlin"}
-		first := c.do("POST", "/api/v1/sites", c.admin, body, keyHeader, `"one"`)
-		again := c.do("POST", "/api/v1/sites", c.admin, body, keyHeader, "one") // the same text without quotes
+		first := c.do("POST", "/api/v1/sites", c.admin, body, headerKey, `"one"`)
+		again := c.do("POST", "/api/v1/sites", c.admin, body, headerKey, "one") // the same text without quotes
 		if first.status != 201 || again.status != 201 || !bytes.Equal(first.body, again.body) {
 			t.Fatalf("first %d %s, again %d %s", first.status, first.body, again.status, again.body)
 		}
@@ -45,18 +43,18 @@ func TestARepeatedRequestTakesEffectOnce(t *testing.T) {
 			t.Errorf("%d sites were made", n)
 		}
 		for name, r := range map[string]reply{
-			"another body":  c.do("POST", "/api/v1/sites", c.admin, object{"name": "paris"}, keyHeader, "one"),
-			"another route": c.do("POST", "/api/v1/groups", c.admin, body, keyHeader, "one"),
-			"another query": c.do("POST", "/api/v1/sites?x=1", c.admin, body, keyHeader, "one"),
+			"another body":  c.do("POST", "/api/v1/sites", c.admin, object{"name": "paris"}, headerKey, "one"),
+			"another route": c.do("POST", "/api/v1/groups", c.admin, body, headerKey, "one"),
+			"another query": c.do("POST", "/api/v1/sites?x=1", c.admin, body, headerKey, "one"),
 		} {
 			if r.status != 422 || !r.names(t, "header.Idempotency-Key") {
 				t.Errorf("%s: %d %s", name, r.status, r.body)
 			}
 		}
-		if r := c.do("POST", "/api/v1/sites", c.viewer, body, keyHeader, "one"); r.status != 403 {
+		if r := c.do("POST", "/api/v1/sites", c.viewer, body, headerKey, "one"); r.status != 403 {
 			t.Errorf("a viewer got an admin's answer: %d", r.status)
 		}
-		if r := c.do("POST", "/api/v1/nodes", c.operator, object{"mac_address": "52:54:00:00:00:01"}, keyHeader, "one"); r.status != 201 {
+		if r := c.do("POST", "/api/v1/nodes", c.operator, object{"mac_address": "52:54:00:00:00:01"}, headerKey, "one"); r.status != 201 {
 			t.Errorf("the same key of another token: %d %s", r.status, r.body)
 		}
 	})
@@ -64,13 +62,13 @@ func TestARepeatedRequestTakesEffectOnce(t *testing.T) {
 
 func TestWhatFailedMayBeRepeated(t *testing.T) {
 	c := newCentral(t)
-	if r := c.do("POST", "/api/v1/sites", c.admin, object{"nam": "berlin"}, keyHeader, "k"); r.status != 422 {
+	if r := c.do("POST", "/api/v1/sites", c.admin, object{"nam": "berlin"}, headerKey, "k"); r.status != 422 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
 	if n := len(c.keys()); n != 0 {
 		t.Errorf("%d keys are taken by a request without effect", n)
 	}
-	if r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, keyHeader, "k"); r.status != 201 || r.header.Get(headerReplayed) != "" {
+	if r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, headerKey, "k"); r.status != 201 || r.header.Get(headerReplayed) != "" {
 		t.Errorf("corrected: %d %s", r.status, r.body)
 	}
 }
@@ -96,7 +94,7 @@ func race(t *testing.T, a, b *central) {
 	for i := range requests {
 		group.Go(func() {
 			to := []*central{a, b}[i%2]
-			replies[i] = to.do("POST", path, a.admin, object{"command": "sync"}, keyHeader, "k")
+			replies[i] = to.do("POST", path, a.admin, object{"command": "sync"}, headerKey, "k")
 		})
 	}
 	group.Wait()
@@ -124,14 +122,14 @@ func race(t *testing.T, a, b *central) {
 // Central may end between an effect and the keeping of its answer.
 func TestAnEffectWithoutAnAnswerIsNotRepeated(t *testing.T) {
 	onBoth(t, func(t *testing.T, c *central) {
-		c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, keyHeader, "k")
+		c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, headerKey, "k")
 		err := c.store.Write(t.Context(), func(tx *ent.Tx) error {
 			return tx.IdempotencyKey.Update().SetStatus(0).ClearBody().SetHeader(map[string]string{}).Exec(t.Context())
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, keyHeader, "k")
+		r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, headerKey, "k")
 		if r.status != 409 || !r.names(t, "header.Idempotency-Key") || len(c.audited("site.create")) != 1 {
 			t.Errorf("%d %s", r.status, r.body)
 		}
@@ -144,8 +142,8 @@ func TestSecretsAreNotKeptToRepeatThem(t *testing.T) {
 	for path, body := range map[string]any{
 		"/api/v1/tokens": object{"name": "ci", "role": "viewer"}, "/api/v1/sites/" + site.ID.String() + "/agent-token": nil,
 	} {
-		first := must[struct{ Token string }](c, 201, "POST", path, c.admin, body, keyHeader, path)
-		again := c.do("POST", path, c.admin, body, keyHeader, path)
+		first := must[struct{ Token string }](c, 201, "POST", path, c.admin, body, headerKey, path)
+		again := c.do("POST", path, c.admin, body, headerKey, path)
 		if again.status != 409 || !again.names(t, "header.Idempotency-Key") || !strings.Contains(string(again.body), "answered with 201") {
 			t.Errorf("%s again: %d %s", path, again.status, again.body)
 		}
@@ -166,15 +164,15 @@ func TestSecretsAreNotKeptToRepeatThem(t *testing.T) {
 func TestKeysAreBounded(t *testing.T) {
 	c := newCentral(t)
 	for _, key := range []string{"", `""`, `"open`, `a"b`, `"a\\b"`, "a\tb", "ключ", strings.Repeat("k", 256)} {
-		r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, keyHeader, key)
+		r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, headerKey, key)
 		if r.status != 400 || !r.names(t, "header.Idempotency-Key") {
 			t.Errorf("%q: %d %s", key, r.status, r.body)
 		}
 	}
-	if r := c.do("POST", "/api/v1/sites", c.admin, strings.Repeat(" ", 1<<20+1), keyHeader, "k"); r.status != 413 {
+	if r := c.do("POST", "/api/v1/sites", c.admin, strings.Repeat(" ", 1<<20+1), headerKey, "k"); r.status != 413 {
 		t.Errorf("a body that is too long: %d", r.status)
 	}
-	if r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, keyHeader, strings.Repeat("k", 255)); r.status != 201 {
+	if r := c.do("POST", "/api/v1/sites", c.admin, object{"name": "berlin"}, headerKey, strings.Repeat("k", 255)); r.status != 201 {
 		t.Errorf("the longest key: %d %s", r.status, r.body)
 	}
 }
@@ -182,7 +180,7 @@ func TestKeysAreBounded(t *testing.T) {
 func TestAnExpiredKeyIsNew(t *testing.T) {
 	onBoth(t, func(t *testing.T, c *central) {
 		node := func(mac string) reply {
-			return c.do("POST", wire.PathNodes, c.operator, object{"mac_address": mac}, keyHeader, "k")
+			return c.do("POST", wire.PathNodes, c.operator, object{"mac_address": mac}, headerKey, "k")
 		}
 		node("52:54:00:00:00:01")
 		if got := time.Until(c.keys()[0].ExpiresAt); got < 23*time.Hour || got > 24*time.Hour {

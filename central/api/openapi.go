@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -34,6 +35,7 @@ func (a *api) specRoutes() error {
 		Responses: text("text/html", "A page without scripts and without anything from elsewhere"),
 	}, everybody)
 	a.documentErrors()
+	documentNulls(a.huma.OpenAPI().Components.Schemas)
 
 	spec, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {
@@ -109,6 +111,33 @@ func (a *api) documentErrors() {
 			if op.Responses[text] == nil {
 				op.Responses[text] = &huma.Response{Description: http.StatusText(status), Content: body}
 			}
+		}
+	}
+}
+
+// documentNulls says of the members of objects that refer to another schema which of them may be null: those that Go has
+// as pointers, and that are not left out then. huma has no word for it beside a
+// reference. They are in answers alone: what a request has as a pointer may be left out.
+func documentNulls(schemas huma.Registry) {
+	for name, schema := range schemas.Map() {
+		of := schemas.TypeFromRef("#/components/schemas/" + name)
+		for of != nil && of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		if of == nil || of.Kind() != reflect.Struct {
+			continue
+		}
+		for _, field := range reflect.VisibleFields(of) {
+			member, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+			property := schema.Properties[member]
+			if field.Type.Kind() != reflect.Pointer || strings.Contains(options, "omit") || property == nil || property.Ref == "" {
+				continue
+			}
+			either := &huma.Schema{
+				AnyOf: []*huma.Schema{{Ref: property.Ref}, {Enum: []any{nil}}}, Description: cmp.Or(property.Description, field.Tag.Get("doc")),
+			}
+			either.PrecomputeMessages()
+			schema.Properties[member] = either
 		}
 	}
 }

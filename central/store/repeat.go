@@ -104,7 +104,7 @@ func (s *Store) KeepAnswer(ctx context.Context, r *Repeatable, a Answer) error {
 // forgetAnswers deletes the keys that have expired, and their answers with them.
 func (s *Store) forgetAnswers(ctx context.Context) {
 	expired := idempotencykey.ExpiresAtLTE(now())
-	if any, err := s.reader.IdempotencyKey.Query().Where(expired).Exist(ctx); err == nil && !any {
+	if there, err := s.reader.IdempotencyKey.Query().Where(expired).Exist(ctx); err == nil && !there {
 		return // without a write
 	}
 	err := s.Write(ctx, func(tx *ent.Tx) error {
