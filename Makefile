@@ -2,7 +2,7 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -X main.version=$(VERSION)
-OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./packaging/... ./bench/...
+OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./durable/... ./packaging/... ./bench/...
 
 export CGO_ENABLED = 0
 

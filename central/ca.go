@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pureboot/pureboot/durable"
 )
 
 // How long certificates are good for. They are valid for a day already when they are made, since an agent's clock
@@ -88,7 +90,7 @@ func makeAuthority(certFile, keyFile string, now time.Time) (*authority, error) 
 	if err := writeKey(keyFile, key); err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
-	if err := writeFile(certFile, pemOf(cert), 0o644); err != nil {
+	if err := durable.Replace(certFile, pemOf(cert), 0o644); err != nil {
 		return nil, fmt.Errorf("make a CA: %w", err)
 	}
 	return &authority{cert, key}, nil
@@ -177,27 +179,5 @@ func writeKey(file string, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
-}
-
-// writeFile writes a file that is there whole or not at all, also after a power cut.
-func writeFile(name string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, ".tmp-") // 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }

@@ -21,6 +21,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pureboot/pureboot/durable"
 )
 
 // identity is what central proves itself with: the operator's certificate, or one of its own CA. The chain that a
@@ -149,7 +151,7 @@ func (id *identity) renew() (*tls.Certificate, error) {
 	}
 	certFile, keyFile := id.files()
 	if err = writeKey(keyFile, key); err == nil {
-		err = writeFile(certFile, pemOf(leaf, id.ca.cert), 0o644)
+		err = durable.Replace(certFile, pemOf(leaf, id.ca.cert), 0o644)
 	}
 	if errors.Is(err, syscall.ENOSPC) { // the next start makes another, and clients trust the CA
 		id.log.Warn("the certificate is kept in memory alone", "err", err)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/pureboot/pureboot/durable"
 )
 
 // maxItems bounds a list of names.
@@ -79,23 +81,7 @@ func (l *list) write(items []string) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(l.file)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(l.file)+".")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), l.file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return durable.Replace(l.file, append(text, '\n'), 0o600)
 }
 
 // Names are the body of requests that change a list.

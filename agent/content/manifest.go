@@ -12,6 +12,7 @@ import (
 
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/durable"
 )
 
 const manifestFile = "manifest.json"
@@ -123,18 +124,8 @@ func (m *manifest) save() error {
 	if err != nil {
 		return fmt.Errorf("encode the manifest: %w", err)
 	}
-	if err := write(filepath.Join(m.dir, "."+manifestFile), text); err != nil {
+	if err := durable.Replace(filepath.Join(m.dir, manifestFile), text, 0o600); err != nil {
 		return fmt.Errorf("keep the manifest: %w", err)
 	}
-	return os.Rename(filepath.Join(m.dir, "."+manifestFile), filepath.Join(m.dir, manifestFile))
-}
-
-// write makes a file of which no crash leaves a part once it is renamed.
-func write(name string, text []byte) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	return errors.Join(err, file.Sync(), file.Close())
+	return nil
 }

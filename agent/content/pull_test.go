@@ -265,7 +265,7 @@ func TestAManifestThatCannotBeKept(t *testing.T) {
 	body := central.put(wire.Images, "linux", noise(1, 10))
 	dir := t.TempDir()
 	s := openSiteIn(t, dir, central)
-	if err := os.Mkdir(filepath.Join(dir, "."+manifestFile), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, manifestFile), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Pull(t.Context(), central.now()); err == nil || errors.Is(err, errDead) {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/durable"
 )
 
 // ErrToken says that a text is not a token of the node, or no longer.
@@ -60,31 +61,10 @@ func LoadKey(state string, log *slog.Logger) (Key, error) {
 func newKey(state string) (Key, error) {
 	var key Key
 	rand.Read(key[:])
-	if err := replaceFile(filepath.Join(state, keyFile), []byte(hex.EncodeToString(key[:])+"\n")); err != nil {
+	if err := durable.Replace(filepath.Join(state, keyFile), []byte(hex.EncodeToString(key[:])+"\n"), 0o600); err != nil {
 		return Key{}, fmt.Errorf("make the key of the node tokens: %w", err)
 	}
 	return key, nil
-}
-
-// replaceFile writes a file that only the agent may read. A crash leaves the old one or the new one.
-func replaceFile(path string, text []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // fails once renamed
-	_, err = tmp.Write(text)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Token returns the node's token for its current installation.

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central"
+	"github.com/pureboot/pureboot/durable"
 )
 
 func initCommand() *cobra.Command {
@@ -63,16 +63,8 @@ func (t *tokenFile) keep(text string) error {
 	if err := t.free(); err != nil || t.name == "" {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(t.name), ".token-") // 0600
-	if err != nil {
+	if err := durable.Replace(t.name, []byte(text+"\n"), 0o600); err != nil {
 		return fmt.Errorf("%s: %w", t.flag, err)
-	}
-	_, err = f.WriteString(text + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), t.name)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", t.flag, err), os.Remove(f.Name()))
 	}
 	t.written = true
 	return nil
