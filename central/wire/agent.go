@@ -49,6 +49,8 @@ type Heartbeat struct {
 
 	ContentEpoch Epoch `json:"content_epoch"` // what the agent has seen
 	NodeEpoch    Epoch `json:"node_epoch"`
+
+	Config *ConfigReport `json:"config,omitempty"` // none: of an agent that takes no settings
 }
 
 // HeartbeatAnswer is central's answer.
@@ -65,6 +67,8 @@ type HeartbeatAnswer struct {
 	NodeEpoch    Epoch    `json:"node_epoch"`
 	ChangedNodes []string `json:"changed_nodes,omitempty"`
 	AllNodes     bool     `json:"all_nodes,omitempty"`
+
+	Config *SiteConfig `json:"config,omitempty"` // if it is not the one that was offered last
 }
 
 // JoinToken answers an admin who asks for one. It is shown once.
