@@ -48,6 +48,10 @@ type Agent struct {
 	Heartbeat []byte `json:"heartbeat,omitempty"`
 	// LastHeartbeatAt holds the value of the "last_heartbeat_at" field.
 	LastHeartbeatAt *time.Time `json:"last_heartbeat_at,omitempty"`
+	// Seconds, that it was last told; 0 before its first heartbeat
+	HeartbeatInterval int `json:"heartbeat_interval,omitempty"`
+	// That the latest AgentStatusChange says; empty before the first
+	Status string `json:"status,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the AgentQuery when eager-loading is set.
 	Edges        AgentEdges `json:"edges"`
@@ -81,9 +85,9 @@ func (*Agent) scanValues(columns []string) ([]any, error) {
 		switch columns[i] {
 		case agent.FieldCapabilities, agent.FieldHeartbeat:
 			values[i] = new([]byte)
-		case agent.FieldProtocolVersion, agent.FieldSeq:
+		case agent.FieldProtocolVersion, agent.FieldSeq, agent.FieldHeartbeatInterval:
 			values[i] = new(sql.NullInt64)
-		case agent.FieldCredentialHash, agent.FieldJoinTokenHash, agent.FieldHostname, agent.FieldAgentVersion, agent.FieldBootID:
+		case agent.FieldCredentialHash, agent.FieldJoinTokenHash, agent.FieldHostname, agent.FieldAgentVersion, agent.FieldBootID, agent.FieldStatus:
 			values[i] = new(sql.NullString)
 		case agent.FieldCreatedAt, agent.FieldUpdatedAt, agent.FieldEnrolledAt, agent.FieldLastHeartbeatAt:
 			values[i] = new(sql.NullTime)
@@ -197,6 +201,18 @@ func (_m *Agent) assignValues(columns []string, values []any) error {
 				_m.LastHeartbeatAt = new(time.Time)
 				*_m.LastHeartbeatAt = value.Time
 			}
+		case agent.FieldHeartbeatInterval:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field heartbeat_interval", values[i])
+			} else if value.Valid {
+				_m.HeartbeatInterval = int(value.Int64)
+			}
+		case agent.FieldStatus:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field status", values[i])
+			} else if value.Valid {
+				_m.Status = value.String
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -279,6 +295,12 @@ func (_m *Agent) String() string {
 		builder.WriteString("last_heartbeat_at=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
+	builder.WriteString(", ")
+	builder.WriteString("heartbeat_interval=")
+	builder.WriteString(fmt.Sprintf("%v", _m.HeartbeatInterval))
+	builder.WriteString(", ")
+	builder.WriteString("status=")
+	builder.WriteString(_m.Status)
 	builder.WriteByte(')')
 	return builder.String()
 }

@@ -173,6 +173,34 @@ func (_c *AgentCreate) SetNillableLastHeartbeatAt(v *time.Time) *AgentCreate {
 	return _c
 }
 
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (_c *AgentCreate) SetHeartbeatInterval(v int) *AgentCreate {
+	_c.mutation.SetHeartbeatInterval(v)
+	return _c
+}
+
+// SetNillableHeartbeatInterval sets the "heartbeat_interval" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableHeartbeatInterval(v *int) *AgentCreate {
+	if v != nil {
+		_c.SetHeartbeatInterval(*v)
+	}
+	return _c
+}
+
+// SetStatus sets the "status" field.
+func (_c *AgentCreate) SetStatus(v string) *AgentCreate {
+	_c.mutation.SetStatus(v)
+	return _c
+}
+
+// SetNillableStatus sets the "status" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableStatus(v *string) *AgentCreate {
+	if v != nil {
+		_c.SetStatus(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *AgentCreate) SetID(v uuid.UUID) *AgentCreate {
 	_c.mutation.SetID(v)
@@ -259,6 +287,14 @@ func (_c *AgentCreate) defaults() {
 		v := agent.DefaultSeq
 		_c.mutation.SetSeq(v)
 	}
+	if _, ok := _c.mutation.HeartbeatInterval(); !ok {
+		v := agent.DefaultHeartbeatInterval
+		_c.mutation.SetHeartbeatInterval(v)
+	}
+	if _, ok := _c.mutation.Status(); !ok {
+		v := agent.DefaultStatus
+		_c.mutation.SetStatus(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		v := agent.DefaultID()
 		_c.mutation.SetID(v)
@@ -327,6 +363,17 @@ func (_c *AgentCreate) check() error {
 	}
 	if _, ok := _c.mutation.Seq(); !ok {
 		return &ValidationError{Name: "seq", err: errors.New(`ent: missing required field "Agent.seq"`)}
+	}
+	if _, ok := _c.mutation.HeartbeatInterval(); !ok {
+		return &ValidationError{Name: "heartbeat_interval", err: errors.New(`ent: missing required field "Agent.heartbeat_interval"`)}
+	}
+	if _, ok := _c.mutation.Status(); !ok {
+		return &ValidationError{Name: "status", err: errors.New(`ent: missing required field "Agent.status"`)}
+	}
+	if v, ok := _c.mutation.Status(); ok {
+		if err := agent.StatusValidator(v); err != nil {
+			return &ValidationError{Name: "status", err: fmt.Errorf(`ent: validator failed for field "Agent.status": %w`, err)}
+		}
 	}
 	if len(_c.mutation.SiteIDs()) == 0 {
 		return &ValidationError{Name: "site", err: errors.New(`ent: missing required edge "Agent.site"`)}
@@ -418,6 +465,14 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.LastHeartbeatAt(); ok {
 		_spec.SetField(agent.FieldLastHeartbeatAt, field.TypeTime, value)
 		_node.LastHeartbeatAt = &value
+	}
+	if value, ok := _c.mutation.HeartbeatInterval(); ok {
+		_spec.SetField(agent.FieldHeartbeatInterval, field.TypeInt, value)
+		_node.HeartbeatInterval = value
+	}
+	if value, ok := _c.mutation.Status(); ok {
+		_spec.SetField(agent.FieldStatus, field.TypeString, value)
+		_node.Status = value
 	}
 	if nodes := _c.mutation.SiteIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -653,6 +708,36 @@ func (u *AgentUpsert) UpdateLastHeartbeatAt() *AgentUpsert {
 // ClearLastHeartbeatAt clears the value of the "last_heartbeat_at" field.
 func (u *AgentUpsert) ClearLastHeartbeatAt() *AgentUpsert {
 	u.SetNull(agent.FieldLastHeartbeatAt)
+	return u
+}
+
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (u *AgentUpsert) SetHeartbeatInterval(v int) *AgentUpsert {
+	u.Set(agent.FieldHeartbeatInterval, v)
+	return u
+}
+
+// UpdateHeartbeatInterval sets the "heartbeat_interval" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateHeartbeatInterval() *AgentUpsert {
+	u.SetExcluded(agent.FieldHeartbeatInterval)
+	return u
+}
+
+// AddHeartbeatInterval adds v to the "heartbeat_interval" field.
+func (u *AgentUpsert) AddHeartbeatInterval(v int) *AgentUpsert {
+	u.Add(agent.FieldHeartbeatInterval, v)
+	return u
+}
+
+// SetStatus sets the "status" field.
+func (u *AgentUpsert) SetStatus(v string) *AgentUpsert {
+	u.Set(agent.FieldStatus, v)
+	return u
+}
+
+// UpdateStatus sets the "status" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateStatus() *AgentUpsert {
+	u.SetExcluded(agent.FieldStatus)
 	return u
 }
 
@@ -903,6 +988,41 @@ func (u *AgentUpsertOne) UpdateLastHeartbeatAt() *AgentUpsertOne {
 func (u *AgentUpsertOne) ClearLastHeartbeatAt() *AgentUpsertOne {
 	return u.Update(func(s *AgentUpsert) {
 		s.ClearLastHeartbeatAt()
+	})
+}
+
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (u *AgentUpsertOne) SetHeartbeatInterval(v int) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetHeartbeatInterval(v)
+	})
+}
+
+// AddHeartbeatInterval adds v to the "heartbeat_interval" field.
+func (u *AgentUpsertOne) AddHeartbeatInterval(v int) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.AddHeartbeatInterval(v)
+	})
+}
+
+// UpdateHeartbeatInterval sets the "heartbeat_interval" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateHeartbeatInterval() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateHeartbeatInterval()
+	})
+}
+
+// SetStatus sets the "status" field.
+func (u *AgentUpsertOne) SetStatus(v string) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetStatus(v)
+	})
+}
+
+// UpdateStatus sets the "status" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateStatus() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateStatus()
 	})
 }
 
@@ -1320,6 +1440,41 @@ func (u *AgentUpsertBulk) UpdateLastHeartbeatAt() *AgentUpsertBulk {
 func (u *AgentUpsertBulk) ClearLastHeartbeatAt() *AgentUpsertBulk {
 	return u.Update(func(s *AgentUpsert) {
 		s.ClearLastHeartbeatAt()
+	})
+}
+
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (u *AgentUpsertBulk) SetHeartbeatInterval(v int) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetHeartbeatInterval(v)
+	})
+}
+
+// AddHeartbeatInterval adds v to the "heartbeat_interval" field.
+func (u *AgentUpsertBulk) AddHeartbeatInterval(v int) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.AddHeartbeatInterval(v)
+	})
+}
+
+// UpdateHeartbeatInterval sets the "heartbeat_interval" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateHeartbeatInterval() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateHeartbeatInterval()
+	})
+}
+
+// SetStatus sets the "status" field.
+func (u *AgentUpsertBulk) SetStatus(v string) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetStatus(v)
+	})
+}
+
+// UpdateStatus sets the "status" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateStatus() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateStatus()
 	})
 }
 

@@ -206,6 +206,41 @@ func (_u *AgentUpdate) ClearLastHeartbeatAt() *AgentUpdate {
 	return _u
 }
 
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (_u *AgentUpdate) SetHeartbeatInterval(v int) *AgentUpdate {
+	_u.mutation.ResetHeartbeatInterval()
+	_u.mutation.SetHeartbeatInterval(v)
+	return _u
+}
+
+// SetNillableHeartbeatInterval sets the "heartbeat_interval" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableHeartbeatInterval(v *int) *AgentUpdate {
+	if v != nil {
+		_u.SetHeartbeatInterval(*v)
+	}
+	return _u
+}
+
+// AddHeartbeatInterval adds value to the "heartbeat_interval" field.
+func (_u *AgentUpdate) AddHeartbeatInterval(v int) *AgentUpdate {
+	_u.mutation.AddHeartbeatInterval(v)
+	return _u
+}
+
+// SetStatus sets the "status" field.
+func (_u *AgentUpdate) SetStatus(v string) *AgentUpdate {
+	_u.mutation.SetStatus(v)
+	return _u
+}
+
+// SetNillableStatus sets the "status" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableStatus(v *string) *AgentUpdate {
+	if v != nil {
+		_u.SetStatus(*v)
+	}
+	return _u
+}
+
 // Mutation returns the AgentMutation object of the builder.
 func (_u *AgentUpdate) Mutation() *AgentMutation {
 	return _u.mutation
@@ -272,6 +307,11 @@ func (_u *AgentUpdate) check() error {
 	if v, ok := _u.mutation.BootID(); ok {
 		if err := agent.BootIDValidator(v); err != nil {
 			return &ValidationError{Name: "boot_id", err: fmt.Errorf(`ent: validator failed for field "Agent.boot_id": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.Status(); ok {
+		if err := agent.StatusValidator(v); err != nil {
+			return &ValidationError{Name: "status", err: fmt.Errorf(`ent: validator failed for field "Agent.status": %w`, err)}
 		}
 	}
 	if _u.mutation.SiteCleared() && len(_u.mutation.SiteIDs()) > 0 {
@@ -350,6 +390,15 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.LastHeartbeatAtCleared() {
 		_spec.ClearField(agent.FieldLastHeartbeatAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.HeartbeatInterval(); ok {
+		_spec.SetField(agent.FieldHeartbeatInterval, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedHeartbeatInterval(); ok {
+		_spec.AddField(agent.FieldHeartbeatInterval, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Status(); ok {
+		_spec.SetField(agent.FieldStatus, field.TypeString, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -549,6 +598,41 @@ func (_u *AgentUpdateOne) ClearLastHeartbeatAt() *AgentUpdateOne {
 	return _u
 }
 
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (_u *AgentUpdateOne) SetHeartbeatInterval(v int) *AgentUpdateOne {
+	_u.mutation.ResetHeartbeatInterval()
+	_u.mutation.SetHeartbeatInterval(v)
+	return _u
+}
+
+// SetNillableHeartbeatInterval sets the "heartbeat_interval" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableHeartbeatInterval(v *int) *AgentUpdateOne {
+	if v != nil {
+		_u.SetHeartbeatInterval(*v)
+	}
+	return _u
+}
+
+// AddHeartbeatInterval adds value to the "heartbeat_interval" field.
+func (_u *AgentUpdateOne) AddHeartbeatInterval(v int) *AgentUpdateOne {
+	_u.mutation.AddHeartbeatInterval(v)
+	return _u
+}
+
+// SetStatus sets the "status" field.
+func (_u *AgentUpdateOne) SetStatus(v string) *AgentUpdateOne {
+	_u.mutation.SetStatus(v)
+	return _u
+}
+
+// SetNillableStatus sets the "status" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableStatus(v *string) *AgentUpdateOne {
+	if v != nil {
+		_u.SetStatus(*v)
+	}
+	return _u
+}
+
 // Mutation returns the AgentMutation object of the builder.
 func (_u *AgentUpdateOne) Mutation() *AgentMutation {
 	return _u.mutation
@@ -628,6 +712,11 @@ func (_u *AgentUpdateOne) check() error {
 	if v, ok := _u.mutation.BootID(); ok {
 		if err := agent.BootIDValidator(v); err != nil {
 			return &ValidationError{Name: "boot_id", err: fmt.Errorf(`ent: validator failed for field "Agent.boot_id": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.Status(); ok {
+		if err := agent.StatusValidator(v); err != nil {
+			return &ValidationError{Name: "status", err: fmt.Errorf(`ent: validator failed for field "Agent.status": %w`, err)}
 		}
 	}
 	if _u.mutation.SiteCleared() && len(_u.mutation.SiteIDs()) > 0 {
@@ -723,6 +812,15 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 	}
 	if _u.mutation.LastHeartbeatAtCleared() {
 		_spec.ClearField(agent.FieldLastHeartbeatAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.HeartbeatInterval(); ok {
+		_spec.SetField(agent.FieldHeartbeatInterval, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedHeartbeatInterval(); ok {
+		_spec.AddField(agent.FieldHeartbeatInterval, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.Status(); ok {
+		_spec.SetField(agent.FieldStatus, field.TypeString, value)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Agent{config: _u.config}

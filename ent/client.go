@@ -19,6 +19,7 @@ import (
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
@@ -52,6 +53,8 @@ type Client struct {
 	Agent *AgentClient
 	// AgentCommand is the client for interacting with the AgentCommand builders.
 	AgentCommand *AgentCommandClient
+	// AgentStatusChange is the client for interacting with the AgentStatusChange builders.
+	AgentStatusChange *AgentStatusChangeClient
 	// Approval is the client for interacting with the Approval builders.
 	Approval *ApprovalClient
 	// AuditEntry is the client for interacting with the AuditEntry builders.
@@ -102,6 +105,7 @@ func (c *Client) init() {
 	c.AdminToken = NewAdminTokenClient(c.config)
 	c.Agent = NewAgentClient(c.config)
 	c.AgentCommand = NewAgentCommandClient(c.config)
+	c.AgentStatusChange = NewAgentStatusChangeClient(c.config)
 	c.Approval = NewApprovalClient(c.config)
 	c.AuditEntry = NewAuditEntryClient(c.config)
 	c.Blob = NewBlobClient(c.config)
@@ -210,29 +214,30 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	cfg := c.config
 	cfg.driver = tx
 	return &Tx{
-		ctx:              ctx,
-		config:           cfg,
-		AdminToken:       NewAdminTokenClient(cfg),
-		Agent:            NewAgentClient(cfg),
-		AgentCommand:     NewAgentCommandClient(cfg),
-		Approval:         NewApprovalClient(cfg),
-		AuditEntry:       NewAuditEntryClient(cfg),
-		Blob:             NewBlobClient(cfg),
-		Content:          NewContentClient(cfg),
-		Counter:          NewCounterClient(cfg),
-		DeviceGroup:      NewDeviceGroupClient(cfg),
-		IdempotencyKey:   NewIdempotencyKeyClient(cfg),
-		MigrationClaim:   NewMigrationClaimClient(cfg),
-		Node:             NewNodeClient(cfg),
-		NodeEvent:        NewNodeEventClient(cfg),
-		NodeInterface:    NewNodeInterfaceClient(cfg),
-		NodeStateLog:     NewNodeStateLogClient(cfg),
-		NodeTag:          NewNodeTagClient(cfg),
-		SyncConflict:     NewSyncConflictClient(cfg),
-		SyncState:        NewSyncStateClient(cfg),
-		UploadSession:    NewUploadSessionClient(cfg),
-		Workflow:         NewWorkflowClient(cfg),
-		WorkflowRevision: NewWorkflowRevisionClient(cfg),
+		ctx:               ctx,
+		config:            cfg,
+		AdminToken:        NewAdminTokenClient(cfg),
+		Agent:             NewAgentClient(cfg),
+		AgentCommand:      NewAgentCommandClient(cfg),
+		AgentStatusChange: NewAgentStatusChangeClient(cfg),
+		Approval:          NewApprovalClient(cfg),
+		AuditEntry:        NewAuditEntryClient(cfg),
+		Blob:              NewBlobClient(cfg),
+		Content:           NewContentClient(cfg),
+		Counter:           NewCounterClient(cfg),
+		DeviceGroup:       NewDeviceGroupClient(cfg),
+		IdempotencyKey:    NewIdempotencyKeyClient(cfg),
+		MigrationClaim:    NewMigrationClaimClient(cfg),
+		Node:              NewNodeClient(cfg),
+		NodeEvent:         NewNodeEventClient(cfg),
+		NodeInterface:     NewNodeInterfaceClient(cfg),
+		NodeStateLog:      NewNodeStateLogClient(cfg),
+		NodeTag:           NewNodeTagClient(cfg),
+		SyncConflict:      NewSyncConflictClient(cfg),
+		SyncState:         NewSyncStateClient(cfg),
+		UploadSession:     NewUploadSessionClient(cfg),
+		Workflow:          NewWorkflowClient(cfg),
+		WorkflowRevision:  NewWorkflowRevisionClient(cfg),
 	}, nil
 }
 
@@ -250,29 +255,30 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	cfg := c.config
 	cfg.driver = &txDriver{tx: tx, drv: c.driver}
 	return &Tx{
-		ctx:              ctx,
-		config:           cfg,
-		AdminToken:       NewAdminTokenClient(cfg),
-		Agent:            NewAgentClient(cfg),
-		AgentCommand:     NewAgentCommandClient(cfg),
-		Approval:         NewApprovalClient(cfg),
-		AuditEntry:       NewAuditEntryClient(cfg),
-		Blob:             NewBlobClient(cfg),
-		Content:          NewContentClient(cfg),
-		Counter:          NewCounterClient(cfg),
-		DeviceGroup:      NewDeviceGroupClient(cfg),
-		IdempotencyKey:   NewIdempotencyKeyClient(cfg),
-		MigrationClaim:   NewMigrationClaimClient(cfg),
-		Node:             NewNodeClient(cfg),
-		NodeEvent:        NewNodeEventClient(cfg),
-		NodeInterface:    NewNodeInterfaceClient(cfg),
-		NodeStateLog:     NewNodeStateLogClient(cfg),
-		NodeTag:          NewNodeTagClient(cfg),
-		SyncConflict:     NewSyncConflictClient(cfg),
-		SyncState:        NewSyncStateClient(cfg),
-		UploadSession:    NewUploadSessionClient(cfg),
-		Workflow:         NewWorkflowClient(cfg),
-		WorkflowRevision: NewWorkflowRevisionClient(cfg),
+		ctx:               ctx,
+		config:            cfg,
+		AdminToken:        NewAdminTokenClient(cfg),
+		Agent:             NewAgentClient(cfg),
+		AgentCommand:      NewAgentCommandClient(cfg),
+		AgentStatusChange: NewAgentStatusChangeClient(cfg),
+		Approval:          NewApprovalClient(cfg),
+		AuditEntry:        NewAuditEntryClient(cfg),
+		Blob:              NewBlobClient(cfg),
+		Content:           NewContentClient(cfg),
+		Counter:           NewCounterClient(cfg),
+		DeviceGroup:       NewDeviceGroupClient(cfg),
+		IdempotencyKey:    NewIdempotencyKeyClient(cfg),
+		MigrationClaim:    NewMigrationClaimClient(cfg),
+		Node:              NewNodeClient(cfg),
+		NodeEvent:         NewNodeEventClient(cfg),
+		NodeInterface:     NewNodeInterfaceClient(cfg),
+		NodeStateLog:      NewNodeStateLogClient(cfg),
+		NodeTag:           NewNodeTagClient(cfg),
+		SyncConflict:      NewSyncConflictClient(cfg),
+		SyncState:         NewSyncStateClient(cfg),
+		UploadSession:     NewUploadSessionClient(cfg),
+		Workflow:          NewWorkflowClient(cfg),
+		WorkflowRevision:  NewWorkflowRevisionClient(cfg),
 	}, nil
 }
 
@@ -302,10 +308,11 @@ func (c *Client) Close() error {
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
 	for _, n := range []interface{ Use(...Hook) }{
-		c.AdminToken, c.Agent, c.AgentCommand, c.Approval, c.AuditEntry, c.Blob,
-		c.Content, c.Counter, c.DeviceGroup, c.IdempotencyKey, c.MigrationClaim,
-		c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog, c.NodeTag,
-		c.SyncConflict, c.SyncState, c.UploadSession, c.Workflow, c.WorkflowRevision,
+		c.AdminToken, c.Agent, c.AgentCommand, c.AgentStatusChange, c.Approval,
+		c.AuditEntry, c.Blob, c.Content, c.Counter, c.DeviceGroup, c.IdempotencyKey,
+		c.MigrationClaim, c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog,
+		c.NodeTag, c.SyncConflict, c.SyncState, c.UploadSession, c.Workflow,
+		c.WorkflowRevision,
 	} {
 		n.Use(hooks...)
 	}
@@ -315,10 +322,11 @@ func (c *Client) Use(hooks ...Hook) {
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
 	for _, n := range []interface{ Intercept(...Interceptor) }{
-		c.AdminToken, c.Agent, c.AgentCommand, c.Approval, c.AuditEntry, c.Blob,
-		c.Content, c.Counter, c.DeviceGroup, c.IdempotencyKey, c.MigrationClaim,
-		c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog, c.NodeTag,
-		c.SyncConflict, c.SyncState, c.UploadSession, c.Workflow, c.WorkflowRevision,
+		c.AdminToken, c.Agent, c.AgentCommand, c.AgentStatusChange, c.Approval,
+		c.AuditEntry, c.Blob, c.Content, c.Counter, c.DeviceGroup, c.IdempotencyKey,
+		c.MigrationClaim, c.Node, c.NodeEvent, c.NodeInterface, c.NodeStateLog,
+		c.NodeTag, c.SyncConflict, c.SyncState, c.UploadSession, c.Workflow,
+		c.WorkflowRevision,
 	} {
 		n.Intercept(interceptors...)
 	}
@@ -333,6 +341,8 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.Agent.mutate(ctx, m)
 	case *AgentCommandMutation:
 		return c.AgentCommand.mutate(ctx, m)
+	case *AgentStatusChangeMutation:
+		return c.AgentStatusChange.mutate(ctx, m)
 	case *ApprovalMutation:
 		return c.Approval.mutate(ctx, m)
 	case *AuditEntryMutation:
@@ -802,6 +812,155 @@ func (c *AgentCommandClient) mutate(ctx context.Context, m *AgentCommandMutation
 		return (&AgentCommandDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
 	default:
 		return nil, fmt.Errorf("ent: unknown AgentCommand mutation op: %q", m.Op())
+	}
+}
+
+// AgentStatusChangeClient is a client for the AgentStatusChange schema.
+type AgentStatusChangeClient struct {
+	config
+}
+
+// NewAgentStatusChangeClient returns a client for the AgentStatusChange from the given config.
+func NewAgentStatusChangeClient(c config) *AgentStatusChangeClient {
+	return &AgentStatusChangeClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `agentstatuschange.Hooks(f(g(h())))`.
+func (c *AgentStatusChangeClient) Use(hooks ...Hook) {
+	c.hooks.AgentStatusChange = append(c.hooks.AgentStatusChange, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `agentstatuschange.Intercept(f(g(h())))`.
+func (c *AgentStatusChangeClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AgentStatusChange = append(c.inters.AgentStatusChange, interceptors...)
+}
+
+// Create returns a builder for creating a AgentStatusChange entity.
+func (c *AgentStatusChangeClient) Create() *AgentStatusChangeCreate {
+	mutation := newAgentStatusChangeMutation(c.config, OpCreate)
+	return &AgentStatusChangeCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AgentStatusChange entities.
+func (c *AgentStatusChangeClient) CreateBulk(builders ...*AgentStatusChangeCreate) *AgentStatusChangeCreateBulk {
+	return &AgentStatusChangeCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AgentStatusChangeClient) MapCreateBulk(slice any, setFunc func(*AgentStatusChangeCreate, int)) *AgentStatusChangeCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AgentStatusChangeCreateBulk{err: fmt.Errorf("calling to AgentStatusChangeClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AgentStatusChangeCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AgentStatusChangeCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AgentStatusChange.
+func (c *AgentStatusChangeClient) Update() *AgentStatusChangeUpdate {
+	mutation := newAgentStatusChangeMutation(c.config, OpUpdate)
+	return &AgentStatusChangeUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AgentStatusChangeClient) UpdateOne(_m *AgentStatusChange) *AgentStatusChangeUpdateOne {
+	mutation := newAgentStatusChangeMutation(c.config, OpUpdateOne, withAgentStatusChange(_m))
+	return &AgentStatusChangeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AgentStatusChangeClient) UpdateOneID(id int64) *AgentStatusChangeUpdateOne {
+	mutation := newAgentStatusChangeMutation(c.config, OpUpdateOne, withAgentStatusChangeID(id))
+	return &AgentStatusChangeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AgentStatusChange.
+func (c *AgentStatusChangeClient) Delete() *AgentStatusChangeDelete {
+	mutation := newAgentStatusChangeMutation(c.config, OpDelete)
+	return &AgentStatusChangeDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AgentStatusChangeClient) DeleteOne(_m *AgentStatusChange) *AgentStatusChangeDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AgentStatusChangeClient) DeleteOneID(id int64) *AgentStatusChangeDeleteOne {
+	builder := c.Delete().Where(agentstatuschange.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AgentStatusChangeDeleteOne{builder}
+}
+
+// Query returns a query builder for AgentStatusChange.
+func (c *AgentStatusChangeClient) Query() *AgentStatusChangeQuery {
+	return &AgentStatusChangeQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAgentStatusChange},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AgentStatusChange entity by its id.
+func (c *AgentStatusChangeClient) Get(ctx context.Context, id int64) (*AgentStatusChange, error) {
+	return c.Query().Where(agentstatuschange.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AgentStatusChangeClient) GetX(ctx context.Context, id int64) *AgentStatusChange {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// QuerySite queries the site edge of a AgentStatusChange.
+func (c *AgentStatusChangeClient) QuerySite(_m *AgentStatusChange) *DeviceGroupQuery {
+	query := (&DeviceGroupClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(agentstatuschange.Table, agentstatuschange.FieldID, id),
+			sqlgraph.To(devicegroup.Table, devicegroup.FieldID),
+			sqlgraph.Edge(sqlgraph.M2O, true, agentstatuschange.SiteTable, agentstatuschange.SiteColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// Hooks returns the client hooks.
+func (c *AgentStatusChangeClient) Hooks() []Hook {
+	return c.hooks.AgentStatusChange
+}
+
+// Interceptors returns the client interceptors.
+func (c *AgentStatusChangeClient) Interceptors() []Interceptor {
+	return c.inters.AgentStatusChange
+}
+
+func (c *AgentStatusChangeClient) mutate(ctx context.Context, m *AgentStatusChangeMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AgentStatusChangeCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AgentStatusChangeUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AgentStatusChangeUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AgentStatusChangeDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AgentStatusChange mutation op: %q", m.Op())
 	}
 }
 
@@ -1763,6 +1922,22 @@ func (c *DeviceGroupClient) QueryAgent(_m *DeviceGroup) *AgentQuery {
 			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, id),
 			sqlgraph.To(agent.Table, agent.FieldID),
 			sqlgraph.Edge(sqlgraph.O2O, false, devicegroup.AgentTable, devicegroup.AgentColumn),
+		)
+		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
+		return fromV, nil
+	}
+	return query
+}
+
+// QueryAgentStatusChanges queries the agent_status_changes edge of a DeviceGroup.
+func (c *DeviceGroupClient) QueryAgentStatusChanges(_m *DeviceGroup) *AgentStatusChangeQuery {
+	query := (&AgentStatusChangeClient{config: c.config}).Query()
+	query.path = func(context.Context) (fromV *sql.Selector, _ error) {
+		id := _m.ID
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, id),
+			sqlgraph.To(agentstatuschange.Table, agentstatuschange.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.AgentStatusChangesTable, devicegroup.AgentStatusChangesColumn),
 		)
 		fromV = sqlgraph.Neighbors(_m.driver.Dialect(), step)
 		return fromV, nil
@@ -3810,16 +3985,16 @@ func (c *WorkflowRevisionClient) mutate(ctx context.Context, m *WorkflowRevision
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		AdminToken, Agent, AgentCommand, Approval, AuditEntry, Blob, Content, Counter,
-		DeviceGroup, IdempotencyKey, MigrationClaim, Node, NodeEvent, NodeInterface,
-		NodeStateLog, NodeTag, SyncConflict, SyncState, UploadSession, Workflow,
-		WorkflowRevision []ent.Hook
+		AdminToken, Agent, AgentCommand, AgentStatusChange, Approval, AuditEntry, Blob,
+		Content, Counter, DeviceGroup, IdempotencyKey, MigrationClaim, Node, NodeEvent,
+		NodeInterface, NodeStateLog, NodeTag, SyncConflict, SyncState, UploadSession,
+		Workflow, WorkflowRevision []ent.Hook
 	}
 	inters struct {
-		AdminToken, Agent, AgentCommand, Approval, AuditEntry, Blob, Content, Counter,
-		DeviceGroup, IdempotencyKey, MigrationClaim, Node, NodeEvent, NodeInterface,
-		NodeStateLog, NodeTag, SyncConflict, SyncState, UploadSession, Workflow,
-		WorkflowRevision []ent.Interceptor
+		AdminToken, Agent, AgentCommand, AgentStatusChange, Approval, AuditEntry, Blob,
+		Content, Counter, DeviceGroup, IdempotencyKey, MigrationClaim, Node, NodeEvent,
+		NodeInterface, NodeStateLog, NodeTag, SyncConflict, SyncState, UploadSession,
+		Workflow, WorkflowRevision []ent.Interceptor
 	}
 )
 

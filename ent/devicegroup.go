@@ -99,6 +99,8 @@ type DeviceGroupEdges struct {
 	HomeNodes []*Node `json:"home_nodes,omitempty"`
 	// Agent holds the value of the agent edge.
 	Agent *Agent `json:"agent,omitempty"`
+	// AgentStatusChanges holds the value of the agent_status_changes edge.
+	AgentStatusChanges []*AgentStatusChange `json:"agent_status_changes,omitempty"`
 	// AssignedContent holds the value of the assigned_content edge.
 	AssignedContent []*Content `json:"assigned_content,omitempty"`
 	// Commands holds the value of the commands edge.
@@ -111,7 +113,7 @@ type DeviceGroupEdges struct {
 	ClaimsFrom []*MigrationClaim `json:"claims_from,omitempty"`
 	// loadedTypes holds the information for reporting if a
 	// type was loaded (or requested) in eager-loading or not.
-	loadedTypes [11]bool
+	loadedTypes [12]bool
 }
 
 // ParentOrErr returns the Parent value or an error if the edge
@@ -174,10 +176,19 @@ func (e DeviceGroupEdges) AgentOrErr() (*Agent, error) {
 	return nil, &NotLoadedError{edge: "agent"}
 }
 
+// AgentStatusChangesOrErr returns the AgentStatusChanges value or an error if the edge
+// was not loaded in eager-loading.
+func (e DeviceGroupEdges) AgentStatusChangesOrErr() ([]*AgentStatusChange, error) {
+	if e.loadedTypes[6] {
+		return e.AgentStatusChanges, nil
+	}
+	return nil, &NotLoadedError{edge: "agent_status_changes"}
+}
+
 // AssignedContentOrErr returns the AssignedContent value or an error if the edge
 // was not loaded in eager-loading.
 func (e DeviceGroupEdges) AssignedContentOrErr() ([]*Content, error) {
-	if e.loadedTypes[6] {
+	if e.loadedTypes[7] {
 		return e.AssignedContent, nil
 	}
 	return nil, &NotLoadedError{edge: "assigned_content"}
@@ -186,7 +197,7 @@ func (e DeviceGroupEdges) AssignedContentOrErr() ([]*Content, error) {
 // CommandsOrErr returns the Commands value or an error if the edge
 // was not loaded in eager-loading.
 func (e DeviceGroupEdges) CommandsOrErr() ([]*AgentCommand, error) {
-	if e.loadedTypes[7] {
+	if e.loadedTypes[8] {
 		return e.Commands, nil
 	}
 	return nil, &NotLoadedError{edge: "commands"}
@@ -195,7 +206,7 @@ func (e DeviceGroupEdges) CommandsOrErr() ([]*AgentCommand, error) {
 // ConflictsOrErr returns the Conflicts value or an error if the edge
 // was not loaded in eager-loading.
 func (e DeviceGroupEdges) ConflictsOrErr() ([]*SyncConflict, error) {
-	if e.loadedTypes[8] {
+	if e.loadedTypes[9] {
 		return e.Conflicts, nil
 	}
 	return nil, &NotLoadedError{edge: "conflicts"}
@@ -204,7 +215,7 @@ func (e DeviceGroupEdges) ConflictsOrErr() ([]*SyncConflict, error) {
 // ClaimsToOrErr returns the ClaimsTo value or an error if the edge
 // was not loaded in eager-loading.
 func (e DeviceGroupEdges) ClaimsToOrErr() ([]*MigrationClaim, error) {
-	if e.loadedTypes[9] {
+	if e.loadedTypes[10] {
 		return e.ClaimsTo, nil
 	}
 	return nil, &NotLoadedError{edge: "claims_to"}
@@ -213,7 +224,7 @@ func (e DeviceGroupEdges) ClaimsToOrErr() ([]*MigrationClaim, error) {
 // ClaimsFromOrErr returns the ClaimsFrom value or an error if the edge
 // was not loaded in eager-loading.
 func (e DeviceGroupEdges) ClaimsFromOrErr() ([]*MigrationClaim, error) {
-	if e.loadedTypes[10] {
+	if e.loadedTypes[11] {
 		return e.ClaimsFrom, nil
 	}
 	return nil, &NotLoadedError{edge: "claims_from"}
@@ -497,6 +508,11 @@ func (_m *DeviceGroup) QueryHomeNodes() *NodeQuery {
 // QueryAgent queries the "agent" edge of the DeviceGroup entity.
 func (_m *DeviceGroup) QueryAgent() *AgentQuery {
 	return NewDeviceGroupClient(_m.config).QueryAgent(_m)
+}
+
+// QueryAgentStatusChanges queries the "agent_status_changes" edge of the DeviceGroup entity.
+func (_m *DeviceGroup) QueryAgentStatusChanges() *AgentStatusChangeQuery {
+	return NewDeviceGroupClient(_m.config).QueryAgentStatusChanges(_m)
 }
 
 // QueryAssignedContent queries the "assigned_content" edge of the DeviceGroup entity.

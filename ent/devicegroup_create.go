@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/migrationclaim"
@@ -483,6 +484,21 @@ func (_c *DeviceGroupCreate) SetNillableAgentID(id *uuid.UUID) *DeviceGroupCreat
 // SetAgent sets the "agent" edge to the Agent entity.
 func (_c *DeviceGroupCreate) SetAgent(v *Agent) *DeviceGroupCreate {
 	return _c.SetAgentID(v.ID)
+}
+
+// AddAgentStatusChangeIDs adds the "agent_status_changes" edge to the AgentStatusChange entity by IDs.
+func (_c *DeviceGroupCreate) AddAgentStatusChangeIDs(ids ...int64) *DeviceGroupCreate {
+	_c.mutation.AddAgentStatusChangeIDs(ids...)
+	return _c
+}
+
+// AddAgentStatusChanges adds the "agent_status_changes" edges to the AgentStatusChange entity.
+func (_c *DeviceGroupCreate) AddAgentStatusChanges(v ...*AgentStatusChange) *DeviceGroupCreate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _c.AddAgentStatusChangeIDs(ids...)
 }
 
 // AddAssignedContentIDs adds the "assigned_content" edge to the Content entity by IDs.
@@ -980,6 +996,22 @@ func (_c *DeviceGroupCreate) createSpec() (*DeviceGroup, *sqlgraph.CreateSpec) {
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges = append(_spec.Edges, edge)
+	}
+	if nodes := _c.mutation.AgentStatusChangesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {

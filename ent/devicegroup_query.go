@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/migrationclaim"
@@ -28,22 +29,23 @@ import (
 // DeviceGroupQuery is the builder for querying DeviceGroup entities.
 type DeviceGroupQuery struct {
 	config
-	ctx                 *QueryContext
-	order               []devicegroup.OrderOption
-	inters              []Interceptor
-	predicates          []predicate.DeviceGroup
-	withParent          *DeviceGroupQuery
-	withChildren        *DeviceGroupQuery
-	withDefaultWorkflow *WorkflowQuery
-	withNodes           *NodeQuery
-	withHomeNodes       *NodeQuery
-	withAgent           *AgentQuery
-	withAssignedContent *ContentQuery
-	withCommands        *AgentCommandQuery
-	withConflicts       *SyncConflictQuery
-	withClaimsTo        *MigrationClaimQuery
-	withClaimsFrom      *MigrationClaimQuery
-	modifiers           []func(*sql.Selector)
+	ctx                    *QueryContext
+	order                  []devicegroup.OrderOption
+	inters                 []Interceptor
+	predicates             []predicate.DeviceGroup
+	withParent             *DeviceGroupQuery
+	withChildren           *DeviceGroupQuery
+	withDefaultWorkflow    *WorkflowQuery
+	withNodes              *NodeQuery
+	withHomeNodes          *NodeQuery
+	withAgent              *AgentQuery
+	withAgentStatusChanges *AgentStatusChangeQuery
+	withAssignedContent    *ContentQuery
+	withCommands           *AgentCommandQuery
+	withConflicts          *SyncConflictQuery
+	withClaimsTo           *MigrationClaimQuery
+	withClaimsFrom         *MigrationClaimQuery
+	modifiers              []func(*sql.Selector)
 	// intermediate query (i.e. traversal path).
 	sql  *sql.Selector
 	path func(context.Context) (*sql.Selector, error)
@@ -205,6 +207,28 @@ func (_q *DeviceGroupQuery) QueryAgent() *AgentQuery {
 			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
 			sqlgraph.To(agent.Table, agent.FieldID),
 			sqlgraph.Edge(sqlgraph.O2O, false, devicegroup.AgentTable, devicegroup.AgentColumn),
+		)
+		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
+		return fromU, nil
+	}
+	return query
+}
+
+// QueryAgentStatusChanges chains the current query on the "agent_status_changes" edge.
+func (_q *DeviceGroupQuery) QueryAgentStatusChanges() *AgentStatusChangeQuery {
+	query := (&AgentStatusChangeClient{config: _q.config}).Query()
+	query.path = func(ctx context.Context) (fromU *sql.Selector, err error) {
+		if err := _q.prepareQuery(ctx); err != nil {
+			return nil, err
+		}
+		selector := _q.sqlQuery(ctx)
+		if err := selector.Err(); err != nil {
+			return nil, err
+		}
+		step := sqlgraph.NewStep(
+			sqlgraph.From(devicegroup.Table, devicegroup.FieldID, selector),
+			sqlgraph.To(agentstatuschange.Table, agentstatuschange.FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, devicegroup.AgentStatusChangesTable, devicegroup.AgentStatusChangesColumn),
 		)
 		fromU = sqlgraph.SetNeighbors(_q.driver.Dialect(), step)
 		return fromU, nil
@@ -509,22 +533,23 @@ func (_q *DeviceGroupQuery) Clone() *DeviceGroupQuery {
 		return nil
 	}
 	return &DeviceGroupQuery{
-		config:              _q.config,
-		ctx:                 _q.ctx.Clone(),
-		order:               append([]devicegroup.OrderOption{}, _q.order...),
-		inters:              append([]Interceptor{}, _q.inters...),
-		predicates:          append([]predicate.DeviceGroup{}, _q.predicates...),
-		withParent:          _q.withParent.Clone(),
-		withChildren:        _q.withChildren.Clone(),
-		withDefaultWorkflow: _q.withDefaultWorkflow.Clone(),
-		withNodes:           _q.withNodes.Clone(),
-		withHomeNodes:       _q.withHomeNodes.Clone(),
-		withAgent:           _q.withAgent.Clone(),
-		withAssignedContent: _q.withAssignedContent.Clone(),
-		withCommands:        _q.withCommands.Clone(),
-		withConflicts:       _q.withConflicts.Clone(),
-		withClaimsTo:        _q.withClaimsTo.Clone(),
-		withClaimsFrom:      _q.withClaimsFrom.Clone(),
+		config:                 _q.config,
+		ctx:                    _q.ctx.Clone(),
+		order:                  append([]devicegroup.OrderOption{}, _q.order...),
+		inters:                 append([]Interceptor{}, _q.inters...),
+		predicates:             append([]predicate.DeviceGroup{}, _q.predicates...),
+		withParent:             _q.withParent.Clone(),
+		withChildren:           _q.withChildren.Clone(),
+		withDefaultWorkflow:    _q.withDefaultWorkflow.Clone(),
+		withNodes:              _q.withNodes.Clone(),
+		withHomeNodes:          _q.withHomeNodes.Clone(),
+		withAgent:              _q.withAgent.Clone(),
+		withAgentStatusChanges: _q.withAgentStatusChanges.Clone(),
+		withAssignedContent:    _q.withAssignedContent.Clone(),
+		withCommands:           _q.withCommands.Clone(),
+		withConflicts:          _q.withConflicts.Clone(),
+		withClaimsTo:           _q.withClaimsTo.Clone(),
+		withClaimsFrom:         _q.withClaimsFrom.Clone(),
 		// clone intermediate query.
 		sql:       _q.sql.Clone(),
 		path:      _q.path,
@@ -595,6 +620,17 @@ func (_q *DeviceGroupQuery) WithAgent(opts ...func(*AgentQuery)) *DeviceGroupQue
 		opt(query)
 	}
 	_q.withAgent = query
+	return _q
+}
+
+// WithAgentStatusChanges tells the query-builder to eager-load the nodes that are connected to
+// the "agent_status_changes" edge. The optional arguments are used to configure the query builder of the edge.
+func (_q *DeviceGroupQuery) WithAgentStatusChanges(opts ...func(*AgentStatusChangeQuery)) *DeviceGroupQuery {
+	query := (&AgentStatusChangeClient{config: _q.config}).Query()
+	for _, opt := range opts {
+		opt(query)
+	}
+	_q.withAgentStatusChanges = query
 	return _q
 }
 
@@ -731,13 +767,14 @@ func (_q *DeviceGroupQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	var (
 		nodes       = []*DeviceGroup{}
 		_spec       = _q.querySpec()
-		loadedTypes = [11]bool{
+		loadedTypes = [12]bool{
 			_q.withParent != nil,
 			_q.withChildren != nil,
 			_q.withDefaultWorkflow != nil,
 			_q.withNodes != nil,
 			_q.withHomeNodes != nil,
 			_q.withAgent != nil,
+			_q.withAgentStatusChanges != nil,
 			_q.withAssignedContent != nil,
 			_q.withCommands != nil,
 			_q.withConflicts != nil,
@@ -802,6 +839,15 @@ func (_q *DeviceGroupQuery) sqlAll(ctx context.Context, hooks ...queryHook) ([]*
 	if query := _q.withAgent; query != nil {
 		if err := _q.loadAgent(ctx, query, nodes, nil,
 			func(n *DeviceGroup, e *Agent) { n.Edges.Agent = e }); err != nil {
+			return nil, err
+		}
+	}
+	if query := _q.withAgentStatusChanges; query != nil {
+		if err := _q.loadAgentStatusChanges(ctx, query, nodes,
+			func(n *DeviceGroup) { n.Edges.AgentStatusChanges = []*AgentStatusChange{} },
+			func(n *DeviceGroup, e *AgentStatusChange) {
+				n.Edges.AgentStatusChanges = append(n.Edges.AgentStatusChanges, e)
+			}); err != nil {
 			return nil, err
 		}
 	}
@@ -1018,6 +1064,36 @@ func (_q *DeviceGroupQuery) loadAgent(ctx context.Context, query *AgentQuery, no
 	}
 	query.Where(predicate.Agent(func(s *sql.Selector) {
 		s.Where(sql.InValues(s.C(devicegroup.AgentColumn), fks...))
+	}))
+	neighbors, err := query.All(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range neighbors {
+		fk := n.SiteID
+		node, ok := nodeids[fk]
+		if !ok {
+			return fmt.Errorf(`unexpected referenced foreign-key "site_id" returned %v for node %v`, fk, n.ID)
+		}
+		assign(node, n)
+	}
+	return nil
+}
+func (_q *DeviceGroupQuery) loadAgentStatusChanges(ctx context.Context, query *AgentStatusChangeQuery, nodes []*DeviceGroup, init func(*DeviceGroup), assign func(*DeviceGroup, *AgentStatusChange)) error {
+	fks := make([]driver.Value, 0, len(nodes))
+	nodeids := make(map[uuid.UUID]*DeviceGroup)
+	for i := range nodes {
+		fks = append(fks, nodes[i].ID)
+		nodeids[nodes[i].ID] = nodes[i]
+		if init != nil {
+			init(nodes[i])
+		}
+	}
+	if len(query.ctx.Fields) > 0 {
+		query.ctx.AppendFieldOnce(agentstatuschange.FieldSiteID)
+	}
+	query.Where(predicate.AgentStatusChange(func(s *sql.Selector) {
+		s.Where(sql.InValues(s.C(devicegroup.AgentStatusChangesColumn), fks...))
 	}))
 	neighbors, err := query.All(ctx)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/content"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/migrationclaim"
@@ -627,6 +628,21 @@ func (_u *DeviceGroupUpdate) SetAgent(v *Agent) *DeviceGroupUpdate {
 	return _u.SetAgentID(v.ID)
 }
 
+// AddAgentStatusChangeIDs adds the "agent_status_changes" edge to the AgentStatusChange entity by IDs.
+func (_u *DeviceGroupUpdate) AddAgentStatusChangeIDs(ids ...int64) *DeviceGroupUpdate {
+	_u.mutation.AddAgentStatusChangeIDs(ids...)
+	return _u
+}
+
+// AddAgentStatusChanges adds the "agent_status_changes" edges to the AgentStatusChange entity.
+func (_u *DeviceGroupUpdate) AddAgentStatusChanges(v ...*AgentStatusChange) *DeviceGroupUpdate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddAgentStatusChangeIDs(ids...)
+}
+
 // AddAssignedContentIDs adds the "assigned_content" edge to the Content entity by IDs.
 func (_u *DeviceGroupUpdate) AddAssignedContentIDs(ids ...uuid.UUID) *DeviceGroupUpdate {
 	_u.mutation.AddAssignedContentIDs(ids...)
@@ -786,6 +802,27 @@ func (_u *DeviceGroupUpdate) RemoveHomeNodes(v ...*Node) *DeviceGroupUpdate {
 func (_u *DeviceGroupUpdate) ClearAgent() *DeviceGroupUpdate {
 	_u.mutation.ClearAgent()
 	return _u
+}
+
+// ClearAgentStatusChanges clears all "agent_status_changes" edges to the AgentStatusChange entity.
+func (_u *DeviceGroupUpdate) ClearAgentStatusChanges() *DeviceGroupUpdate {
+	_u.mutation.ClearAgentStatusChanges()
+	return _u
+}
+
+// RemoveAgentStatusChangeIDs removes the "agent_status_changes" edge to AgentStatusChange entities by IDs.
+func (_u *DeviceGroupUpdate) RemoveAgentStatusChangeIDs(ids ...int64) *DeviceGroupUpdate {
+	_u.mutation.RemoveAgentStatusChangeIDs(ids...)
+	return _u
+}
+
+// RemoveAgentStatusChanges removes "agent_status_changes" edges to AgentStatusChange entities.
+func (_u *DeviceGroupUpdate) RemoveAgentStatusChanges(v ...*AgentStatusChange) *DeviceGroupUpdate {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveAgentStatusChangeIDs(ids...)
 }
 
 // ClearAssignedContent clears all "assigned_content" edges to the Content entity.
@@ -1399,6 +1436,51 @@ func (_u *DeviceGroupUpdate) sqlSave(ctx context.Context) (_node int, err error)
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.AgentStatusChangesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedAgentStatusChangesIDs(); len(nodes) > 0 && !_u.mutation.AgentStatusChangesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.AgentStatusChangesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {
@@ -2242,6 +2324,21 @@ func (_u *DeviceGroupUpdateOne) SetAgent(v *Agent) *DeviceGroupUpdateOne {
 	return _u.SetAgentID(v.ID)
 }
 
+// AddAgentStatusChangeIDs adds the "agent_status_changes" edge to the AgentStatusChange entity by IDs.
+func (_u *DeviceGroupUpdateOne) AddAgentStatusChangeIDs(ids ...int64) *DeviceGroupUpdateOne {
+	_u.mutation.AddAgentStatusChangeIDs(ids...)
+	return _u
+}
+
+// AddAgentStatusChanges adds the "agent_status_changes" edges to the AgentStatusChange entity.
+func (_u *DeviceGroupUpdateOne) AddAgentStatusChanges(v ...*AgentStatusChange) *DeviceGroupUpdateOne {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.AddAgentStatusChangeIDs(ids...)
+}
+
 // AddAssignedContentIDs adds the "assigned_content" edge to the Content entity by IDs.
 func (_u *DeviceGroupUpdateOne) AddAssignedContentIDs(ids ...uuid.UUID) *DeviceGroupUpdateOne {
 	_u.mutation.AddAssignedContentIDs(ids...)
@@ -2401,6 +2498,27 @@ func (_u *DeviceGroupUpdateOne) RemoveHomeNodes(v ...*Node) *DeviceGroupUpdateOn
 func (_u *DeviceGroupUpdateOne) ClearAgent() *DeviceGroupUpdateOne {
 	_u.mutation.ClearAgent()
 	return _u
+}
+
+// ClearAgentStatusChanges clears all "agent_status_changes" edges to the AgentStatusChange entity.
+func (_u *DeviceGroupUpdateOne) ClearAgentStatusChanges() *DeviceGroupUpdateOne {
+	_u.mutation.ClearAgentStatusChanges()
+	return _u
+}
+
+// RemoveAgentStatusChangeIDs removes the "agent_status_changes" edge to AgentStatusChange entities by IDs.
+func (_u *DeviceGroupUpdateOne) RemoveAgentStatusChangeIDs(ids ...int64) *DeviceGroupUpdateOne {
+	_u.mutation.RemoveAgentStatusChangeIDs(ids...)
+	return _u
+}
+
+// RemoveAgentStatusChanges removes "agent_status_changes" edges to AgentStatusChange entities.
+func (_u *DeviceGroupUpdateOne) RemoveAgentStatusChanges(v ...*AgentStatusChange) *DeviceGroupUpdateOne {
+	ids := make([]int64, len(v))
+	for i := range v {
+		ids[i] = v[i].ID
+	}
+	return _u.RemoveAgentStatusChangeIDs(ids...)
 }
 
 // ClearAssignedContent clears all "assigned_content" edges to the Content entity.
@@ -3044,6 +3162,51 @@ func (_u *DeviceGroupUpdateOne) sqlSave(ctx context.Context) (_node *DeviceGroup
 			Bidi:    false,
 			Target: &sqlgraph.EdgeTarget{
 				IDSpec: sqlgraph.NewFieldSpec(agent.FieldID, field.TypeUUID),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Add = append(_spec.Edges.Add, edge)
+	}
+	if _u.mutation.AgentStatusChangesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
+			},
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.RemovedAgentStatusChangesIDs(); len(nodes) > 0 && !_u.mutation.AgentStatusChangesCleared() {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
+			},
+		}
+		for _, k := range nodes {
+			edge.Target.Nodes = append(edge.Target.Nodes, k)
+		}
+		_spec.Edges.Clear = append(_spec.Edges.Clear, edge)
+	}
+	if nodes := _u.mutation.AgentStatusChangesIDs(); len(nodes) > 0 {
+		edge := &sqlgraph.EdgeSpec{
+			Rel:     sqlgraph.O2M,
+			Inverse: false,
+			Table:   devicegroup.AgentStatusChangesTable,
+			Columns: []string{devicegroup.AgentStatusChangesColumn},
+			Bidi:    false,
+			Target: &sqlgraph.EdgeTarget{
+				IDSpec: sqlgraph.NewFieldSpec(agentstatuschange.FieldID, field.TypeInt64),
 			},
 		}
 		for _, k := range nodes {

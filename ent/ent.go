@@ -15,6 +15,7 @@ import (
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
@@ -93,27 +94,28 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			admintoken.Table:       admintoken.ValidColumn,
-			agent.Table:            agent.ValidColumn,
-			agentcommand.Table:     agentcommand.ValidColumn,
-			approval.Table:         approval.ValidColumn,
-			auditentry.Table:       auditentry.ValidColumn,
-			blob.Table:             blob.ValidColumn,
-			content.Table:          content.ValidColumn,
-			counter.Table:          counter.ValidColumn,
-			devicegroup.Table:      devicegroup.ValidColumn,
-			idempotencykey.Table:   idempotencykey.ValidColumn,
-			migrationclaim.Table:   migrationclaim.ValidColumn,
-			node.Table:             node.ValidColumn,
-			nodeevent.Table:        nodeevent.ValidColumn,
-			nodeinterface.Table:    nodeinterface.ValidColumn,
-			nodestatelog.Table:     nodestatelog.ValidColumn,
-			nodetag.Table:          nodetag.ValidColumn,
-			syncconflict.Table:     syncconflict.ValidColumn,
-			syncstate.Table:        syncstate.ValidColumn,
-			uploadsession.Table:    uploadsession.ValidColumn,
-			workflow.Table:         workflow.ValidColumn,
-			workflowrevision.Table: workflowrevision.ValidColumn,
+			admintoken.Table:        admintoken.ValidColumn,
+			agent.Table:             agent.ValidColumn,
+			agentcommand.Table:      agentcommand.ValidColumn,
+			agentstatuschange.Table: agentstatuschange.ValidColumn,
+			approval.Table:          approval.ValidColumn,
+			auditentry.Table:        auditentry.ValidColumn,
+			blob.Table:              blob.ValidColumn,
+			content.Table:           content.ValidColumn,
+			counter.Table:           counter.ValidColumn,
+			devicegroup.Table:       devicegroup.ValidColumn,
+			idempotencykey.Table:    idempotencykey.ValidColumn,
+			migrationclaim.Table:    migrationclaim.ValidColumn,
+			node.Table:              node.ValidColumn,
+			nodeevent.Table:         nodeevent.ValidColumn,
+			nodeinterface.Table:     nodeinterface.ValidColumn,
+			nodestatelog.Table:      nodestatelog.ValidColumn,
+			nodetag.Table:           nodetag.ValidColumn,
+			syncconflict.Table:      syncconflict.ValidColumn,
+			syncstate.Table:         syncstate.ValidColumn,
+			uploadsession.Table:     uploadsession.ValidColumn,
+			workflow.Table:          workflow.ValidColumn,
+			workflowrevision.Table:  workflowrevision.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

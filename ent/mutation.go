@@ -15,6 +15,7 @@ import (
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
@@ -45,27 +46,28 @@ const (
 	OpUpdateOne = ent.OpUpdateOne
 
 	// Node types.
-	TypeAdminToken       = "AdminToken"
-	TypeAgent            = "Agent"
-	TypeAgentCommand     = "AgentCommand"
-	TypeApproval         = "Approval"
-	TypeAuditEntry       = "AuditEntry"
-	TypeBlob             = "Blob"
-	TypeContent          = "Content"
-	TypeCounter          = "Counter"
-	TypeDeviceGroup      = "DeviceGroup"
-	TypeIdempotencyKey   = "IdempotencyKey"
-	TypeMigrationClaim   = "MigrationClaim"
-	TypeNode             = "Node"
-	TypeNodeEvent        = "NodeEvent"
-	TypeNodeInterface    = "NodeInterface"
-	TypeNodeStateLog     = "NodeStateLog"
-	TypeNodeTag          = "NodeTag"
-	TypeSyncConflict     = "SyncConflict"
-	TypeSyncState        = "SyncState"
-	TypeUploadSession    = "UploadSession"
-	TypeWorkflow         = "Workflow"
-	TypeWorkflowRevision = "WorkflowRevision"
+	TypeAdminToken        = "AdminToken"
+	TypeAgent             = "Agent"
+	TypeAgentCommand      = "AgentCommand"
+	TypeAgentStatusChange = "AgentStatusChange"
+	TypeApproval          = "Approval"
+	TypeAuditEntry        = "AuditEntry"
+	TypeBlob              = "Blob"
+	TypeContent           = "Content"
+	TypeCounter           = "Counter"
+	TypeDeviceGroup       = "DeviceGroup"
+	TypeIdempotencyKey    = "IdempotencyKey"
+	TypeMigrationClaim    = "MigrationClaim"
+	TypeNode              = "Node"
+	TypeNodeEvent         = "NodeEvent"
+	TypeNodeInterface     = "NodeInterface"
+	TypeNodeStateLog      = "NodeStateLog"
+	TypeNodeTag           = "NodeTag"
+	TypeSyncConflict      = "SyncConflict"
+	TypeSyncState         = "SyncState"
+	TypeUploadSession     = "UploadSession"
+	TypeWorkflow          = "Workflow"
+	TypeWorkflowRevision  = "WorkflowRevision"
 )
 
 // AdminTokenMutation represents an operation that mutates the AdminToken nodes in the graph.
@@ -841,31 +843,34 @@ func (m *AdminTokenMutation) ResetEdge(name string) error {
 // AgentMutation represents an operation that mutates the Agent nodes in the graph.
 type AgentMutation struct {
 	config
-	op                  Op
-	typ                 string
-	id                  *uuid.UUID
-	created_at          *time.Time
-	updated_at          *time.Time
-	credential_hash     *string
-	join_token_hash     *string
-	enrolled_at         *time.Time
-	hostname            *string
-	agent_version       *string
-	protocol_version    *int
-	addprotocol_version *int
-	capabilities        *[]string
-	appendcapabilities  []string
-	boot_id             *string
-	seq                 *int64
-	addseq              *int64
-	heartbeat           *[]byte
-	last_heartbeat_at   *time.Time
-	clearedFields       map[string]struct{}
-	site                *uuid.UUID
-	clearedsite         bool
-	done                bool
-	oldValue            func(context.Context) (*Agent, error)
-	predicates          []predicate.Agent
+	op                    Op
+	typ                   string
+	id                    *uuid.UUID
+	created_at            *time.Time
+	updated_at            *time.Time
+	credential_hash       *string
+	join_token_hash       *string
+	enrolled_at           *time.Time
+	hostname              *string
+	agent_version         *string
+	protocol_version      *int
+	addprotocol_version   *int
+	capabilities          *[]string
+	appendcapabilities    []string
+	boot_id               *string
+	seq                   *int64
+	addseq                *int64
+	heartbeat             *[]byte
+	last_heartbeat_at     *time.Time
+	heartbeat_interval    *int
+	addheartbeat_interval *int
+	status                *string
+	clearedFields         map[string]struct{}
+	site                  *uuid.UUID
+	clearedsite           bool
+	done                  bool
+	oldValue              func(context.Context) (*Agent, error)
+	predicates            []predicate.Agent
 }
 
 var _ ent.Mutation = (*AgentMutation)(nil)
@@ -1557,6 +1562,98 @@ func (m *AgentMutation) ResetLastHeartbeatAt() {
 	delete(m.clearedFields, agent.FieldLastHeartbeatAt)
 }
 
+// SetHeartbeatInterval sets the "heartbeat_interval" field.
+func (m *AgentMutation) SetHeartbeatInterval(i int) {
+	m.heartbeat_interval = &i
+	m.addheartbeat_interval = nil
+}
+
+// HeartbeatInterval returns the value of the "heartbeat_interval" field in the mutation.
+func (m *AgentMutation) HeartbeatInterval() (r int, exists bool) {
+	v := m.heartbeat_interval
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldHeartbeatInterval returns the old "heartbeat_interval" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldHeartbeatInterval(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldHeartbeatInterval is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldHeartbeatInterval requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldHeartbeatInterval: %w", err)
+	}
+	return oldValue.HeartbeatInterval, nil
+}
+
+// AddHeartbeatInterval adds i to the "heartbeat_interval" field.
+func (m *AgentMutation) AddHeartbeatInterval(i int) {
+	if m.addheartbeat_interval != nil {
+		*m.addheartbeat_interval += i
+	} else {
+		m.addheartbeat_interval = &i
+	}
+}
+
+// AddedHeartbeatInterval returns the value that was added to the "heartbeat_interval" field in this mutation.
+func (m *AgentMutation) AddedHeartbeatInterval() (r int, exists bool) {
+	v := m.addheartbeat_interval
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetHeartbeatInterval resets all changes to the "heartbeat_interval" field.
+func (m *AgentMutation) ResetHeartbeatInterval() {
+	m.heartbeat_interval = nil
+	m.addheartbeat_interval = nil
+}
+
+// SetStatus sets the "status" field.
+func (m *AgentMutation) SetStatus(s string) {
+	m.status = &s
+}
+
+// Status returns the value of the "status" field in the mutation.
+func (m *AgentMutation) Status() (r string, exists bool) {
+	v := m.status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldStatus returns the old "status" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldStatus(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldStatus: %w", err)
+	}
+	return oldValue.Status, nil
+}
+
+// ResetStatus resets all changes to the "status" field.
+func (m *AgentMutation) ResetStatus() {
+	m.status = nil
+}
+
 // ClearSite clears the "site" edge to the DeviceGroup entity.
 func (m *AgentMutation) ClearSite() {
 	m.clearedsite = true
@@ -1618,7 +1715,7 @@ func (m *AgentMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *AgentMutation) Fields() []string {
-	fields := make([]string, 0, 14)
+	fields := make([]string, 0, 16)
 	if m.created_at != nil {
 		fields = append(fields, agent.FieldCreatedAt)
 	}
@@ -1661,6 +1758,12 @@ func (m *AgentMutation) Fields() []string {
 	if m.last_heartbeat_at != nil {
 		fields = append(fields, agent.FieldLastHeartbeatAt)
 	}
+	if m.heartbeat_interval != nil {
+		fields = append(fields, agent.FieldHeartbeatInterval)
+	}
+	if m.status != nil {
+		fields = append(fields, agent.FieldStatus)
+	}
 	return fields
 }
 
@@ -1697,6 +1800,10 @@ func (m *AgentMutation) Field(name string) (ent.Value, bool) {
 		return m.Heartbeat()
 	case agent.FieldLastHeartbeatAt:
 		return m.LastHeartbeatAt()
+	case agent.FieldHeartbeatInterval:
+		return m.HeartbeatInterval()
+	case agent.FieldStatus:
+		return m.Status()
 	}
 	return nil, false
 }
@@ -1734,6 +1841,10 @@ func (m *AgentMutation) OldField(ctx context.Context, name string) (ent.Value, e
 		return m.OldHeartbeat(ctx)
 	case agent.FieldLastHeartbeatAt:
 		return m.OldLastHeartbeatAt(ctx)
+	case agent.FieldHeartbeatInterval:
+		return m.OldHeartbeatInterval(ctx)
+	case agent.FieldStatus:
+		return m.OldStatus(ctx)
 	}
 	return nil, fmt.Errorf("unknown Agent field %s", name)
 }
@@ -1841,6 +1952,20 @@ func (m *AgentMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetLastHeartbeatAt(v)
 		return nil
+	case agent.FieldHeartbeatInterval:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetHeartbeatInterval(v)
+		return nil
+	case agent.FieldStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetStatus(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Agent field %s", name)
 }
@@ -1855,6 +1980,9 @@ func (m *AgentMutation) AddedFields() []string {
 	if m.addseq != nil {
 		fields = append(fields, agent.FieldSeq)
 	}
+	if m.addheartbeat_interval != nil {
+		fields = append(fields, agent.FieldHeartbeatInterval)
+	}
 	return fields
 }
 
@@ -1867,6 +1995,8 @@ func (m *AgentMutation) AddedField(name string) (ent.Value, bool) {
 		return m.AddedProtocolVersion()
 	case agent.FieldSeq:
 		return m.AddedSeq()
+	case agent.FieldHeartbeatInterval:
+		return m.AddedHeartbeatInterval()
 	}
 	return nil, false
 }
@@ -1889,6 +2019,13 @@ func (m *AgentMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddSeq(v)
+		return nil
+	case agent.FieldHeartbeatInterval:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddHeartbeatInterval(v)
 		return nil
 	}
 	return fmt.Errorf("unknown Agent numeric field %s", name)
@@ -1973,6 +2110,12 @@ func (m *AgentMutation) ResetField(name string) error {
 		return nil
 	case agent.FieldLastHeartbeatAt:
 		m.ResetLastHeartbeatAt()
+		return nil
+	case agent.FieldHeartbeatInterval:
+		m.ResetHeartbeatInterval()
+		return nil
+	case agent.FieldStatus:
+		m.ResetStatus()
 		return nil
 	}
 	return fmt.Errorf("unknown Agent field %s", name)
@@ -3267,6 +3410,608 @@ func (m *AgentCommandMutation) ResetEdge(name string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown AgentCommand edge %s", name)
+}
+
+// AgentStatusChangeMutation represents an operation that mutates the AgentStatusChange nodes in the graph.
+type AgentStatusChangeMutation struct {
+	config
+	op            Op
+	typ           string
+	id            *int64
+	from_status   *string
+	to_status     *string
+	reason        *string
+	at            *time.Time
+	clearedFields map[string]struct{}
+	site          *uuid.UUID
+	clearedsite   bool
+	done          bool
+	oldValue      func(context.Context) (*AgentStatusChange, error)
+	predicates    []predicate.AgentStatusChange
+}
+
+var _ ent.Mutation = (*AgentStatusChangeMutation)(nil)
+
+// agentstatuschangeOption allows management of the mutation configuration using functional options.
+type agentstatuschangeOption func(*AgentStatusChangeMutation)
+
+// newAgentStatusChangeMutation creates new mutation for the AgentStatusChange entity.
+func newAgentStatusChangeMutation(c config, op Op, opts ...agentstatuschangeOption) *AgentStatusChangeMutation {
+	m := &AgentStatusChangeMutation{
+		config:        c,
+		op:            op,
+		typ:           TypeAgentStatusChange,
+		clearedFields: make(map[string]struct{}),
+	}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return m
+}
+
+// withAgentStatusChangeID sets the ID field of the mutation.
+func withAgentStatusChangeID(id int64) agentstatuschangeOption {
+	return func(m *AgentStatusChangeMutation) {
+		var (
+			err   error
+			once  sync.Once
+			value *AgentStatusChange
+		)
+		m.oldValue = func(ctx context.Context) (*AgentStatusChange, error) {
+			once.Do(func() {
+				if m.done {
+					err = errors.New("querying old values post mutation is not allowed")
+				} else {
+					value, err = m.Client().AgentStatusChange.Get(ctx, id)
+				}
+			})
+			return value, err
+		}
+		m.id = &id
+	}
+}
+
+// withAgentStatusChange sets the old AgentStatusChange of the mutation.
+func withAgentStatusChange(node *AgentStatusChange) agentstatuschangeOption {
+	return func(m *AgentStatusChangeMutation) {
+		m.oldValue = func(context.Context) (*AgentStatusChange, error) {
+			return node, nil
+		}
+		m.id = &node.ID
+	}
+}
+
+// Client returns a new `ent.Client` from the mutation. If the mutation was
+// executed in a transaction (ent.Tx), a transactional client is returned.
+func (m AgentStatusChangeMutation) Client() *Client {
+	client := &Client{config: m.config}
+	client.init()
+	return client
+}
+
+// Tx returns an `ent.Tx` for mutations that were executed in transactions;
+// it returns an error otherwise.
+func (m AgentStatusChangeMutation) Tx() (*Tx, error) {
+	if _, ok := m.driver.(*txDriver); !ok {
+		return nil, errors.New("ent: mutation is not running in a transaction")
+	}
+	tx := &Tx{config: m.config}
+	tx.init()
+	return tx, nil
+}
+
+// SetID sets the value of the id field. Note that this
+// operation is only accepted on creation of AgentStatusChange entities.
+func (m *AgentStatusChangeMutation) SetID(id int64) {
+	m.id = &id
+}
+
+// ID returns the ID value in the mutation. Note that the ID is only available
+// if it was provided to the builder or after it was returned from the database.
+func (m *AgentStatusChangeMutation) ID() (id int64, exists bool) {
+	if m.id == nil {
+		return
+	}
+	return *m.id, true
+}
+
+// IDs queries the database and returns the entity ids that match the mutation's predicate.
+// That means, if the mutation is applied within a transaction with an isolation level such
+// as sql.LevelSerializable, the returned ids match the ids of the rows that will be updated
+// or updated by the mutation.
+func (m *AgentStatusChangeMutation) IDs(ctx context.Context) ([]int64, error) {
+	switch {
+	case m.op.Is(OpUpdateOne | OpDeleteOne):
+		id, exists := m.ID()
+		if exists {
+			return []int64{id}, nil
+		}
+		fallthrough
+	case m.op.Is(OpUpdate | OpDelete):
+		return m.Client().AgentStatusChange.Query().Where(m.predicates...).IDs(ctx)
+	default:
+		return nil, fmt.Errorf("IDs is not allowed on %s operations", m.op)
+	}
+}
+
+// SetSiteID sets the "site_id" field.
+func (m *AgentStatusChangeMutation) SetSiteID(u uuid.UUID) {
+	m.site = &u
+}
+
+// SiteID returns the value of the "site_id" field in the mutation.
+func (m *AgentStatusChangeMutation) SiteID() (r uuid.UUID, exists bool) {
+	v := m.site
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldSiteID returns the old "site_id" field's value of the AgentStatusChange entity.
+// If the AgentStatusChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentStatusChangeMutation) OldSiteID(ctx context.Context) (v uuid.UUID, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldSiteID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldSiteID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldSiteID: %w", err)
+	}
+	return oldValue.SiteID, nil
+}
+
+// ResetSiteID resets all changes to the "site_id" field.
+func (m *AgentStatusChangeMutation) ResetSiteID() {
+	m.site = nil
+}
+
+// SetFromStatus sets the "from_status" field.
+func (m *AgentStatusChangeMutation) SetFromStatus(s string) {
+	m.from_status = &s
+}
+
+// FromStatus returns the value of the "from_status" field in the mutation.
+func (m *AgentStatusChangeMutation) FromStatus() (r string, exists bool) {
+	v := m.from_status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFromStatus returns the old "from_status" field's value of the AgentStatusChange entity.
+// If the AgentStatusChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentStatusChangeMutation) OldFromStatus(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFromStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFromStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFromStatus: %w", err)
+	}
+	return oldValue.FromStatus, nil
+}
+
+// ResetFromStatus resets all changes to the "from_status" field.
+func (m *AgentStatusChangeMutation) ResetFromStatus() {
+	m.from_status = nil
+}
+
+// SetToStatus sets the "to_status" field.
+func (m *AgentStatusChangeMutation) SetToStatus(s string) {
+	m.to_status = &s
+}
+
+// ToStatus returns the value of the "to_status" field in the mutation.
+func (m *AgentStatusChangeMutation) ToStatus() (r string, exists bool) {
+	v := m.to_status
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldToStatus returns the old "to_status" field's value of the AgentStatusChange entity.
+// If the AgentStatusChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentStatusChangeMutation) OldToStatus(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldToStatus is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldToStatus requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldToStatus: %w", err)
+	}
+	return oldValue.ToStatus, nil
+}
+
+// ResetToStatus resets all changes to the "to_status" field.
+func (m *AgentStatusChangeMutation) ResetToStatus() {
+	m.to_status = nil
+}
+
+// SetReason sets the "reason" field.
+func (m *AgentStatusChangeMutation) SetReason(s string) {
+	m.reason = &s
+}
+
+// Reason returns the value of the "reason" field in the mutation.
+func (m *AgentStatusChangeMutation) Reason() (r string, exists bool) {
+	v := m.reason
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldReason returns the old "reason" field's value of the AgentStatusChange entity.
+// If the AgentStatusChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentStatusChangeMutation) OldReason(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldReason is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldReason requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldReason: %w", err)
+	}
+	return oldValue.Reason, nil
+}
+
+// ResetReason resets all changes to the "reason" field.
+func (m *AgentStatusChangeMutation) ResetReason() {
+	m.reason = nil
+}
+
+// SetAt sets the "at" field.
+func (m *AgentStatusChangeMutation) SetAt(t time.Time) {
+	m.at = &t
+}
+
+// At returns the value of the "at" field in the mutation.
+func (m *AgentStatusChangeMutation) At() (r time.Time, exists bool) {
+	v := m.at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldAt returns the old "at" field's value of the AgentStatusChange entity.
+// If the AgentStatusChange object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentStatusChangeMutation) OldAt(ctx context.Context) (v time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldAt: %w", err)
+	}
+	return oldValue.At, nil
+}
+
+// ResetAt resets all changes to the "at" field.
+func (m *AgentStatusChangeMutation) ResetAt() {
+	m.at = nil
+}
+
+// ClearSite clears the "site" edge to the DeviceGroup entity.
+func (m *AgentStatusChangeMutation) ClearSite() {
+	m.clearedsite = true
+	m.clearedFields[agentstatuschange.FieldSiteID] = struct{}{}
+}
+
+// SiteCleared reports if the "site" edge to the DeviceGroup entity was cleared.
+func (m *AgentStatusChangeMutation) SiteCleared() bool {
+	return m.clearedsite
+}
+
+// SiteIDs returns the "site" edge IDs in the mutation.
+// Note that IDs always returns len(IDs) <= 1 for unique edges, and you should use
+// SiteID instead. It exists only for internal usage by the builders.
+func (m *AgentStatusChangeMutation) SiteIDs() (ids []uuid.UUID) {
+	if id := m.site; id != nil {
+		ids = append(ids, *id)
+	}
+	return
+}
+
+// ResetSite resets all changes to the "site" edge.
+func (m *AgentStatusChangeMutation) ResetSite() {
+	m.site = nil
+	m.clearedsite = false
+}
+
+// Where appends a list predicates to the AgentStatusChangeMutation builder.
+func (m *AgentStatusChangeMutation) Where(ps ...predicate.AgentStatusChange) {
+	m.predicates = append(m.predicates, ps...)
+}
+
+// WhereP appends storage-level predicates to the AgentStatusChangeMutation builder. Using this method,
+// users can use type-assertion to append predicates that do not depend on any generated package.
+func (m *AgentStatusChangeMutation) WhereP(ps ...func(*sql.Selector)) {
+	p := make([]predicate.AgentStatusChange, len(ps))
+	for i := range ps {
+		p[i] = ps[i]
+	}
+	m.Where(p...)
+}
+
+// Op returns the operation name.
+func (m *AgentStatusChangeMutation) Op() Op {
+	return m.op
+}
+
+// SetOp allows setting the mutation operation.
+func (m *AgentStatusChangeMutation) SetOp(op Op) {
+	m.op = op
+}
+
+// Type returns the node type of this mutation (AgentStatusChange).
+func (m *AgentStatusChangeMutation) Type() string {
+	return m.typ
+}
+
+// Fields returns all fields that were changed during this mutation. Note that in
+// order to get all numeric fields that were incremented/decremented, call
+// AddedFields().
+func (m *AgentStatusChangeMutation) Fields() []string {
+	fields := make([]string, 0, 5)
+	if m.site != nil {
+		fields = append(fields, agentstatuschange.FieldSiteID)
+	}
+	if m.from_status != nil {
+		fields = append(fields, agentstatuschange.FieldFromStatus)
+	}
+	if m.to_status != nil {
+		fields = append(fields, agentstatuschange.FieldToStatus)
+	}
+	if m.reason != nil {
+		fields = append(fields, agentstatuschange.FieldReason)
+	}
+	if m.at != nil {
+		fields = append(fields, agentstatuschange.FieldAt)
+	}
+	return fields
+}
+
+// Field returns the value of a field with the given name. The second boolean
+// return value indicates that this field was not set, or was not defined in the
+// schema.
+func (m *AgentStatusChangeMutation) Field(name string) (ent.Value, bool) {
+	switch name {
+	case agentstatuschange.FieldSiteID:
+		return m.SiteID()
+	case agentstatuschange.FieldFromStatus:
+		return m.FromStatus()
+	case agentstatuschange.FieldToStatus:
+		return m.ToStatus()
+	case agentstatuschange.FieldReason:
+		return m.Reason()
+	case agentstatuschange.FieldAt:
+		return m.At()
+	}
+	return nil, false
+}
+
+// OldField returns the old value of the field from the database. An error is
+// returned if the mutation operation is not UpdateOne, or the query to the
+// database failed.
+func (m *AgentStatusChangeMutation) OldField(ctx context.Context, name string) (ent.Value, error) {
+	switch name {
+	case agentstatuschange.FieldSiteID:
+		return m.OldSiteID(ctx)
+	case agentstatuschange.FieldFromStatus:
+		return m.OldFromStatus(ctx)
+	case agentstatuschange.FieldToStatus:
+		return m.OldToStatus(ctx)
+	case agentstatuschange.FieldReason:
+		return m.OldReason(ctx)
+	case agentstatuschange.FieldAt:
+		return m.OldAt(ctx)
+	}
+	return nil, fmt.Errorf("unknown AgentStatusChange field %s", name)
+}
+
+// SetField sets the value of a field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentStatusChangeMutation) SetField(name string, value ent.Value) error {
+	switch name {
+	case agentstatuschange.FieldSiteID:
+		v, ok := value.(uuid.UUID)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetSiteID(v)
+		return nil
+	case agentstatuschange.FieldFromStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFromStatus(v)
+		return nil
+	case agentstatuschange.FieldToStatus:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetToStatus(v)
+		return nil
+	case agentstatuschange.FieldReason:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetReason(v)
+		return nil
+	case agentstatuschange.FieldAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetAt(v)
+		return nil
+	}
+	return fmt.Errorf("unknown AgentStatusChange field %s", name)
+}
+
+// AddedFields returns all numeric fields that were incremented/decremented during
+// this mutation.
+func (m *AgentStatusChangeMutation) AddedFields() []string {
+	return nil
+}
+
+// AddedField returns the numeric value that was incremented/decremented on a field
+// with the given name. The second boolean return value indicates that this field
+// was not set, or was not defined in the schema.
+func (m *AgentStatusChangeMutation) AddedField(name string) (ent.Value, bool) {
+	return nil, false
+}
+
+// AddField adds the value to the field with the given name. It returns an error if
+// the field is not defined in the schema, or if the type mismatched the field
+// type.
+func (m *AgentStatusChangeMutation) AddField(name string, value ent.Value) error {
+	switch name {
+	}
+	return fmt.Errorf("unknown AgentStatusChange numeric field %s", name)
+}
+
+// ClearedFields returns all nullable fields that were cleared during this
+// mutation.
+func (m *AgentStatusChangeMutation) ClearedFields() []string {
+	return nil
+}
+
+// FieldCleared returns a boolean indicating if a field with the given name was
+// cleared in this mutation.
+func (m *AgentStatusChangeMutation) FieldCleared(name string) bool {
+	_, ok := m.clearedFields[name]
+	return ok
+}
+
+// ClearField clears the value of the field with the given name. It returns an
+// error if the field is not defined in the schema.
+func (m *AgentStatusChangeMutation) ClearField(name string) error {
+	return fmt.Errorf("unknown AgentStatusChange nullable field %s", name)
+}
+
+// ResetField resets all changes in the mutation for the field with the given name.
+// It returns an error if the field is not defined in the schema.
+func (m *AgentStatusChangeMutation) ResetField(name string) error {
+	switch name {
+	case agentstatuschange.FieldSiteID:
+		m.ResetSiteID()
+		return nil
+	case agentstatuschange.FieldFromStatus:
+		m.ResetFromStatus()
+		return nil
+	case agentstatuschange.FieldToStatus:
+		m.ResetToStatus()
+		return nil
+	case agentstatuschange.FieldReason:
+		m.ResetReason()
+		return nil
+	case agentstatuschange.FieldAt:
+		m.ResetAt()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentStatusChange field %s", name)
+}
+
+// AddedEdges returns all edge names that were set/added in this mutation.
+func (m *AgentStatusChangeMutation) AddedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.site != nil {
+		edges = append(edges, agentstatuschange.EdgeSite)
+	}
+	return edges
+}
+
+// AddedIDs returns all IDs (to other nodes) that were added for the given edge
+// name in this mutation.
+func (m *AgentStatusChangeMutation) AddedIDs(name string) []ent.Value {
+	switch name {
+	case agentstatuschange.EdgeSite:
+		if id := m.site; id != nil {
+			return []ent.Value{*id}
+		}
+	}
+	return nil
+}
+
+// RemovedEdges returns all edge names that were removed in this mutation.
+func (m *AgentStatusChangeMutation) RemovedEdges() []string {
+	edges := make([]string, 0, 1)
+	return edges
+}
+
+// RemovedIDs returns all IDs (to other nodes) that were removed for the edge with
+// the given name in this mutation.
+func (m *AgentStatusChangeMutation) RemovedIDs(name string) []ent.Value {
+	return nil
+}
+
+// ClearedEdges returns all edge names that were cleared in this mutation.
+func (m *AgentStatusChangeMutation) ClearedEdges() []string {
+	edges := make([]string, 0, 1)
+	if m.clearedsite {
+		edges = append(edges, agentstatuschange.EdgeSite)
+	}
+	return edges
+}
+
+// EdgeCleared returns a boolean which indicates if the edge with the given name
+// was cleared in this mutation.
+func (m *AgentStatusChangeMutation) EdgeCleared(name string) bool {
+	switch name {
+	case agentstatuschange.EdgeSite:
+		return m.clearedsite
+	}
+	return false
+}
+
+// ClearEdge clears the value of the edge with the given name. It returns an error
+// if that edge is not defined in the schema.
+func (m *AgentStatusChangeMutation) ClearEdge(name string) error {
+	switch name {
+	case agentstatuschange.EdgeSite:
+		m.ClearSite()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentStatusChange unique edge %s", name)
+}
+
+// ResetEdge resets all changes to the edge with the given name in this mutation.
+// It returns an error if the edge is not defined in the schema.
+func (m *AgentStatusChangeMutation) ResetEdge(name string) error {
+	switch name {
+	case agentstatuschange.EdgeSite:
+		m.ResetSite()
+		return nil
+	}
+	return fmt.Errorf("unknown AgentStatusChange edge %s", name)
 }
 
 // ApprovalMutation represents an operation that mutates the Approval nodes in the graph.
@@ -7237,78 +7982,81 @@ func (m *CounterMutation) ResetEdge(name string) error {
 // DeviceGroupMutation represents an operation that mutates the DeviceGroup nodes in the graph.
 type DeviceGroupMutation struct {
 	config
-	op                      Op
-	typ                     string
-	id                      *uuid.UUID
-	created_at              *time.Time
-	updated_at              *time.Time
-	name                    *string
-	description             *string
-	_path                   *string
-	depth                   *int
-	adddepth                *int
-	is_site                 *bool
-	params                  *map[string]string
-	version                 *int64
-	addversion              *int64
-	auto_provision          *bool
-	agent_url               *string
-	agent_token_id          *string
-	agent_token_hash        *string
-	agent_token_expires_at  *time.Time
-	nodes_left_epoch        *int64
-	addnodes_left_epoch     *int64
-	autonomy_level          *devicegroup.AutonomyLevel
-	conflict_resolution     *devicegroup.ConflictResolution
-	cache_policy            *devicegroup.CachePolicy
-	cache_patterns          *[]string
-	appendcache_patterns    []string
-	cache_max_size_gb       *int
-	addcache_max_size_gb    *int
-	cache_retention_days    *int
-	addcache_retention_days *int
-	discovery_method        *devicegroup.DiscoveryMethod
-	discovery_config        *map[string]string
-	migration_policy        *devicegroup.MigrationPolicy
-	sync_schedule           *string
-	sync_max_mb_per_s       *int
-	addsync_max_mb_per_s    *int
-	heartbeat_seconds       *int
-	addheartbeat_seconds    *int
-	clearedFields           map[string]struct{}
-	parent                  *uuid.UUID
-	clearedparent           bool
-	children                map[uuid.UUID]struct{}
-	removedchildren         map[uuid.UUID]struct{}
-	clearedchildren         bool
-	default_workflow        *uuid.UUID
-	cleareddefault_workflow bool
-	nodes                   map[uuid.UUID]struct{}
-	removednodes            map[uuid.UUID]struct{}
-	clearednodes            bool
-	home_nodes              map[uuid.UUID]struct{}
-	removedhome_nodes       map[uuid.UUID]struct{}
-	clearedhome_nodes       bool
-	agent                   *uuid.UUID
-	clearedagent            bool
-	assigned_content        map[uuid.UUID]struct{}
-	removedassigned_content map[uuid.UUID]struct{}
-	clearedassigned_content bool
-	commands                map[uuid.UUID]struct{}
-	removedcommands         map[uuid.UUID]struct{}
-	clearedcommands         bool
-	conflicts               map[uuid.UUID]struct{}
-	removedconflicts        map[uuid.UUID]struct{}
-	clearedconflicts        bool
-	claims_to               map[uuid.UUID]struct{}
-	removedclaims_to        map[uuid.UUID]struct{}
-	clearedclaims_to        bool
-	claims_from             map[uuid.UUID]struct{}
-	removedclaims_from      map[uuid.UUID]struct{}
-	clearedclaims_from      bool
-	done                    bool
-	oldValue                func(context.Context) (*DeviceGroup, error)
-	predicates              []predicate.DeviceGroup
+	op                          Op
+	typ                         string
+	id                          *uuid.UUID
+	created_at                  *time.Time
+	updated_at                  *time.Time
+	name                        *string
+	description                 *string
+	_path                       *string
+	depth                       *int
+	adddepth                    *int
+	is_site                     *bool
+	params                      *map[string]string
+	version                     *int64
+	addversion                  *int64
+	auto_provision              *bool
+	agent_url                   *string
+	agent_token_id              *string
+	agent_token_hash            *string
+	agent_token_expires_at      *time.Time
+	nodes_left_epoch            *int64
+	addnodes_left_epoch         *int64
+	autonomy_level              *devicegroup.AutonomyLevel
+	conflict_resolution         *devicegroup.ConflictResolution
+	cache_policy                *devicegroup.CachePolicy
+	cache_patterns              *[]string
+	appendcache_patterns        []string
+	cache_max_size_gb           *int
+	addcache_max_size_gb        *int
+	cache_retention_days        *int
+	addcache_retention_days     *int
+	discovery_method            *devicegroup.DiscoveryMethod
+	discovery_config            *map[string]string
+	migration_policy            *devicegroup.MigrationPolicy
+	sync_schedule               *string
+	sync_max_mb_per_s           *int
+	addsync_max_mb_per_s        *int
+	heartbeat_seconds           *int
+	addheartbeat_seconds        *int
+	clearedFields               map[string]struct{}
+	parent                      *uuid.UUID
+	clearedparent               bool
+	children                    map[uuid.UUID]struct{}
+	removedchildren             map[uuid.UUID]struct{}
+	clearedchildren             bool
+	default_workflow            *uuid.UUID
+	cleareddefault_workflow     bool
+	nodes                       map[uuid.UUID]struct{}
+	removednodes                map[uuid.UUID]struct{}
+	clearednodes                bool
+	home_nodes                  map[uuid.UUID]struct{}
+	removedhome_nodes           map[uuid.UUID]struct{}
+	clearedhome_nodes           bool
+	agent                       *uuid.UUID
+	clearedagent                bool
+	agent_status_changes        map[int64]struct{}
+	removedagent_status_changes map[int64]struct{}
+	clearedagent_status_changes bool
+	assigned_content            map[uuid.UUID]struct{}
+	removedassigned_content     map[uuid.UUID]struct{}
+	clearedassigned_content     bool
+	commands                    map[uuid.UUID]struct{}
+	removedcommands             map[uuid.UUID]struct{}
+	clearedcommands             bool
+	conflicts                   map[uuid.UUID]struct{}
+	removedconflicts            map[uuid.UUID]struct{}
+	clearedconflicts            bool
+	claims_to                   map[uuid.UUID]struct{}
+	removedclaims_to            map[uuid.UUID]struct{}
+	clearedclaims_to            bool
+	claims_from                 map[uuid.UUID]struct{}
+	removedclaims_from          map[uuid.UUID]struct{}
+	clearedclaims_from          bool
+	done                        bool
+	oldValue                    func(context.Context) (*DeviceGroup, error)
+	predicates                  []predicate.DeviceGroup
 }
 
 var _ ent.Mutation = (*DeviceGroupMutation)(nil)
@@ -9121,6 +9869,60 @@ func (m *DeviceGroupMutation) ResetAgent() {
 	m.clearedagent = false
 }
 
+// AddAgentStatusChangeIDs adds the "agent_status_changes" edge to the AgentStatusChange entity by ids.
+func (m *DeviceGroupMutation) AddAgentStatusChangeIDs(ids ...int64) {
+	if m.agent_status_changes == nil {
+		m.agent_status_changes = make(map[int64]struct{})
+	}
+	for i := range ids {
+		m.agent_status_changes[ids[i]] = struct{}{}
+	}
+}
+
+// ClearAgentStatusChanges clears the "agent_status_changes" edge to the AgentStatusChange entity.
+func (m *DeviceGroupMutation) ClearAgentStatusChanges() {
+	m.clearedagent_status_changes = true
+}
+
+// AgentStatusChangesCleared reports if the "agent_status_changes" edge to the AgentStatusChange entity was cleared.
+func (m *DeviceGroupMutation) AgentStatusChangesCleared() bool {
+	return m.clearedagent_status_changes
+}
+
+// RemoveAgentStatusChangeIDs removes the "agent_status_changes" edge to the AgentStatusChange entity by IDs.
+func (m *DeviceGroupMutation) RemoveAgentStatusChangeIDs(ids ...int64) {
+	if m.removedagent_status_changes == nil {
+		m.removedagent_status_changes = make(map[int64]struct{})
+	}
+	for i := range ids {
+		delete(m.agent_status_changes, ids[i])
+		m.removedagent_status_changes[ids[i]] = struct{}{}
+	}
+}
+
+// RemovedAgentStatusChanges returns the removed IDs of the "agent_status_changes" edge to the AgentStatusChange entity.
+func (m *DeviceGroupMutation) RemovedAgentStatusChangesIDs() (ids []int64) {
+	for id := range m.removedagent_status_changes {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// AgentStatusChangesIDs returns the "agent_status_changes" edge IDs in the mutation.
+func (m *DeviceGroupMutation) AgentStatusChangesIDs() (ids []int64) {
+	for id := range m.agent_status_changes {
+		ids = append(ids, id)
+	}
+	return
+}
+
+// ResetAgentStatusChanges resets all changes to the "agent_status_changes" edge.
+func (m *DeviceGroupMutation) ResetAgentStatusChanges() {
+	m.agent_status_changes = nil
+	m.clearedagent_status_changes = false
+	m.removedagent_status_changes = nil
+}
+
 // AddAssignedContentIDs adds the "assigned_content" edge to the Content entity by ids.
 func (m *DeviceGroupMutation) AddAssignedContentIDs(ids ...uuid.UUID) {
 	if m.assigned_content == nil {
@@ -10204,7 +11006,7 @@ func (m *DeviceGroupMutation) ResetField(name string) error {
 
 // AddedEdges returns all edge names that were set/added in this mutation.
 func (m *DeviceGroupMutation) AddedEdges() []string {
-	edges := make([]string, 0, 11)
+	edges := make([]string, 0, 12)
 	if m.parent != nil {
 		edges = append(edges, devicegroup.EdgeParent)
 	}
@@ -10222,6 +11024,9 @@ func (m *DeviceGroupMutation) AddedEdges() []string {
 	}
 	if m.agent != nil {
 		edges = append(edges, devicegroup.EdgeAgent)
+	}
+	if m.agent_status_changes != nil {
+		edges = append(edges, devicegroup.EdgeAgentStatusChanges)
 	}
 	if m.assigned_content != nil {
 		edges = append(edges, devicegroup.EdgeAssignedContent)
@@ -10275,6 +11080,12 @@ func (m *DeviceGroupMutation) AddedIDs(name string) []ent.Value {
 		if id := m.agent; id != nil {
 			return []ent.Value{*id}
 		}
+	case devicegroup.EdgeAgentStatusChanges:
+		ids := make([]ent.Value, 0, len(m.agent_status_changes))
+		for id := range m.agent_status_changes {
+			ids = append(ids, id)
+		}
+		return ids
 	case devicegroup.EdgeAssignedContent:
 		ids := make([]ent.Value, 0, len(m.assigned_content))
 		for id := range m.assigned_content {
@@ -10311,7 +11122,7 @@ func (m *DeviceGroupMutation) AddedIDs(name string) []ent.Value {
 
 // RemovedEdges returns all edge names that were removed in this mutation.
 func (m *DeviceGroupMutation) RemovedEdges() []string {
-	edges := make([]string, 0, 11)
+	edges := make([]string, 0, 12)
 	if m.removedchildren != nil {
 		edges = append(edges, devicegroup.EdgeChildren)
 	}
@@ -10320,6 +11131,9 @@ func (m *DeviceGroupMutation) RemovedEdges() []string {
 	}
 	if m.removedhome_nodes != nil {
 		edges = append(edges, devicegroup.EdgeHomeNodes)
+	}
+	if m.removedagent_status_changes != nil {
+		edges = append(edges, devicegroup.EdgeAgentStatusChanges)
 	}
 	if m.removedassigned_content != nil {
 		edges = append(edges, devicegroup.EdgeAssignedContent)
@@ -10361,6 +11175,12 @@ func (m *DeviceGroupMutation) RemovedIDs(name string) []ent.Value {
 			ids = append(ids, id)
 		}
 		return ids
+	case devicegroup.EdgeAgentStatusChanges:
+		ids := make([]ent.Value, 0, len(m.removedagent_status_changes))
+		for id := range m.removedagent_status_changes {
+			ids = append(ids, id)
+		}
+		return ids
 	case devicegroup.EdgeAssignedContent:
 		ids := make([]ent.Value, 0, len(m.removedassigned_content))
 		for id := range m.removedassigned_content {
@@ -10397,7 +11217,7 @@ func (m *DeviceGroupMutation) RemovedIDs(name string) []ent.Value {
 
 // ClearedEdges returns all edge names that were cleared in this mutation.
 func (m *DeviceGroupMutation) ClearedEdges() []string {
-	edges := make([]string, 0, 11)
+	edges := make([]string, 0, 12)
 	if m.clearedparent {
 		edges = append(edges, devicegroup.EdgeParent)
 	}
@@ -10415,6 +11235,9 @@ func (m *DeviceGroupMutation) ClearedEdges() []string {
 	}
 	if m.clearedagent {
 		edges = append(edges, devicegroup.EdgeAgent)
+	}
+	if m.clearedagent_status_changes {
+		edges = append(edges, devicegroup.EdgeAgentStatusChanges)
 	}
 	if m.clearedassigned_content {
 		edges = append(edges, devicegroup.EdgeAssignedContent)
@@ -10450,6 +11273,8 @@ func (m *DeviceGroupMutation) EdgeCleared(name string) bool {
 		return m.clearedhome_nodes
 	case devicegroup.EdgeAgent:
 		return m.clearedagent
+	case devicegroup.EdgeAgentStatusChanges:
+		return m.clearedagent_status_changes
 	case devicegroup.EdgeAssignedContent:
 		return m.clearedassigned_content
 	case devicegroup.EdgeCommands:
@@ -10502,6 +11327,9 @@ func (m *DeviceGroupMutation) ResetEdge(name string) error {
 		return nil
 	case devicegroup.EdgeAgent:
 		m.ResetAgent()
+		return nil
+	case devicegroup.EdgeAgentStatusChanges:
+		m.ResetAgentStatusChanges()
 		return nil
 	case devicegroup.EdgeAssignedContent:
 		m.ResetAssignedContent()

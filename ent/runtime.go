@@ -9,6 +9,7 @@ import (
 	"github.com/pureboot/pureboot/ent/admintoken"
 	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/agentcommand"
+	"github.com/pureboot/pureboot/ent/agentstatuschange"
 	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/auditentry"
 	"github.com/pureboot/pureboot/ent/blob"
@@ -125,6 +126,16 @@ func init() {
 	agentDescSeq := agentFields[10].Descriptor()
 	// agent.DefaultSeq holds the default value on creation for the seq field.
 	agent.DefaultSeq = agentDescSeq.Default.(int64)
+	// agentDescHeartbeatInterval is the schema descriptor for heartbeat_interval field.
+	agentDescHeartbeatInterval := agentFields[13].Descriptor()
+	// agent.DefaultHeartbeatInterval holds the default value on creation for the heartbeat_interval field.
+	agent.DefaultHeartbeatInterval = agentDescHeartbeatInterval.Default.(int)
+	// agentDescStatus is the schema descriptor for status field.
+	agentDescStatus := agentFields[14].Descriptor()
+	// agent.DefaultStatus holds the default value on creation for the status field.
+	agent.DefaultStatus = agentDescStatus.Default.(string)
+	// agent.StatusValidator is a validator for the "status" field. It is called by the builders before save.
+	agent.StatusValidator = agentDescStatus.Validators[0].(func(string) error)
 	// agentDescID is the schema descriptor for id field.
 	agentDescID := agentFields[0].Descriptor()
 	// agent.DefaultID holds the default value on creation for the id field.
@@ -165,6 +176,22 @@ func init() {
 	agentcommandDescID := agentcommandFields[0].Descriptor()
 	// agentcommand.DefaultID holds the default value on creation for the id field.
 	agentcommand.DefaultID = agentcommandDescID.Default.(func() uuid.UUID)
+	agentstatuschangeFields := schema.AgentStatusChange{}.Fields()
+	_ = agentstatuschangeFields
+	// agentstatuschangeDescFromStatus is the schema descriptor for from_status field.
+	agentstatuschangeDescFromStatus := agentstatuschangeFields[2].Descriptor()
+	// agentstatuschange.FromStatusValidator is a validator for the "from_status" field. It is called by the builders before save.
+	agentstatuschange.FromStatusValidator = agentstatuschangeDescFromStatus.Validators[0].(func(string) error)
+	// agentstatuschangeDescToStatus is the schema descriptor for to_status field.
+	agentstatuschangeDescToStatus := agentstatuschangeFields[3].Descriptor()
+	// agentstatuschange.ToStatusValidator is a validator for the "to_status" field. It is called by the builders before save.
+	agentstatuschange.ToStatusValidator = agentstatuschangeDescToStatus.Validators[0].(func(string) error)
+	// agentstatuschangeDescReason is the schema descriptor for reason field.
+	agentstatuschangeDescReason := agentstatuschangeFields[4].Descriptor()
+	// agentstatuschange.DefaultReason holds the default value on creation for the reason field.
+	agentstatuschange.DefaultReason = agentstatuschangeDescReason.Default.(string)
+	// agentstatuschange.ReasonValidator is a validator for the "reason" field. It is called by the builders before save.
+	agentstatuschange.ReasonValidator = agentstatuschangeDescReason.Validators[0].(func(string) error)
 	approvalFields := schema.Approval{}.Fields()
 	_ = approvalFields
 	// approvalDescAction is the schema descriptor for action field.

@@ -20,6 +20,8 @@ type Tx struct {
 	Agent *AgentClient
 	// AgentCommand is the client for interacting with the AgentCommand builders.
 	AgentCommand *AgentCommandClient
+	// AgentStatusChange is the client for interacting with the AgentStatusChange builders.
+	AgentStatusChange *AgentStatusChangeClient
 	// Approval is the client for interacting with the Approval builders.
 	Approval *ApprovalClient
 	// AuditEntry is the client for interacting with the AuditEntry builders.
@@ -190,6 +192,7 @@ func (tx *Tx) init() {
 	tx.AdminToken = NewAdminTokenClient(tx.config)
 	tx.Agent = NewAgentClient(tx.config)
 	tx.AgentCommand = NewAgentCommandClient(tx.config)
+	tx.AgentStatusChange = NewAgentStatusChangeClient(tx.config)
 	tx.Approval = NewApprovalClient(tx.config)
 	tx.AuditEntry = NewAuditEntryClient(tx.config)
 	tx.Blob = NewBlobClient(tx.config)

@@ -43,6 +43,10 @@ const (
 	FieldHeartbeat = "heartbeat"
 	// FieldLastHeartbeatAt holds the string denoting the last_heartbeat_at field in the database.
 	FieldLastHeartbeatAt = "last_heartbeat_at"
+	// FieldHeartbeatInterval holds the string denoting the heartbeat_interval field in the database.
+	FieldHeartbeatInterval = "heartbeat_interval"
+	// FieldStatus holds the string denoting the status field in the database.
+	FieldStatus = "status"
 	// EdgeSite holds the string denoting the site edge name in mutations.
 	EdgeSite = "site"
 	// Table holds the table name of the agent in the database.
@@ -73,6 +77,8 @@ var Columns = []string{
 	FieldSeq,
 	FieldHeartbeat,
 	FieldLastHeartbeatAt,
+	FieldHeartbeatInterval,
+	FieldStatus,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -114,6 +120,12 @@ var (
 	BootIDValidator func(string) error
 	// DefaultSeq holds the default value on creation for the "seq" field.
 	DefaultSeq int64
+	// DefaultHeartbeatInterval holds the default value on creation for the "heartbeat_interval" field.
+	DefaultHeartbeatInterval int
+	// DefaultStatus holds the default value on creation for the "status" field.
+	DefaultStatus string
+	// StatusValidator is a validator for the "status" field. It is called by the builders before save.
+	StatusValidator func(string) error
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() uuid.UUID
 )
@@ -184,6 +196,16 @@ func BySeq(opts ...sql.OrderTermOption) OrderOption {
 // ByLastHeartbeatAt orders the results by the last_heartbeat_at field.
 func ByLastHeartbeatAt(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldLastHeartbeatAt, opts...).ToFunc()
+}
+
+// ByHeartbeatInterval orders the results by the heartbeat_interval field.
+func ByHeartbeatInterval(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldHeartbeatInterval, opts...).ToFunc()
+}
+
+// ByStatus orders the results by the status field.
+func ByStatus(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldStatus, opts...).ToFunc()
 }
 
 // BySiteField orders the results by site field.

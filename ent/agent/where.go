@@ -121,6 +121,16 @@ func LastHeartbeatAt(v time.Time) predicate.Agent {
 	return predicate.Agent(sql.FieldEQ(FieldLastHeartbeatAt, v))
 }
 
+// HeartbeatInterval applies equality check predicate on the "heartbeat_interval" field. It's identical to HeartbeatIntervalEQ.
+func HeartbeatInterval(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldHeartbeatInterval, v))
+}
+
+// Status applies equality check predicate on the "status" field. It's identical to StatusEQ.
+func Status(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldStatus, v))
+}
+
 // CreatedAtEQ applies the EQ predicate on the "created_at" field.
 func CreatedAtEQ(v time.Time) predicate.Agent {
 	return predicate.Agent(sql.FieldEQ(FieldCreatedAt, v))
@@ -764,6 +774,111 @@ func LastHeartbeatAtIsNil() predicate.Agent {
 // LastHeartbeatAtNotNil applies the NotNil predicate on the "last_heartbeat_at" field.
 func LastHeartbeatAtNotNil() predicate.Agent {
 	return predicate.Agent(sql.FieldNotNull(FieldLastHeartbeatAt))
+}
+
+// HeartbeatIntervalEQ applies the EQ predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalEQ(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldHeartbeatInterval, v))
+}
+
+// HeartbeatIntervalNEQ applies the NEQ predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalNEQ(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldHeartbeatInterval, v))
+}
+
+// HeartbeatIntervalIn applies the In predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalIn(vs ...int) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldHeartbeatInterval, vs...))
+}
+
+// HeartbeatIntervalNotIn applies the NotIn predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalNotIn(vs ...int) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldHeartbeatInterval, vs...))
+}
+
+// HeartbeatIntervalGT applies the GT predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalGT(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldHeartbeatInterval, v))
+}
+
+// HeartbeatIntervalGTE applies the GTE predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalGTE(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldHeartbeatInterval, v))
+}
+
+// HeartbeatIntervalLT applies the LT predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalLT(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldHeartbeatInterval, v))
+}
+
+// HeartbeatIntervalLTE applies the LTE predicate on the "heartbeat_interval" field.
+func HeartbeatIntervalLTE(v int) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldHeartbeatInterval, v))
+}
+
+// StatusEQ applies the EQ predicate on the "status" field.
+func StatusEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldStatus, v))
+}
+
+// StatusNEQ applies the NEQ predicate on the "status" field.
+func StatusNEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldStatus, v))
+}
+
+// StatusIn applies the In predicate on the "status" field.
+func StatusIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldStatus, vs...))
+}
+
+// StatusNotIn applies the NotIn predicate on the "status" field.
+func StatusNotIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldStatus, vs...))
+}
+
+// StatusGT applies the GT predicate on the "status" field.
+func StatusGT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldStatus, v))
+}
+
+// StatusGTE applies the GTE predicate on the "status" field.
+func StatusGTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldStatus, v))
+}
+
+// StatusLT applies the LT predicate on the "status" field.
+func StatusLT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldStatus, v))
+}
+
+// StatusLTE applies the LTE predicate on the "status" field.
+func StatusLTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldStatus, v))
+}
+
+// StatusContains applies the Contains predicate on the "status" field.
+func StatusContains(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContains(FieldStatus, v))
+}
+
+// StatusHasPrefix applies the HasPrefix predicate on the "status" field.
+func StatusHasPrefix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasPrefix(FieldStatus, v))
+}
+
+// StatusHasSuffix applies the HasSuffix predicate on the "status" field.
+func StatusHasSuffix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasSuffix(FieldStatus, v))
+}
+
+// StatusEqualFold applies the EqualFold predicate on the "status" field.
+func StatusEqualFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEqualFold(FieldStatus, v))
+}
+
+// StatusContainsFold applies the ContainsFold predicate on the "status" field.
+func StatusContainsFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContainsFold(FieldStatus, v))
 }
 
 // HasSite applies the HasEdge predicate on the "site" edge.

@@ -86,6 +86,8 @@ const (
 	EdgeHomeNodes = "home_nodes"
 	// EdgeAgent holds the string denoting the agent edge name in mutations.
 	EdgeAgent = "agent"
+	// EdgeAgentStatusChanges holds the string denoting the agent_status_changes edge name in mutations.
+	EdgeAgentStatusChanges = "agent_status_changes"
 	// EdgeAssignedContent holds the string denoting the assigned_content edge name in mutations.
 	EdgeAssignedContent = "assigned_content"
 	// EdgeCommands holds the string denoting the commands edge name in mutations.
@@ -134,6 +136,13 @@ const (
 	AgentInverseTable = "agents"
 	// AgentColumn is the table column denoting the agent relation/edge.
 	AgentColumn = "site_id"
+	// AgentStatusChangesTable is the table that holds the agent_status_changes relation/edge.
+	AgentStatusChangesTable = "agent_status_changes"
+	// AgentStatusChangesInverseTable is the table name for the AgentStatusChange entity.
+	// It exists in this package in order to avoid circular dependency with the "agentstatuschange" package.
+	AgentStatusChangesInverseTable = "agent_status_changes"
+	// AgentStatusChangesColumn is the table column denoting the agent_status_changes relation/edge.
+	AgentStatusChangesColumn = "site_id"
 	// AssignedContentTable is the table that holds the assigned_content relation/edge. The primary key declared below.
 	AssignedContentTable = "device_group_assigned_content"
 	// AssignedContentInverseTable is the table name for the Content entity.
@@ -589,6 +598,20 @@ func ByAgentField(field string, opts ...sql.OrderTermOption) OrderOption {
 	}
 }
 
+// ByAgentStatusChangesCount orders the results by agent_status_changes count.
+func ByAgentStatusChangesCount(opts ...sql.OrderTermOption) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborsCount(s, newAgentStatusChangesStep(), opts...)
+	}
+}
+
+// ByAgentStatusChanges orders the results by agent_status_changes terms.
+func ByAgentStatusChanges(term sql.OrderTerm, terms ...sql.OrderTerm) OrderOption {
+	return func(s *sql.Selector) {
+		sqlgraph.OrderByNeighborTerms(s, newAgentStatusChangesStep(), append([]sql.OrderTerm{term}, terms...)...)
+	}
+}
+
 // ByAssignedContentCount orders the results by assigned_content count.
 func ByAssignedContentCount(opts ...sql.OrderTermOption) OrderOption {
 	return func(s *sql.Selector) {
@@ -698,6 +721,13 @@ func newAgentStep() *sqlgraph.Step {
 		sqlgraph.From(Table, FieldID),
 		sqlgraph.To(AgentInverseTable, FieldID),
 		sqlgraph.Edge(sqlgraph.O2O, false, AgentTable, AgentColumn),
+	)
+}
+func newAgentStatusChangesStep() *sqlgraph.Step {
+	return sqlgraph.NewStep(
+		sqlgraph.From(Table, FieldID),
+		sqlgraph.To(AgentStatusChangesInverseTable, FieldID),
+		sqlgraph.Edge(sqlgraph.O2M, false, AgentStatusChangesTable, AgentStatusChangesColumn),
 	)
 }
 func newAssignedContentStep() *sqlgraph.Step {

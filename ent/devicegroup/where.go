@@ -1504,6 +1504,29 @@ func HasAgentWith(preds ...predicate.Agent) predicate.DeviceGroup {
 	})
 }
 
+// HasAgentStatusChanges applies the HasEdge predicate on the "agent_status_changes" edge.
+func HasAgentStatusChanges() predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := sqlgraph.NewStep(
+			sqlgraph.From(Table, FieldID),
+			sqlgraph.Edge(sqlgraph.O2M, false, AgentStatusChangesTable, AgentStatusChangesColumn),
+		)
+		sqlgraph.HasNeighbors(s, step)
+	})
+}
+
+// HasAgentStatusChangesWith applies the HasEdge predicate on the "agent_status_changes" edge with a given conditions (other predicates).
+func HasAgentStatusChangesWith(preds ...predicate.AgentStatusChange) predicate.DeviceGroup {
+	return predicate.DeviceGroup(func(s *sql.Selector) {
+		step := newAgentStatusChangesStep()
+		sqlgraph.HasNeighborsWith(s, step, func(s *sql.Selector) {
+			for _, p := range preds {
+				p(s)
+			}
+		})
+	})
+}
+
 // HasAssignedContent applies the HasEdge predicate on the "assigned_content" edge.
 func HasAssignedContent() predicate.DeviceGroup {
 	return predicate.DeviceGroup(func(s *sql.Selector) {

@@ -45,6 +45,18 @@ func (f AgentCommandFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value
 	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AgentCommandMutation", m)
 }
 
+// The AgentStatusChangeFunc type is an adapter to allow the use of ordinary
+// function as AgentStatusChange mutator.
+type AgentStatusChangeFunc func(context.Context, *ent.AgentStatusChangeMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AgentStatusChangeFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AgentStatusChangeMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AgentStatusChangeMutation", m)
+}
+
 // The ApprovalFunc type is an adapter to allow the use of ordinary
 // function as Approval mutator.
 type ApprovalFunc func(context.Context, *ent.ApprovalMutation) (ent.Value, error)

@@ -43,6 +43,8 @@ var (
 		{Name: "seq", Type: field.TypeInt64, Default: 0},
 		{Name: "heartbeat", Type: field.TypeBytes, Nullable: true},
 		{Name: "last_heartbeat_at", Type: field.TypeTime, Nullable: true},
+		{Name: "heartbeat_interval", Type: field.TypeInt, Default: 0},
+		{Name: "status", Type: field.TypeString, Size: 20, Default: ""},
 		{Name: "site_id", Type: field.TypeUUID, Unique: true},
 	}
 	// AgentsTable holds the schema information for the "agents" table.
@@ -53,7 +55,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "agents_device_groups_agent",
-				Columns:    []*schema.Column{AgentsColumns[14]},
+				Columns:    []*schema.Column{AgentsColumns[16]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -105,6 +107,36 @@ var (
 				Name:    "agentcommand_state_expires_at",
 				Unique:  false,
 				Columns: []*schema.Column{AgentCommandsColumns[4], AgentCommandsColumns[10]},
+			},
+		},
+	}
+	// AgentStatusChangesColumns holds the columns for the "agent_status_changes" table.
+	AgentStatusChangesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "from_status", Type: field.TypeString, Size: 20},
+		{Name: "to_status", Type: field.TypeString, Size: 20},
+		{Name: "reason", Type: field.TypeString, Size: 500, Default: ""},
+		{Name: "at", Type: field.TypeTime},
+		{Name: "site_id", Type: field.TypeUUID},
+	}
+	// AgentStatusChangesTable holds the schema information for the "agent_status_changes" table.
+	AgentStatusChangesTable = &schema.Table{
+		Name:       "agent_status_changes",
+		Columns:    AgentStatusChangesColumns,
+		PrimaryKey: []*schema.Column{AgentStatusChangesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "agent_status_changes_device_groups_agent_status_changes",
+				Columns:    []*schema.Column{AgentStatusChangesColumns[5]},
+				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "agentstatuschange_site_id_id",
+				Unique:  false,
+				Columns: []*schema.Column{AgentStatusChangesColumns[5], AgentStatusChangesColumns[0]},
 			},
 		},
 	}
@@ -913,6 +945,7 @@ var (
 		AdminTokensTable,
 		AgentsTable,
 		AgentCommandsTable,
+		AgentStatusChangesTable,
 		ApprovalsTable,
 		AuditEntriesTable,
 		BlobsTable,
@@ -938,6 +971,7 @@ var (
 func init() {
 	AgentsTable.ForeignKeys[0].RefTable = DeviceGroupsTable
 	AgentCommandsTable.ForeignKeys[0].RefTable = DeviceGroupsTable
+	AgentStatusChangesTable.ForeignKeys[0].RefTable = DeviceGroupsTable
 	ContentsTable.ForeignKeys[0].RefTable = BlobsTable
 	ContentsTable.ForeignKeys[1].RefTable = BlobsTable
 	DeviceGroupsTable.ForeignKeys[0].RefTable = DeviceGroupsTable

@@ -15,6 +15,9 @@ type Agent func(*sql.Selector)
 // AgentCommand is the predicate function for agentcommand builders.
 type AgentCommand func(*sql.Selector)
 
+// AgentStatusChange is the predicate function for agentstatuschange builders.
+type AgentStatusChange func(*sql.Selector)
+
 // Approval is the predicate function for approval builders.
 type Approval func(*sql.Selector)
 

@@ -29,6 +29,8 @@ func (Agent) Fields() []ent.Field {
 		field.Int64("seq").Default(0),
 		field.Bytes("heartbeat").Optional().Comment("The last one, JSON"),
 		field.Time("last_heartbeat_at").Optional().Nillable(),
+		field.Int("heartbeat_interval").Default(0).Comment("Seconds, that it was last told; 0 before its first heartbeat"),
+		field.String("status").MaxLen(20).Default("").Comment("That the latest AgentStatusChange says; empty before the first"),
 	}
 }
 
@@ -37,6 +39,28 @@ func (Agent) Edges() []ent.Edge {
 		edge.From("site", DeviceGroup.Type).Ref("agent").Field("site_id").Unique().Required().Immutable(),
 	}
 }
+
+// AgentStatusChange is one change of how the agent of a site is, as the centrals noticed it.
+type AgentStatusChange struct{ ent.Schema }
+
+func (AgentStatusChange) Fields() []ent.Field {
+	return []ent.Field{
+		field.Int64("id").Immutable().Comment("Grows, so it orders the changes of one instant"),
+		field.UUID("site_id", uuid.UUID{}).Immutable(),
+		field.String("from_status").MaxLen(20).Immutable().Comment("Empty for the first"),
+		field.String("to_status").MaxLen(20).Immutable(),
+		field.String("reason").MaxLen(500).Default("").Immutable(),
+		field.Time("at").Immutable(),
+	}
+}
+
+func (AgentStatusChange) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("site", DeviceGroup.Type).Ref("agent_status_changes").Field("site_id").Unique().Required().Immutable(),
+	}
+}
+
+func (AgentStatusChange) Indexes() []ent.Index { return []ent.Index{index.Fields("site_id", "id")} }
 
 // AgentCommand is something a site's agent is told to do.
 type AgentCommand struct{ ent.Schema }

@@ -63,6 +63,7 @@ func (DeviceGroup) Edges() []ent.Edge {
 		edge.To("nodes", Node.Type),
 		edge.To("home_nodes", Node.Type),
 		edge.To("agent", Agent.Type).Unique().Annotations(cascade()),
+		edge.To("agent_status_changes", AgentStatusChange.Type).Annotations(cascade()),
 		edge.To("assigned_content", Content.Type),
 		edge.To("commands", AgentCommand.Type).Annotations(cascade()),
 		edge.To("conflicts", SyncConflict.Type).Annotations(cascade()),
