@@ -44,7 +44,8 @@ type Agent struct {
 
 	identity uplink.Identity
 	link     *uplink.Link
-	client   *uplink.Client // nil while not enrolled
+	client   *uplink.Client    // nil while not enrolled
+	heart    *uplink.Heartbeat // likewise
 	cache    *cache.Store
 	files    *content.Files
 	nodes    *node.Store
@@ -108,6 +109,7 @@ func (a *Agent) openUplink() error {
 		a.identity = uplink.Identity{}
 		return nil
 	}
+	a.heart = &uplink.Heartbeat{Client: a.client, Site: a, Hello: Hello(a.version), Log: a.log.With("room", "uplink")}
 	a.onClose(func() error { a.client.Close(); return nil })
 	return nil
 }
@@ -261,8 +263,7 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 		group.Go(func() error { return a.server.Serve(ctx, a.tftp) })
 	}
 	if a.client != nil {
-		heart := &uplink.Heartbeat{Client: a.client, Site: a, Hello: Hello(a.version), Log: a.log.With("room", "uplink")}
-		group.Go(func() error { return heart.Run(ctx) })
+		group.Go(func() error { return a.heart.Run(ctx) })
 		group.Go(func() error { return a.nodes.Run(ctx) })
 	}
 	group.Go(func() error { return a.scrub(ctx) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/pureboot/pureboot/central/wire"
@@ -42,6 +43,26 @@ type Heartbeat struct {
 
 	bootID string
 	seq    int64
+	pace   time.Duration // that central set last; 0 before its first answer
+
+	made sync.Once
+	soon chan struct{} // made by wanted; holds one wish at most
+}
+
+// Soon has the next heartbeat come within a second of the call, or a second after the one before it: there is something
+// to tell that shall not wait for the pace. What is wanted while a heartbeat is under way is told by one more, since
+// its report may have been put together before. A pause that a failure or central's Retry-After asked for stays. Safe
+// for concurrent use; it does not wait.
+func (h *Heartbeat) Soon() {
+	select {
+	case h.wanted() <- struct{}{}:
+	default: // somebody else has wanted it already
+	}
+}
+
+func (h *Heartbeat) wanted() chan struct{} {
+	h.made.Do(func() { h.soon = make(chan struct{}, 1) })
+	return h.soon
 }
 
 // Run sends the first heartbeat at once.
@@ -49,6 +70,10 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 	h.bootID = rand.Text()
 	failures := 0
 	for {
+		select {
+		case <-h.wanted(): // this is it
+		default:
+		}
 		began := time.Now()
 		pause, err := h.beat(ctx)
 		switch {
@@ -56,7 +81,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 			return nil
 		case err != nil:
 			failures++
-			pause = max(pause, backoff(failures))
+			pause = max(pause, backoff(h.pace, failures))
 			h.Log.Warn("heartbeat failed", "err", err, "failures", failures, "pause", pause)
 		default:
 			if failures > 0 {
@@ -66,11 +91,32 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 			// Acting on the answer takes its time, which is not the pace's.
 			pause = max(pause-time.Since(began), minInterval)
 		}
+		if !h.rest(ctx, pause, failures == 0) {
+			return nil
+		}
+	}
+}
+
+// rest waits until the pause is over, or for a second once another heartbeat is wanted, if that may cut it short. It
+// says whether to go on.
+func (h *Heartbeat) rest(ctx context.Context, pause time.Duration, short bool) bool {
+	over := time.NewTimer(pause)
+	defer over.Stop()
+	if short {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
+			return false
+		case <-over.C:
+			return true
+		case <-h.wanted():
+			over.Reset(min(minInterval, pause))
 		}
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-over.C:
+		return true
 	}
 }
 
@@ -92,28 +138,43 @@ func (h *Heartbeat) beat(ctx context.Context) (time.Duration, error) {
 	if err := h.Site.Answer(ctx, answer); err != nil && ctx.Err() == nil {
 		h.Log.Warn("heartbeat's answer not carried out", "err", err)
 	}
+	h.pace = interval(answer.NextIn)
 	if !h.Client.Online() {
 		return minInterval, nil // one success is no proof: ask again soon
 	}
-	return jitter(answer.NextIn), nil
+	return spread(h.pace, answer.Jitter), nil
 }
 
-// jitter returns the pause that central asks for, a tenth more or less: it keeps the agents of a fleet from falling
-// into step.
-func jitter(seconds int) time.Duration {
-	pause := defaultInterval
-	if seconds > 0 {
-		pause = time.Duration(min(seconds, int(maxInterval/time.Second))) * time.Second
+// interval returns the pause that central asks for.
+func interval(seconds int) time.Duration {
+	if seconds <= 0 {
+		return defaultInterval
 	}
-	return pause - pause/10 + mathrand.N(pause/5+1)
+	return time.Duration(min(seconds, int(maxInterval/time.Second))) * time.Second
 }
 
-// backoff returns the pause after so many failures in a row: anything up to a bound that doubles from 4 seconds to
-// maxBackoff.
-func backoff(failures int) time.Duration {
-	bound := maxBackoff
-	if failures < 8 {
-		bound = min(2*time.Second<<failures, maxBackoff)
+// spread returns the pace, up to so many seconds more or less: it keeps the agents of a fleet from falling into step. If
+// central names none it is a tenth, and it is half of the pace at most.
+func spread(pace time.Duration, seconds int) time.Duration {
+	by := pace / 10
+	if seconds > 0 {
+		by = min(time.Duration(min(seconds, int(maxInterval/time.Second)))*time.Second, pace/2)
+	}
+	return pace - by + mathrand.N(2*by+1)
+}
+
+// backoff returns the pause after so many failures in a row: anything up to a bound that doubles until it is
+// maxBackoff. It begins with four seconds for an agent that central never answered, and with one and a half of the
+// pace for the others. For if it is central that was away, all of them come back at once, each by its next attempt; with
+// a first bound that is much shorter than the pace, every agent that failed would try twice within the time of one
+// regular heartbeat, beside those whose turn it is.
+func backoff(pace time.Duration, failures int) time.Duration {
+	bound := 4 * time.Second
+	if pace > 0 {
+		bound = min(max(bound, pace+pace/2), maxBackoff)
+	}
+	for range min(failures, 8) - 1 {
+		bound = min(2*bound, maxBackoff)
 	}
 	return minInterval + mathrand.N(bound-minInterval+1)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -183,8 +184,121 @@ func TestHeartbeatAfterASuccessStartsOver(t *testing.T) {
 		return wire.HeartbeatAnswer{NextIn: 60}, nil
 	}}
 	beatFor(t, 3*time.Hour, central, new(plainSite))
-	if p := central.pauses()[21]; p > 4*time.Second {
+	if p := central.pauses()[21]; p > 90*time.Second {
 		t.Errorf("the first failure after a success pauses for %v", p)
+	}
+}
+
+// TestBackoffBeginsWithThePace: or the agents that a restart of central turned away would double the rate of the others.
+func TestBackoffBeginsWithThePace(t *testing.T) {
+	for _, c := range []struct {
+		pace     time.Duration
+		failures int
+		most     time.Duration
+	}{
+		{0, 1, 4 * time.Second},
+		{0, 3, 16 * time.Second},
+		{time.Second, 1, 4 * time.Second},
+		{time.Minute, 1, 90 * time.Second},
+		{time.Minute, 2, 3 * time.Minute},
+		{time.Minute, 3, 5 * time.Minute},
+		{time.Hour, 1, 5 * time.Minute},
+		{time.Minute, 1 << 40, 5 * time.Minute},
+	} {
+		var sum, longest time.Duration
+		const n = 2000
+		for range n {
+			p := backoff(c.pace, c.failures)
+			if p < minInterval || p > c.most {
+				t.Fatalf("pace %v, %d failures: a pause of %v", c.pace, c.failures, p)
+			}
+			sum, longest = sum+p, max(longest, p)
+		}
+		// Full jitter: all of it is used, evenly.
+		if mean, want := sum/n, (minInterval+c.most)/2; mean < want*9/10 || mean > want*11/10 || longest < c.most*9/10 {
+			t.Errorf("pace %v, %d failures: pauses of %v in the mean, %v at most", c.pace, c.failures, mean, longest)
+		}
+	}
+}
+
+// TestCentralSetsTheJitter.
+func TestCentralSetsTheJitter(t *testing.T) {
+	for jitter, want := range map[int]time.Duration{0: 6 * time.Second, -4: 6 * time.Second, 20: 20 * time.Second, 1 << 40: 30 * time.Second} {
+		central := &scripted{reply: always(wire.HeartbeatAnswer{NextIn: 60, Jitter: jitter})}
+		beatFor(t, 8*time.Hour, central, new(plainSite))
+		var most time.Duration
+		for _, p := range central.pauses() {
+			if off := (p - time.Minute).Abs(); off > want {
+				t.Errorf("jitter %d: a pause of %v", jitter, p)
+			} else {
+				most = max(most, off)
+			}
+		}
+		if most < want*3/4 {
+			t.Errorf("jitter %d: only %v off at most", jitter, most)
+		}
+	}
+}
+
+// hasty is a site that wants another heartbeat at certain times after its first.
+func hasty(t *testing.T, central *scripted, d time.Duration, at ...time.Duration) []time.Duration {
+	t.Helper()
+	var heard []time.Duration
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		h := &Heartbeat{Client: central, Site: new(plainSite), Hello: hello, Log: slog.New(slog.DiscardHandler)}
+		began := time.Now()
+		for _, at := range at {
+			time.AfterFunc(at, h.Soon)
+		}
+		if err := h.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		for _, b := range central.heard {
+			heard = append(heard, b.at.Sub(began))
+		}
+	})
+	return heard
+}
+
+func TestAHeartbeatThatIsWantedComesSoon(t *testing.T) {
+	const s = time.Second
+	paced := wire.HeartbeatAnswer{NextIn: 3600}
+	for name, c := range map[string]struct {
+		at   []time.Duration
+		most int // heartbeats, the first among them
+	}{
+		"once":                    {[]time.Duration{10 * s}, 2},
+		"before the first":        {[]time.Duration{0}, 2},
+		"several at once are one": {[]time.Duration{10 * s, 10 * s, 10*s + s/2}, 2},
+		"a stream":                {[]time.Duration{10 * s, 11*s + s/4, 12 * s, 12*s + s/2, 13 * s}, 5},
+		"while one is under way":  {[]time.Duration{s / 20}, 2},
+	} {
+		central := &scripted{reply: func(context.Context, int) (wire.HeartbeatAnswer, error) {
+			time.Sleep(s / 10) // virtual
+			return paced, nil
+		}}
+		heard := hasty(t, central, 2*time.Minute, c.at...)
+		if len(heard) > c.most {
+			t.Errorf("%s: heartbeats at %v", name, heard)
+		}
+		for _, at := range c.at {
+			if !slices.ContainsFunc(heard, func(h time.Duration) bool { return h >= at && h <= at+2*s }) {
+				t.Errorf("%s: wanted at %v, heartbeats at %v", name, at, heard)
+			}
+		}
+	}
+}
+
+// TestWhatIsWantedDoesNotBeatACentralThatAskedForRest.
+func TestWhatIsWantedDoesNotBeatACentralThatAskedForRest(t *testing.T) {
+	central := &scripted{reply: func(_ context.Context, n int) (wire.HeartbeatAnswer, error) {
+		return wire.HeartbeatAnswer{}, &wire.Refusal{Status: 503, RetryAfter: time.Minute}
+	}}
+	heard := hasty(t, central, 50*time.Second, 5*time.Second, 10*time.Second)
+	if len(heard) != 1 {
+		t.Errorf("heartbeats at %v", heard)
 	}
 }
 

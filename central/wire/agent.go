@@ -58,7 +58,8 @@ type HeartbeatAnswer struct {
 	ProtocolVersion int       `json:"protocol_version"`
 	Capabilities    []string  `json:"capabilities"`
 	ServerTime      time.Time `json:"server_time"`
-	NextIn          int       `json:"next_in"` // seconds until the next heartbeat
+	NextIn          int       `json:"next_in"`          // seconds until the next heartbeat
+	Jitter          int       `json:"jitter,omitempty"` // seconds that it may come earlier or later; left out, a tenth of NextIn
 
 	ContentEpoch Epoch `json:"content_epoch"`
 
