@@ -35,10 +35,12 @@ type row struct {
 	name  string // to be selected by
 	title string
 	link  link
-	reps  int   // 0: as many as asked for
-	quick bool  // part of the check of behaviour
-	root  bool  // needs root
-	disk  int64 // size in bytes of the disk for the cache; 0: the machine's
+	reps  int    // 0: as many as asked for
+	quick bool   // part of the check of behaviour
+	root  bool   // needs root
+	disk  int64  // size in bytes of the disk for the cache; 0: the machine's
+	agent string // more of our agent's configuration
+	admin bool   // our agent is operated
 
 	size  int64                    // of the objects, in bytes
 	bases []string                 // what else it is compared with
@@ -152,7 +154,7 @@ func (b *bench) runRow(ctx context.Context, r *row) (res *result, err error) {
 }
 
 func (b *bench) start(ctx context.Context, p *peer, r *row, o *origin, dir string) (*server, error) {
-	at := place{bench: b, origin: o, dir: dir, size: r.size, name: r.name}
+	at := place{bench: b, origin: o, dir: dir, config: r.agent, admin: r.admin, size: r.size, name: r.name}
 	if r.disk > 0 {
 		at.disk = &tmpfs{bytes: r.disk}
 	}

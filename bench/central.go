@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -69,7 +70,7 @@ func (o *origin) manifest(w http.ResponseWriter, r *http.Request) {
 // content answers what a file is made of, and its bytes, to who names the version that is current.
 func (o *origin) content(w http.ResponseWriter, r *http.Request) {
 	obj := o.find(r.PathValue("path"))
-	if obj == nil || r.PathValue("category") != wire.Images {
+	if obj == nil || r.PathValue("category") != cmp.Or(obj.category, wire.Images) {
 		refuse(w, http.StatusNotFound)
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -18,7 +19,9 @@ type spec struct {
 	name string
 	size int64 // bytes
 
-	central bool // asked for as content of a central, not as an upstream's
+	central  bool   // asked for as content of a central, not as an upstream's
+	category string // of a central's content; empty: images
+	tag      string // that the origin gives an upstream's object
 
 	cuts        []int64 // offsets at which whoever sends hangs up; each once
 	changes     bool    // the first cut brings a new version
@@ -84,7 +87,7 @@ func describe(s spec, v *version) wire.Chunks {
 		c.Chunks = append(c.Chunks, d.String())
 	}
 	c.File = wire.File{
-		Category: wire.Images, Path: s.name, Size: s.size, SHA256: obj.SHA256.String(), Modified: v.modified,
+		Category: cmp.Or(s.category, wire.Images), Path: s.name, Size: s.size, SHA256: obj.SHA256.String(), Modified: v.modified,
 	}
 	return c
 }

@@ -135,6 +135,9 @@ func (o *origin) servePlain(w http.ResponseWriter, r *http.Request) {
 	}
 	v := obj.current()
 	w.Header().Set("Cache-Control", "public, max-age=86400")
+	if obj.tag != "" {
+		w.Header().Set("Cache-Tag", obj.tag)
+	}
 	if !obj.noValidator {
 		w.Header().Set("Last-Modified", v.modified.Format(http.TimeFormat))
 	}

@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // peer is a program that is measured.
@@ -33,6 +36,8 @@ type place struct {
 	dir    string // the peer's own
 	cache  string // within dir
 	disk   *tmpfs // what cache is, if not nil
+	config string // more of an agent's
+	admin  bool   // an agent is to be operated
 	size   int64  // of the only object, for what serves only one
 	name   string // of it
 	port   int    // to listen on
@@ -117,7 +122,12 @@ func (s *server) ready(ctx context.Context) error {
 	}
 }
 
-func (s *server) url(obj *object) string { return s.base + obj.name }
+func (s *server) url(obj *object) string {
+	if obj.central && obj.category != "" {
+		return strings.TrimSuffix(s.base, wire.Images+"/") + obj.category + "/" + obj.name
+	}
+	return s.base + obj.name
+}
 
 // freePort returns a port of loopback that was free a moment ago.
 func freePort() (int, error) {

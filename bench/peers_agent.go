@@ -82,11 +82,11 @@ func startUpstreamAgent(ctx context.Context, at place) (*process, string, error)
 
 func (at place) agentConfig(more string) (string, error) {
 	admin := ""
-	if at.bench.profiles != "" {
+	if at.admin || at.bench.profiles != "" {
 		admin = filepath.Join(at.dir, adminSocket)
 	}
 	return at.write("agent.yaml", fmt.Sprintf("data_dir: %s\nlisten: {http: \"127.0.0.1:0\", tftp: \"\", admin: %q, metrics: \"\"}\n"+
-		"cache: {max_size_gb: 20, min_free_gb: 0}\n%s", at.dir, admin, more))
+		"cache: {max_size_gb: 20, min_free_gb: 0}\n%s%s", at.dir, admin, at.config, more))
 }
 
 // startAgent starts the agent and returns where it serves HTTP.
@@ -96,6 +96,7 @@ func (at place) startAgent(ctx context.Context, config string) (*process, string
 		return nil, "", err
 	}
 	defer read.Close()
+	began := time.Now()
 	p, err := launch(command{
 		args: []string{at.bench.agent, "start", "--config", config, "--ready-fd", "3"}, log: at.log, extra: write,
 		tmpfs: at.disk, guard: at.bench.guard,
@@ -116,5 +117,6 @@ func (at place) startAgent(ctx context.Context, config string) (*process, string
 		p.stop()
 		return nil, "", fmt.Errorf("it says no address: %w: %s", err, p.tail())
 	}
+	p.start = time.Since(began)
 	return p, addresses["http"], nil
 }

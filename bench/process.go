@@ -16,9 +16,10 @@ import (
 
 // process is a server that this program started, with all that it started in turn.
 type process struct {
-	cmd  *exec.Cmd
-	log  string // what it printed
-	done chan struct{}
+	cmd   *exec.Cmd
+	log   string // what it printed
+	done  chan struct{}
+	start time.Duration // until our agent said that it serves
 }
 
 // command says how to start a process.

@@ -26,6 +26,6 @@ func allRows(quick, huge bool) []*row {
 	}
 	return slices.Concat(
 		herdRows(size), rangeRows(size), ownerRows(size), faultRows(size),
-		crashRows(size/2), diskRows(), wanRows(), memoryRows(huge), warmRows(),
+		crashRows(size/2), diskRows(), wanRows(), budgetRows(quick), manyRows(quick), memoryRows(huge), warmRows(),
 	)
 }

@@ -40,6 +40,10 @@ type Budget struct {
 	seq   uint64
 }
 
+// credit is how long what nobody used can be used later. On a busy machine those who wait are woken late, and would never
+// have what they may.
+const credit = 100 * time.Millisecond
+
 // NewBudget returns a budget of rate bytes per second; 0: without limit.
 func NewBudget(rate int64) *Budget { return &Budget{rate: rate} }
 
@@ -55,7 +59,7 @@ func (b *Budget) SetRate(rate int64) {
 
 // Admit waits until n bytes that have been read are paid for, or until ctx ends. What has arrived cannot be sent back, so
 // paying comes after reading, and the next read after paying: a cap on the average, exact but for the last
-// piece of each reader.
+// piece of each reader and for what nobody used within the last tenth of a second.
 func (b *Budget) Admit(ctx context.Context, n int, load Load) error {
 	b.mu.Lock()
 	now := time.Now()
@@ -90,8 +94,8 @@ func (b *Budget) pay(now time.Time, n int) {
 	if b.rate <= 0 {
 		return
 	}
-	if b.free.Before(now) {
-		b.free = now
+	if earliest := now.Add(-credit); b.free.Before(earliest) {
+		b.free = earliest
 	}
 	b.free = b.free.Add(time.Duration(float64(n) / float64(b.rate) * float64(time.Second)))
 }

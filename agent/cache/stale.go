@@ -13,6 +13,8 @@ const staleFile = metaDir + "/stale"
 // MarkStale sets Entry.Stale of the published objects that match accepts (see Purge), durably, until SetMeta
 // says that they were found good or another version replaces them. It returns how many were marked.
 func (s *Store) MarkStale(match func(Entry) bool) (int, error) {
+	s.marking.Lock()
+	defer s.marking.Unlock()
 	n := 0
 	all, err := s.matching(func(e Entry) bool {
 		if e.Stale {

@@ -63,6 +63,8 @@ type Store struct {
 	relays   atomic.Int64 // that there are
 	readOnly atomic.Bool  // the folder takes no writes: what is in it is served, and nothing else stored
 
+	marking sync.Mutex // held while marks are written, which name those that were there before; taken before mu
+
 	createPart func(name string, keep bool) (part, error)
 
 	// mu guards what follows and ties it to the names on disk: a published name changes with its
