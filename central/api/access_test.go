@@ -67,6 +67,8 @@ var least = map[string]string{
 	"GET /api/v1/sync/conflicts":           "viewer",
 	"GET /api/v1/sync/conflicts/{id}":      "viewer",
 
+	"POST /api/v1/sync/conflicts/{id}/resolve": "operator",
+
 	"GET /api/v1/tokens":         "admin",
 	"POST /api/v1/tokens":        "admin",
 	"GET /api/v1/tokens/{id}":    "admin",

@@ -90,6 +90,14 @@ func (s *scene) anApproval() string {
 	return "/api/v1/approvals/" + claim.ApprovalID.String()
 }
 
+// aConflict is one over the host name of a node, and open.
+func (s *scene) aConflict() string {
+	s.t.Helper()
+	home, node := s.aSite(), s.aNode()
+	id := s.conflict(strings.TrimPrefix(home, "/api/v1/sites/"), strings.TrimPrefix(node, "/api/v1/nodes/"), `{"hostname":"there"}`, "hostname")
+	return "/api/v1/sync/conflicts/" + id.String()
+}
+
 func (s *scene) aCommand() string {
 	site := s.aSite()
 	c := must[store.Command](s.central, 201, "POST", site+"/commands", s.admin, object{"command": "sync"})
@@ -182,11 +190,11 @@ var writes = map[string]struct {
 	"PATCH /api/v1/tokens/{id}":  {images{true, true}, func(s *scene) reply { return s.do("PATCH", s.aToken(), s.admin, object{"name": "n"}) }},
 	"DELETE /api/v1/tokens/{id}": {images{true, true}, func(s *scene) reply { return s.do("DELETE", s.aToken(), s.admin, nil) }},
 
-	"PUT /api/v1/content/{category}/{path...}": {images{after: true}, func(s *scene) reply {
-		return s.do("PUT", wire.PathContent+"/images/"+s.name(), s.operator, s.name())
+	"PUT /api/v1/content/{category}/{path...}": {images{true, true}, func(s *scene) reply {
+		return s.do("PUT", s.aFile(), s.operator, s.name())
 	}},
-	"DELETE /api/v1/content/{category}/{path...}": {images{}, func(s *scene) reply { return s.do("DELETE", s.aFile(), s.operator, nil) }},
-	"POST /api/v1/content/{category}/{path...}": {images{after: true}, func(s *scene) reply {
+	"DELETE /api/v1/content/{category}/{path...}": {images{before: true}, func(s *scene) reply { return s.do("DELETE", s.aFile(), s.operator, nil) }},
+	"POST /api/v1/content/{category}/{path...}": {images{true, true}, func(s *scene) reply {
 		file := s.aFile()
 		if r := s.do("PUT", file, s.operator, "other"); r.status != 200 {
 			s.t.Fatalf("replace: %d %s", r.status, r.body)
@@ -214,6 +222,10 @@ var writes = map[string]struct {
 	}},
 	"POST /api/v1/approvals/{id}/reject": {images{true, true}, func(s *scene) reply {
 		return s.do("POST", s.anApproval()+"/reject", s.operator, object{"comment": "no"})
+	}},
+
+	"POST /api/v1/sync/conflicts/{id}/resolve": {images{true, true}, func(s *scene) reply {
+		return s.do("POST", s.aConflict()+"/resolve", s.operator, object{"resolution": "accepted_central"})
 	}},
 
 	"POST /api/v1/agents/register": {images{}, func(s *scene) reply {

@@ -66,9 +66,9 @@ func (a *api) deleteContent(w http.ResponseWriter, r *http.Request) {
 		err = a.Content.Remove(r.Context(), content.Removal{
 			Category: r.PathValue("category"), Path: r.PathValue("path"), If: condition(r.Header),
 			Purge: query.Has("purge"), Force: query.Has("force"),
-			Also: func(ctx context.Context, tx *ent.Tx, f wire.File, _ content.Change) error {
+			Also: func(ctx context.Context, tx *ent.Tx, e content.Edit) error {
 				return store.Audit(ctx, tx, caller(r.Context()).Actor, store.Act{
-					Action: "content.delete", Subject: subjectOf(f), Detail: r.URL.RawQuery, Before: f,
+					Action: "content.delete", Subject: subjectOf(e.Before), Detail: r.URL.RawQuery, Before: e.Before,
 				})
 			},
 		})
@@ -129,12 +129,16 @@ func (a *api) verify(w http.ResponseWriter, r *http.Request, category, path stri
 // auditFile notes what was done to a file.
 func (a *api) auditFile(ctx context.Context, action string) content.Also {
 	who := caller(ctx)
-	return func(ctx context.Context, tx *ent.Tx, f wire.File, c content.Change) error {
-		return store.Audit(ctx, tx, who.Actor, store.Act{Action: action, Subject: subjectOf(f), Detail: string(c), After: f})
+	return func(ctx context.Context, tx *ent.Tx, e content.Edit) error {
+		act := store.Act{Action: action, Subject: subjectOf(e.After), Detail: string(e.Change), After: e.After}
+		if e.Before != nil {
+			act.Before = e.Before
+		}
+		return store.Audit(ctx, tx, who.Actor, act)
 	}
 }
 
-func subjectOf(f wire.File) string { return "content/" + f.Category + "/" + f.Path }
+func subjectOf(f *wire.File) string { return "content/" + f.Category + "/" + f.Path }
 
 // condition reads the headers of a conditional write.
 func condition(h http.Header) content.Condition {

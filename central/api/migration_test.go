@@ -1,17 +1,13 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
-	"github.com/pureboot/pureboot/ent"
 )
 
 func TestAMigrationIsDecidedOnce(t *testing.T) {
@@ -49,44 +45,6 @@ func TestAMigrationIsDecidedOnce(t *testing.T) {
 		rejected := must[store.Claim](c, 200, "POST", s.aClaim()+"/reject", c.operator, nil)
 		if node := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+rejected.NodeID.String(), c.viewer, nil); node.HomeSiteID != rejected.SourceSiteID.String() {
 			t.Errorf("after a rejected claim the home is %s", node.HomeSiteID)
-		}
-	})
-}
-
-func TestConflictsAreListed(t *testing.T) {
-	onBoth(t, func(t *testing.T, c *central) {
-		site, entity := c.site("berlin"), uuid.New()
-		var ids []uuid.UUID
-		for range 2 {
-			err := c.store.Write(t.Context(), func(tx *ent.Tx) error {
-				id, err := store.RecordConflict(t.Context(), tx, store.SyncConflict{
-					EntityType: store.NodeEntity, EntityID: entity, SiteID: site.ID, Fields: []string{"hostname"},
-					CentralState: json.RawMessage(`{"hostname":"a"}`), SiteState: json.RawMessage(`{"hostname":"b"}`),
-				})
-				ids = append(ids, id)
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		_, err := c.store.ResolveConflict(t.Context(), store.Actor{Name: "admin:x"}, ids[0], store.Resolution{Resolution: "accepted_central"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for query, want := range map[string][]uuid.UUID{
-			"":           {ids[1], ids[0]},
-			"state=open": {ids[1]}, "state=resolved": {ids[0]},
-			"site_id=" + site.ID.String(): {ids[1], ids[0]}, "entity_id=" + uuid.NewString(): {},
-		} {
-			page := must[store.Page[store.SyncConflict]](c, 200, "GET", "/api/v1/sync/conflicts?"+query, c.viewer, nil)
-			if len(page.Items) != len(want) || page.Total != len(want) || len(want) > 0 && page.Items[0].ID != want[0] {
-				t.Errorf("%q lists %+v", query, page)
-			}
-		}
-		one := must[store.SyncConflict](c, 200, "GET", "/api/v1/sync/conflicts/"+ids[1].String(), c.viewer, nil)
-		if string(one.SiteState) != `{"hostname":"b"}` || one.ResolvedAt != nil {
-			t.Errorf("it reads %+v", one)
 		}
 	})
 }

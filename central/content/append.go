@@ -160,13 +160,13 @@ func (r *Repository) complete(ctx context.Context, s *Session, f *os.File, also 
 	}
 	stored, change, err := r.publish(ctx, file, b, naming{
 		category: s.Category, path: s.Path,
-		also: func(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error {
+		also: func(ctx context.Context, tx *ent.Tx, e Edit) error {
 			if err := tx.UploadSession.DeleteOneID(s.ID).Exec(ctx); ent.IsNotFound(err) {
 				return store.ErrNotFound
 			} else if err != nil {
 				return err
 			}
-			return also.run(ctx, tx, f, c)
+			return also.run(ctx, tx, e)
 		},
 	})
 	if err != nil {

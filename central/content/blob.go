@@ -184,10 +184,10 @@ func (r *Repository) room(bytes int64) error {
 	return nil
 }
 
-// free returns how many bytes the disk has left.
-func (r *Repository) free() (int64, error) {
+// freeBytes returns how many bytes the disk of a folder has left.
+func freeBytes(dir string) (int64, error) {
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(r.root.Name(), &fs); err != nil {
+	if err := syscall.Statfs(dir, &fs); err != nil {
 		return 0, fmt.Errorf("look at the disk of the content: %w", err)
 	}
 	return int64(fs.Bavail) * fs.Bsize, nil

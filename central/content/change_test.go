@@ -67,7 +67,7 @@ func testRollBack(t *testing.T, r *Repository) {
 	}
 	bad := errors.New("bad")
 	put(t, r, wire.Scripts, "a", "three")
-	back.Also = func(context.Context, *ent.Tx, wire.File, Change) error { return bad }
+	back.Also = func(context.Context, *ent.Tx, Edit) error { return bad }
 	if _, err := r.RollBack(ctx, back); !errors.Is(err, bad) || text(t, r, wire.Scripts, "a") != "three" {
 		t.Errorf("one that could not be noted: %v, it holds %q", err, text(t, r, wire.Scripts, "a"))
 	}

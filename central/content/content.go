@@ -44,7 +44,8 @@ type Repository struct {
 	mu   sync.RWMutex  // see guard
 	wake chan struct{} // a word to Run that there is something to collect
 
-	turns turns // of upload sessions
+	free  func() (int64, error) // bytes that the disk has left
+	turns turns                 // of upload sessions
 	state collecting
 }
 
@@ -64,7 +65,10 @@ func Open(dir string, st *store.Store, log *slog.Logger) (*Repository, error) {
 		root.Close()
 		return nil, fmt.Errorf("open the content repository: %w", err)
 	}
-	return &Repository{root: root, st: st, log: log.With("room", "content"), wake: make(chan struct{}, 1)}, nil
+	return &Repository{
+		root: root, st: st, log: log.With("room", "content"), wake: make(chan struct{}, 1),
+		free: func() (int64, error) { return freeBytes(root.Name()) },
+	}, nil
 }
 
 // Close ends the use of the folder. Files that were opened stay readable.

@@ -255,7 +255,7 @@ func TestAFailedUploadLeavesNothing(t *testing.T) {
 		"canceled": {canceled, Upload{Path: "a", Body: iotest.ErrReader(context.Canceled)}, context.Canceled},
 		"also": {t.Context(), Upload{
 			Path: "a", Body: strings.NewReader("y"),
-			Also: func(context.Context, *ent.Tx, wire.File, Change) error { return bad },
+			Also: func(context.Context, *ent.Tx, Edit) error { return bad },
 		}, bad},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -281,8 +281,8 @@ func TestAFailedUploadLeavesNothing(t *testing.T) {
 
 func TestAlsoIsPartOfTheTransaction(t *testing.T) {
 	r, ctx := open(t, t.TempDir()), t.Context()
-	also := func(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error {
-		return tx.AuditEntry.Create().SetWho("me").SetAction("content." + string(c)).SetSubject(f.Path).Exec(ctx)
+	also := func(ctx context.Context, tx *ent.Tx, e Edit) error {
+		return tx.AuditEntry.Create().SetWho("me").SetAction("content." + string(e.Change)).SetSubject(e.After.Path).Exec(ctx)
 	}
 	for _, text := range []string{"1", "2", "2"} {
 		u := Upload{Category: wire.Scripts, Path: "a", Body: strings.NewReader(text), Also: also}
@@ -293,7 +293,7 @@ func TestAlsoIsPartOfTheTransaction(t *testing.T) {
 	bad := errors.New("bad")
 	err := r.Remove(ctx, Removal{
 		Category: wire.Scripts, Path: "a",
-		Also: func(context.Context, *ent.Tx, wire.File, Change) error { return bad },
+		Also: func(context.Context, *ent.Tx, Edit) error { return bad },
 	})
 	if _, stat := r.Stat(ctx, wire.Scripts, "a"); !errors.Is(err, bad) || stat != nil {
 		t.Errorf("a removal that could not be noted: %v, %v", err, stat)

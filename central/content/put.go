@@ -28,13 +28,19 @@ const (
 
 // Also is what else a write does in its transaction, for the audit entry; nil means nothing more. The rules of
 // store.Write hold for it, and its error undoes the write.
-type Also func(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error
+type Also func(ctx context.Context, tx *ent.Tx, e Edit) error
 
-func (also Also) run(ctx context.Context, tx *ent.Tx, f wire.File, c Change) error {
+// Edit is what a write did to a name.
+type Edit struct {
+	Before, After *wire.File // nil: the name had no file, or has none now
+	Change        Change     // empty when the file was removed
+}
+
+func (also Also) run(ctx context.Context, tx *ent.Tx, e Edit) error {
 	if also == nil {
 		return nil
 	}
-	return also(ctx, tx, f, c)
+	return also(ctx, tx, e)
 }
 
 // Upload is one file to store.
@@ -95,10 +101,12 @@ func (r *Repository) publish(ctx context.Context, file string, b bytesOf, n nami
 	var f wire.File
 	var change Change
 	err = r.st.Write(ctx, func(tx *ent.Tx) error {
-		if f, change, err = n.to(ctx, tx, b); err != nil {
+		edit, err := n.to(ctx, tx, b)
+		if err != nil {
 			return err
 		}
-		return n.also.run(ctx, tx, f, change)
+		f, change = *edit.After, edit.Change
+		return n.also.run(ctx, tx, edit)
 	})
 	if err != nil {
 		return wire.File{}, "", fmt.Errorf("store %s/%s: %w", n.category, n.path, err)
@@ -111,8 +119,9 @@ func (r *Repository) publish(ctx context.Context, file string, b bytesOf, n nami
 }
 
 // to makes the name that of a blob.
-func (n naming) to(ctx context.Context, tx *ent.Tx, b bytesOf) (wire.File, Change, error) {
+func (n naming) to(ctx context.Context, tx *ent.Tx, b bytesOf) (Edit, error) {
 	f := wire.File{Category: n.category, Path: n.path, Size: b.size, SHA256: b.digest(), Modified: now()}
+	edit := Edit{After: &f, Change: Created}
 	row, err := tx.Content.Query().Where(named(n.category, n.path)).WithBlob(brief).Only(ctx)
 	if ent.IsNotFound(err) {
 		row, err = nil, nil
@@ -121,40 +130,50 @@ func (n naming) to(ctx context.Context, tx *ent.Tx, b bytesOf) (wire.File, Chang
 		err = n.when.check(row)
 	}
 	if err != nil {
-		return f, "", err
+		return edit, err
 	}
 	blobID, err := blobRow(ctx, tx, b)
 	if err != nil {
-		return f, "", err
+		return edit, err
 	}
-	if row != nil && row.BlobID != nil && *row.BlobID == blobID {
-		f.Modified = row.Modified
-		return f, Unchanged, nil
+	edit.Before = current(row)
+	if edit.Before != nil && *row.BlobID == blobID {
+		f.Modified, edit.Change = row.Modified, Unchanged
+		return edit, nil
 	}
 	epoch, err := store.Next(ctx, tx, store.ContentCounter)
 	if err != nil {
-		return f, "", err
+		return edit, err
 	}
 	if row == nil {
 		row, err = tx.Content.Create().SetCategory(entcontent.Category(n.category)).SetPath(n.path).
 			SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N).Save(ctx)
 		if err != nil {
-			return f, "", err
+			return edit, err
 		}
-		return f, Created, noteTemplate(ctx, tx, row.ID, f)
+		return edit, noteTemplate(ctx, tx, row.ID, f)
 	}
-	change, update := Created, row.Update().SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N)
-	if row.BlobID != nil {
-		change = Replaced
+	update := row.Update().SetBlobID(blobID).SetModified(f.Modified).SetEpoch(epoch.N)
+	if edit.Before != nil {
+		edit.Change = Replaced
 		update.SetPreviousBlobID(*row.BlobID).SetPreviousModified(row.Modified)
 		if err := letGo(ctx, tx, now(), row.PreviousBlobID); err != nil {
-			return f, "", err
+			return edit, err
 		}
 	}
 	if err := update.Exec(ctx); err != nil {
-		return f, "", err
+		return edit, err
 	}
-	return f, change, noteTemplate(ctx, tx, row.ID, f)
+	return edit, noteTemplate(ctx, tx, row.ID, f)
+}
+
+// current returns the file of a name whose blob was loaded; nil if there is none, or none any more.
+func current(row *ent.Content) *wire.File {
+	if row == nil || row.BlobID == nil {
+		return nil
+	}
+	f := file(row)
+	return &f
 }
 
 // noteTemplate makes the version of a template grow that was written or removed; other content has an epoch alone.

@@ -21,7 +21,7 @@ type Removal struct {
 	If             Condition
 	Force          bool // although workflows name it and it is assigned to sites
 	Purge          bool // do not keep the last version for rollback
-	Also           Also // is given the file that was removed
+	Also           Also
 }
 
 // Remove frees a name, or says ErrNotFound. Unless it is purged the name's last version is kept for rollback, and
@@ -67,7 +67,7 @@ func (r *Repository) Remove(ctx context.Context, rm Removal) error {
 		if err := noteTemplate(ctx, tx, row.ID, wire.File{Category: rm.Category}); err != nil {
 			return err
 		}
-		return rm.Also.run(ctx, tx, file(row), "")
+		return rm.Also.run(ctx, tx, Edit{Before: current(row)})
 	})
 	if err != nil {
 		return fmt.Errorf("remove %.600s: %w", rm.Category+"/"+rm.Path, err)

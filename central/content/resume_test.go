@@ -165,7 +165,7 @@ func TestASessionWhoseNamingFails(t *testing.T) {
 	bad := errors.New("bad")
 	_, _, err := r.Append(ctx, Piece{
 		ID: s.ID, Body: strings.NewReader("data"),
-		Also: func(context.Context, *ent.Tx, wire.File, Change) error { return bad },
+		Also: func(context.Context, *ent.Tx, Edit) error { return bad },
 	})
 	if !errors.Is(err, bad) {
 		t.Fatal(err)
@@ -252,9 +252,9 @@ func TestSessionsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	huge := announce("a", []byte("huge"))
-	if huge.Size, err = r.free(); err != nil {
-		t.Fatal(err)
-	}
+	const left = 1 << 30
+	r.free = func() (int64, error) { return left, nil }
+	huge.Size = left
 	if _, _, err := r.Begin(ctx, huge); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("more than fits beside the others: %v", err)
 	}

@@ -42,9 +42,10 @@ func (r *Repository) RollBack(ctx context.Context, rb Rollback) (wire.File, erro
 			return err
 		}
 		f = wire.File{Category: rb.Category, Path: rb.Path, Size: last.Size, SHA256: last.Sha256, Modified: now()}
-		change, update := Created, row.Update().SetBlobID(last.ID).SetModified(f.Modified).SetEpoch(epoch.N)
+		edit := Edit{Before: current(row), After: &f, Change: Created}
+		update := row.Update().SetBlobID(last.ID).SetModified(f.Modified).SetEpoch(epoch.N)
 		if row.BlobID != nil {
-			change = Replaced
+			edit.Change = Replaced
 			update.SetPreviousBlobID(*row.BlobID).SetPreviousModified(row.Modified)
 		} else {
 			update.ClearPreviousBlobID().ClearPreviousModified()
@@ -55,7 +56,7 @@ func (r *Repository) RollBack(ctx context.Context, rb Rollback) (wire.File, erro
 		if err := noteTemplate(ctx, tx, row.ID, f); err != nil {
 			return err
 		}
-		return rb.Also.run(ctx, tx, f, change)
+		return rb.Also.run(ctx, tx, edit)
 	})
 	if err != nil {
 		return wire.File{}, fmt.Errorf("roll back %.600s: %w", rb.Category+"/"+rb.Path, err)

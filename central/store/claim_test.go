@@ -242,26 +242,38 @@ func TestAConflictIsResolvedOnce(t *testing.T) {
 		first, second := record(), record()
 		for what, r := range map[string]Resolution{
 			"nothing": {}, "an unknown word": {Resolution: "both"}, "merged without a state": {Resolution: "merged"},
-			"merged with no JSON": {Resolution: "merged", Merged: json.RawMessage("{")},
-			"a state too many":    {Resolution: "accepted_site", Merged: json.RawMessage("{}")},
+			"a state too many": {Resolution: "accepted_site", Merged: map[string]any{}},
+			"a state too long": {Resolution: "merged", Merged: map[string]any{"hostname": strings.Repeat("x", maxMerged)}},
 		} {
-			if _, err := f.ResolveConflict(ctx, root, first, r); err == nil || conflict(err) {
+			if _, err := f.ResolveConflict(ctx, root, first, 0, r); err == nil || conflict(err) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
 		bad := errors.New("bad")
-		refuse := func(context.Context, *ent.Tx, SyncConflict) error { return bad }
-		if _, err := f.ResolveConflict(ctx, root, first, Resolution{Resolution: "accepted_site", Apply: refuse}); !errors.Is(err, bad) {
+		refuse := func(map[string]any) func(NodeSpec) (NodeSpec, error) {
+			return func(n NodeSpec) (NodeSpec, error) { return n, bad }
+		}
+		if _, err := f.ResolveConflict(ctx, root, first, 0, Resolution{Resolution: "accepted_site", Patch: refuse}); !errors.Is(err, bad) {
 			t.Errorf("what cannot be applied: %v", err)
 		}
-		if c, err := f.SyncConflict(ctx, first); err != nil || c.ResolvedAt != nil || string(c.SiteState) != `{"hostname":"b"}` {
+		if c, err := f.SyncConflict(ctx, first); err != nil || c.ResolvedAt != nil || string(c.SiteState) != `{"hostname":"b"}` || c.NodeVersion != 1 {
 			t.Errorf("it is %+v, %v", c, err)
 		}
-		c, err := f.ResolveConflict(ctx, root, first, Resolution{Resolution: "merged", Merged: json.RawMessage(`{"hostname":"c"}`)})
+		name := func(patch map[string]any) func(NodeSpec) (NodeSpec, error) {
+			return func(n NodeSpec) (NodeSpec, error) { n.Hostname = patch["hostname"].(string); return n, nil }
+		}
+		merged := Resolution{Resolution: "merged", Merged: map[string]any{"hostname": "c"}, Patch: name}
+		if _, err := f.ResolveConflict(ctx, root, first, 2, merged); !errors.Is(err, ErrVersion) {
+			t.Errorf("on another version of the node: %v", err)
+		}
+		c, err := f.ResolveConflict(ctx, root, first, 1, merged)
 		if err != nil || c.ResolvedAt == nil || *c.Resolution != "merged" || c.ResolvedBy != root.Name || string(c.MergedState) != `{"hostname":"c"}` {
 			t.Errorf("resolved it is %+v, %v", c, err)
 		}
-		if _, err := f.ResolveConflict(ctx, root, first, Resolution{Resolution: "accepted_central"}); !conflict(err) {
+		if n, err := f.Node(ctx, root, node); err != nil || n.Hostname != "c" || n.Version != 2 {
+			t.Errorf("the node is %+v, %v", n, err)
+		}
+		if _, err := f.ResolveConflict(ctx, root, first, 0, Resolution{Resolution: "accepted_central"}); !conflict(err) {
 			t.Errorf("resolved again: %v", err)
 		}
 		if n := f.Read().AuditEntry.Query().Where(auditentry.Action("conflict.resolve")).CountX(ctx); n != 1 {

@@ -42,6 +42,15 @@ type LoggedEvent struct {
 // ChangeState takes a transition, or says by a *lifecycle.TransitionError which are valid. An agent may pass on only
 // what a machine may report of itself, and never force: ErrForbidden.
 func (s *Store) ChangeState(ctx context.Context, by Actor, id uuid.UUID, change wire.StateChange) (wire.Node, error) {
+	var changed wire.Node
+	err := s.Write(ctx, func(tx *ent.Tx) (err error) {
+		changed, err = changeState(ctx, tx, by, id, change)
+		return err
+	})
+	return changed, err
+}
+
+func changeState(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID, change wire.StateChange) (wire.Node, error) {
 	var f faults
 	to, err := lifecycle.ParseState(change.State)
 	if err != nil {
@@ -53,41 +62,38 @@ func (s *Store) ChangeState(ctx context.Context, by Actor, id uuid.UUID, change 
 	if err := f.err(); err != nil {
 		return wire.Node{}, err
 	}
-	var changed wire.Node
-	err = s.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.Node.Query().Where(visible(by, id)).Only(ctx)
-		if err != nil {
-			return missing(err)
-		}
-		at := now()
-		before := install(row)
-		after, err := before.To(to, change.Force, at)
-		step := lifecycle.Step{From: before.State, To: to}
-		switch {
-		case by.agent() && change.Force:
-			return fmt.Errorf("%w: only an administrator forces a state", ErrForbidden)
-		case err != nil:
-			return err
-		case by.agent() && !step.Reportable():
-			return fmt.Errorf("%w: only an administrator takes a node from %s to %s", ErrForbidden, step.From, step.To)
-		}
-		update := tx.Node.UpdateOneID(id).SetStateChangedAt(at)
-		setInstall(update.Mutation(), after)
-		if err := installedWith(ctx, tx, row, before, after, update); err != nil {
-			return err
-		}
-		if changed, err = saveNode(ctx, tx, by, update); err != nil {
-			return err
-		}
-		if err := logStep(ctx, tx, id, step, by.Name, change.Comment, at); err != nil {
-			return err
-		}
-		return auditAdmin(ctx, tx, by, Act{
-			Action: "node.state", Subject: "node/" + changed.ID, Detail: detail(change),
-			Before: map[string]any{"state": step.From}, After: map[string]any{"state": step.To},
-		})
+	row, err := tx.Node.Query().Where(visible(by, id)).Only(ctx)
+	if err != nil {
+		return wire.Node{}, missing(err)
+	}
+	at := now()
+	before := install(row)
+	after, err := before.To(to, change.Force, at)
+	step := lifecycle.Step{From: before.State, To: to}
+	switch {
+	case by.agent() && change.Force:
+		return wire.Node{}, fmt.Errorf("%w: only an administrator forces a state", ErrForbidden)
+	case err != nil:
+		return wire.Node{}, err
+	case by.agent() && !step.Reportable():
+		return wire.Node{}, fmt.Errorf("%w: only an administrator takes a node from %s to %s", ErrForbidden, step.From, step.To)
+	}
+	update := tx.Node.UpdateOneID(id).SetStateChangedAt(at)
+	setInstall(update.Mutation(), after)
+	if err := installedWith(ctx, tx, row, before, after, update); err != nil {
+		return wire.Node{}, err
+	}
+	changed, err := saveNode(ctx, tx, by, update)
+	if err != nil {
+		return changed, err
+	}
+	if err := logStep(ctx, tx, id, step, by.Name, change.Comment, at); err != nil {
+		return changed, err
+	}
+	return changed, auditAdmin(ctx, tx, by, Act{
+		Action: "node.state", Subject: "node/" + changed.ID, Detail: detail(change),
+		Before: map[string]any{"state": step.From}, After: map[string]any{"state": step.To},
 	})
-	return changed, err
 }
 
 func detail(change wire.StateChange) string {

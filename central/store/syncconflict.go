@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
 	"github.com/pureboot/pureboot/ent/syncconflict"
 )
@@ -28,6 +29,10 @@ type SyncConflict struct {
 	Resolution   *string         `json:"resolution" enum:"accepted_central,accepted_site,merged"`
 	MergedState  json.RawMessage `json:"merged_state,omitempty"`
 	ResolvedBy   string          `json:"resolved_by"`
+
+	// NodeVersion is that of the node now: what an administrator decides on is not only what the conflict keeps. It is
+	// set where one conflict is read, as long as it is open.
+	NodeVersion int64 `json:"node_version,omitempty" doc:"Of the node now; only of one conflict that is read alone, and open"`
 }
 
 // ConflictQuery selects conflicts; a zero field does not narrow.
@@ -36,15 +41,6 @@ type ConflictQuery struct {
 	Site   uuid.UUID
 	Entity uuid.UUID
 	Open   *bool
-}
-
-// Resolution is an administrator's choice.
-type Resolution struct {
-	Resolution string          // accepted_central, accepted_site or merged
-	Merged     json.RawMessage // of merged alone: what the entity shall be
-
-	// Apply writes what was chosen, in the same transaction; nil writes nothing.
-	Apply func(ctx context.Context, tx *ent.Tx, c SyncConflict) error
 }
 
 // RecordConflict keeps a conflict, in the transaction that finds it.
@@ -58,56 +54,34 @@ func RecordConflict(ctx context.Context, tx *ent.Tx, c SyncConflict) (uuid.UUID,
 	return row.ID, nil
 }
 
-// ResolveConflict closes a conflict. One that was resolved before is a *Conflict.
-func (s *Store) ResolveConflict(ctx context.Context, by Actor, id uuid.UUID, r Resolution) (SyncConflict, error) {
-	var f faults
-	if syncconflict.ResolutionValidator(syncconflict.Resolution(r.Resolution)) != nil {
-		f.add("resolution", clean(r.Resolution, maxName), "want accepted_central, accepted_site or merged")
-	}
-	switch merged := r.Resolution == string(syncconflict.ResolutionMerged); {
-	case merged && !json.Valid(r.Merged):
-		f.add("merged_state", nil, "is what merged needs")
-	case !merged && len(r.Merged) > 0:
-		f.add("merged_state", nil, "goes with merged alone")
-	}
-	if err := f.err(); err != nil {
-		return SyncConflict{}, err
-	}
-	var resolved SyncConflict
-	err := s.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.SyncConflict.Get(ctx, id)
-		if err != nil {
-			return missing(err)
-		}
-		if row.ResolvedAt != nil {
-			return &Conflict{Message: fmt.Sprintf("it was resolved at %s by %s, which is final", row.ResolvedAt.Format(time.RFC3339), row.ResolvedBy)}
-		}
-		before := conflictRecord(row)
-		update := row.Update().SetResolvedAt(now()).SetResolution(syncconflict.Resolution(r.Resolution)).SetResolvedBy(clean(by.Name, 200))
-		if len(r.Merged) > 0 {
-			update.SetMergedState(r.Merged)
-		}
-		if row, err = update.Save(ctx); err != nil {
-			return fmt.Errorf("resolve a conflict: %w", err)
-		}
-		resolved = conflictRecord(row)
-		if r.Apply != nil {
-			if err := r.Apply(ctx, tx, resolved); err != nil {
-				return err
-			}
-		}
-		return Audit(ctx, tx, by, Act{Action: "conflict.resolve", Subject: "conflict/" + id.String(), Before: before, After: resolved})
-	})
-	return resolved, err
-}
-
 // SyncConflict returns a conflict.
 func (s *Store) SyncConflict(ctx context.Context, id uuid.UUID) (SyncConflict, error) {
-	row, err := s.reader.SyncConflict.Get(ctx, id)
+	var c SyncConflict
+	err := s.View(ctx, func(tx *ent.Tx) (err error) {
+		c, err = readConflict(ctx, tx, id)
+		return err
+	})
+	return c, err
+}
+
+// readConflict returns a conflict with the version of its node.
+func readConflict(ctx context.Context, tx *ent.Tx, id uuid.UUID) (SyncConflict, error) {
+	row, err := tx.SyncConflict.Get(ctx, id)
 	if err != nil {
 		return SyncConflict{}, missing(err)
 	}
-	return conflictRecord(row), nil
+	c := conflictRecord(row)
+	if c.EntityType != NodeEntity || c.ResolvedAt != nil {
+		return c, nil
+	}
+	of, err := tx.Node.Query().Where(node.ID(c.EntityID)).Select(node.FieldVersion).Only(ctx)
+	if ent.IsNotFound(err) { // a conflict goes with its node, unless it came after it
+		return c, nil
+	} else if err != nil {
+		return c, fmt.Errorf("read the node of a conflict: %w", err)
+	}
+	c.NodeVersion = of.Version
+	return c, nil
 }
 
 // SyncConflicts lists conflicts, the latest first.
