@@ -10,12 +10,16 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
 	"github.com/goccy/go-yaml"
 
+	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/gateway"
+	"github.com/pureboot/pureboot/agent/uplink"
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // DefaultConfigFile is read when no other file is named; it may be missing.
@@ -47,11 +51,16 @@ type Cache struct {
 	MaxSizeGB int `yaml:"max_size_gb" env:"MAX_SIZE_GB"` // on disk
 	MinFreeGB int `yaml:"min_free_gb" env:"MIN_FREE_GB"` // left free on the disk
 	HotMB     int `yaml:"hot_mb" env:"HOT_MB"`           // of memory, for small files
+
+	Policy   string   `yaml:"policy" env:"POLICY"`     // of what a sync brings: minimal, assigned, pattern or mirror
+	Patterns []string `yaml:"patterns" env:"PATTERNS"` // of the policy pattern: globs of CATEGORY/PATH
 }
 
-// Sync bounds what is fetched over the WAN, by whatever way: what a machine waits for goes first, small before large.
+// Sync says when the site is brought up to date, and bounds what is fetched over the WAN, by whatever way: what a machine
+// waits for goes first, small before large.
 type Sync struct {
-	MaxMBPerS int `yaml:"max_mb_per_s" env:"MAX_MB_PER_S"` // 10^6 bytes per second; 0 means no bound
+	Schedule  string `yaml:"schedule" env:"SCHEDULE"`         // five fields of cron, in local time; empty means never
+	MaxMBPerS int    `yaml:"max_mb_per_s" env:"MAX_MB_PER_S"` // 10^6 bytes per second; 0 means no bound
 }
 
 // Upstream has an origin on the web served below a prefix, through the cache.
@@ -66,7 +75,8 @@ func Default() Config {
 	return Config{
 		DataDir: "/var/lib/pureboot-agent",
 		Listen:  Listen{HTTP: ":8080", TFTP: ":69", Admin: "/run/pureboot-agent/admin.sock", Metrics: "127.0.0.1:9464"},
-		Cache:   Cache{MaxSizeGB: 50, MinFreeGB: 2, HotMB: 256},
+		Cache:   Cache{MaxSizeGB: 50, MinFreeGB: 2, HotMB: 256, Policy: wire.PolicyMinimal},
+		Sync:    Sync{Schedule: "0 2 * * *"},
 	}
 }
 
@@ -94,10 +104,10 @@ func Load(file string) (Config, error) {
 	if err := env.ParseWithOptions(&c, env.Options{Prefix: envPrefix}); err != nil {
 		return c, fmt.Errorf("read the environment: %w", err)
 	}
-	// The library passes over what is set to nothing, which is how a listener is turned off.
+	// The library passes over what is set to nothing, which is how a listener or the schedule is turned off.
 	for name, field := range map[string]*string{
 		"LISTEN_HTTP": &c.Listen.HTTP, "LISTEN_TFTP": &c.Listen.TFTP, "LISTEN_ADMIN": &c.Listen.Admin,
-		"LISTEN_METRICS": &c.Listen.Metrics,
+		"LISTEN_METRICS": &c.Listen.Metrics, "SYNC_SCHEDULE": &c.Sync.Schedule,
 	} {
 		if value, ok := os.LookupEnv(envPrefix + name); ok {
 			*field = value
@@ -164,6 +174,15 @@ func (c Config) Validate() error {
 	atLeast("cache.max_size_gb", 1, c.Cache.MaxSizeGB)
 	atLeast("cache.min_free_gb", 0, c.Cache.MinFreeGB)
 	atLeast("cache.hot_mb", 0, c.Cache.HotMB)
+	if !slices.Contains(wire.Policies, c.Cache.Policy) {
+		fault("cache.policy", "%q is not one of %s", c.Cache.Policy, strings.Join(wire.Policies, ", "))
+	}
+	if _, err := content.NewPolicy(wire.PolicyPattern, c.Cache.Patterns); err != nil {
+		fault("cache.patterns", "%v", err)
+	}
+	if _, err := uplink.ParseSchedule(c.Sync.Schedule); err != nil {
+		fault("sync.schedule", "%v", err)
+	}
 	atLeast("sync.max_mb_per_s", 0, c.Sync.MaxMBPerS)
 	seen := map[string]int{}
 	for i, u := range c.Upstreams {

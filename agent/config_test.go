@@ -24,11 +24,14 @@ func TestTheFileOverridesTheDefaultsAndTheEnvironmentTheFile(t *testing.T) {
 	t.Setenv("PUREBOOT_AGENT_LISTEN_HTTP", "127.0.0.1:81")
 	t.Setenv("PUREBOOT_AGENT_CENTRAL_URL", "https://central")
 	t.Setenv("PUREBOOT_AGENT_CACHE_HOT_MB", "3")
+	t.Setenv("PUREBOOT_AGENT_CACHE_PATTERNS", "images/a/**,images/b/**")
+	t.Setenv("PUREBOOT_AGENT_SYNC_SCHEDULE", "")
 	got, err := Load(file)
 	want := Default()
 	want.DataDir, want.CentralURL = "/data", "https://central"
 	want.Listen.HTTP, want.Listen.TFTP = "127.0.0.1:81", ""
 	want.Cache.MaxSizeGB, want.Cache.HotMB = 7, 3
+	want.Cache.Patterns, want.Sync.Schedule = []string{"images/a/**", "images/b/**"}, ""
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("loaded %+v, %v; want %+v", got, err, want)
 	}
@@ -86,8 +89,8 @@ func TestANumberInTheEnvironmentThatIsNone(t *testing.T) {
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	c := Config{
 		CentralURL: "http://u:hunter2@central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108), Metrics: "9464"},
-		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1},
-		Sync:  Sync{MaxMBPerS: -1},
+		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1, Policy: "all", Patterns: []string{"images/["}},
+		Sync:  Sync{Schedule: "daily", MaxMBPerS: -1},
 	}
 	err := c.Validate()
 	if err == nil {
@@ -96,7 +99,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	keys := []string{
 		"data_dir", "central_url", "listen.http", "listen.tftp", "listen.metrics", "listen.admin", "cache.max_size_gb", "cache.min_free_gb", "cache.hot_mb",
-		"sync.max_mb_per_s",
+		"cache.policy", "cache.patterns", "sync.schedule", "sync.max_mb_per_s",
 	}
 	if len(lines) != len(keys) {
 		t.Fatalf("%d faults, want %d:\n%v", len(lines), len(keys), err)

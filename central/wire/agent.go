@@ -45,6 +45,7 @@ type Heartbeat struct {
 	LastSyncAt        *time.Time        `json:"last_sync_at,omitempty"`
 	LastSyncResult    string            `json:"last_sync_result,omitempty"` // success, partial or failed; empty before the first
 	PendingSyncItems  int               `json:"pending_sync_items"`         // files that the next sync would fetch
+	Sync              *SyncProgress     `json:"sync,omitempty"`             // that runs
 	ConflictsPending  int               `json:"conflicts_pending"`
 
 	ContentEpoch Epoch `json:"content_epoch"` // what the agent has seen

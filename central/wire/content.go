@@ -43,6 +43,9 @@ type Manifest struct {
 	Full  bool           `json:"full"` // all there is, not a difference: forget what is not listed
 	Items []ManifestItem `json:"items"`
 	Next  string         `json:"next,omitempty"`
+
+	// Needed comes on the first page, if it is another one than the reader said that he knows.
+	Needed *Needed `json:"needed,omitempty"`
 }
 
 // ManifestItem is one file as it is now.

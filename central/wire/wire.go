@@ -19,7 +19,7 @@ const MediaTypeProblem = "application/problem+json"
 const (
 	PathRegister  = "/api/v1/agents/register"  // POST Register -> Registered
 	PathHeartbeat = "/api/v1/agents/heartbeat" // POST Heartbeat -> HeartbeatAnswer
-	PathManifest  = "/api/v1/agents/manifest"  // GET ?since=&cursor= -> Manifest
+	PathManifest  = "/api/v1/agents/manifest"  // GET ?since=&cursor=&needed= -> Manifest
 	PathBoot      = "/api/v1/agents/boot"      // GET ?mac=&uuid= or ?id= -> Boot
 	PathNodes     = "/api/v1/nodes"            // POST /register, PATCH /{id}/state, POST /{id}/event -> Node
 	PathContent   = "/api/v1/content"          // GET /{category}/{path}, with ?chunks -> Chunks
