@@ -21,6 +21,7 @@ type Health struct {
 	Metrics      *Metrics          `json:"metrics" doc:"Null until the first heartbeat"`
 	Disk         *Disk             `json:"disk" doc:"Null until the first heartbeat"`
 	Cache        Cache             `json:"cache"`
+	Config       Config            `json:"config" doc:"How far the settings in effect have come"`
 	LastSync     *LastSync         `json:"last_sync" doc:"Null until the agent tells of one"`
 
 	PendingSyncItems int `json:"pending_sync_items" doc:"Files that the agent has still to fetch"`
@@ -69,8 +70,10 @@ func (f *Fleet) Health(ctx context.Context, site uuid.UUID) (Health, error) {
 		Cache:           Cache{Policy: g.Effective.CachePolicy.Value, MaxSizeGB: g.Effective.CacheMaxSizeGB.Value},
 		PendingCommands: waiting.Commands, ConflictsPending: waiting.Conflicts,
 	}
+	h.Config = configState(g.Effective, nil)
 	if g.Agent != nil {
 		h.AgentVersion = g.Agent.AgentVersion
+		h.Config = configState(g.Effective, g.Agent.Heartbeat)
 		h.add(g.Agent.Heartbeat)
 	}
 	return h, nil

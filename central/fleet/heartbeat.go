@@ -22,6 +22,7 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 	answer.Capabilities = []string{}
 	answer.ServerTime = time.Now().UTC()
 	answer.NextIn = settings.HeartbeatSeconds.Value
+	answer.Config = configFor(settings, h.Config)
 	return answer, nil
 }
 

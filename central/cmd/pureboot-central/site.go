@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/pureboot/pureboot/central/fleet"
 	"github.com/pureboot/pureboot/central/inherit"
 	"github.com/pureboot/pureboot/central/store"
 )
@@ -118,6 +119,10 @@ func showSite(cmd *cobra.Command, c *client, s store.Group) error {
 	if err != nil {
 		return err
 	}
+	var health fleet.Health
+	if err := c.call(cmd.Context(), "GET", pathSites+"/"+s.ID.String()+"/health", nil, &health); err != nil {
+		return err
+	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, fact := range [][2]string{
 		{"name", s.Name},
@@ -127,6 +132,8 @@ func showSite(cmd *cobra.Command, c *client, s store.Group) error {
 		{"agent", agentOf(s)},
 		{"last seen", moment(s.AgentLastSeen)},
 		{"agent url", s.AgentURL},
+		{"settings", configOf(s, health.Config)},
+		{"pinned", strings.Join(health.Config.Pinned, ", ")},
 		{"nodes", strconv.Itoa(s.NodeCount)},
 		{"below", strconv.Itoa(s.ChildCount)},
 		{"version", strconv.FormatInt(s.Version, 10)},
@@ -154,6 +161,21 @@ func showSite(cmd *cobra.Command, c *client, s store.Group) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", setting.name, setting.value, from)
 	}
 	return table.Flush()
+}
+
+// configOf says how far a site's settings have come at its agent, if it has one.
+func configOf(s store.Group, c fleet.Config) string {
+	if s.AgentStatus == nil {
+		return ""
+	}
+	text := c.State + ", generation " + c.Generation
+	if c.Applied != c.Generation && c.Applied != "" {
+		text += ", the agent works by " + c.Applied
+	}
+	if c.Reason != "" {
+		text += ": " + c.Reason
+	}
+	return text
 }
 
 // setting is one line of what is in effect.
