@@ -29,6 +29,9 @@ type Input struct {
 	// Token is the node token of the current installation. An installer is not served without one.
 	Token string
 
+	// OrderToken is the token by which the machine says that it carries out the order for its next boot, if there is one.
+	OrderToken string
+
 	// Query is what the machine said of itself when it asked: uuid (all zeros when it has none), serial, manufacturer,
 	// product, arch (of its iPXE: i386 on every BIOS) and platform (pcbios or efi). A script that has the machine ask
 	// again makes it say the same, and a workflow made for another platform or architecture is not served.
@@ -53,7 +56,8 @@ const maxFact = 128
 
 var (
 	errUnknown = errors.New("nothing is known of this machine")
-	errNoToken = errors.New("token: there is none for this installation")
+	errNoToken = errors.New("token: there is none for this boot")
+	errNoOnce  = errors.New("next_boot: nothing is known of this workflow")
 )
 
 // base checks Server and returns it without a trailing slash.
@@ -98,15 +102,15 @@ func (in Input) again() (string, error) {
 	return at, nil
 }
 
-// query returns the token as the query of a URL.
-func (in Input) query() (string, error) {
-	if in.Token == "" {
+// tokenQuery returns a token as the query of a URL.
+func tokenQuery(token string) (string, error) {
+	if token == "" {
 		return "", errNoToken
 	}
-	if !only(in.Token, alphanumeric+"-_.~=") {
+	if !only(token, alphanumeric+"-_.~=") {
 		return "", errors.New("token: holds characters that no token has")
 	}
-	return "?t=" + in.Token, nil
+	return "?t=" + token, nil
 }
 
 // install returns the part of the record that decides what is served.
@@ -116,7 +120,10 @@ func (in Input) install() (lifecycle.Install, error) {
 		return lifecycle.Install{}, fmt.Errorf("state: %w", err)
 	}
 	n := in.Boot.Node
-	install := lifecycle.Install{State: state, Seq: n.InstallSeq, Attempts: n.InstallAttempts, LastError: n.LastInstallError}
+	install := lifecycle.Install{
+		State: state, Seq: n.InstallSeq, Attempts: n.InstallAttempts, LastError: n.LastInstallError,
+		Next: lifecycle.NextBoot(n.NextBoot),
+	}
 	if n.InstallStartedAt != nil {
 		install.StartedAt = *n.InstallStartedAt
 	}

@@ -22,7 +22,8 @@ type page struct {
 	State   string
 	Message string
 	Again   string // URL that answers with the node's script
-	Started string // URL that the installer's script reports to
+	Started string // URL that the script reports to; empty when it has nothing to report
+	Once    bool   // it carries out an order for one boot, so it goes on only once that is noted, else to the local disk
 	Install plan
 }
 
@@ -82,24 +83,41 @@ func (in Input) script(d dialect) ([]byte, error) {
 	serve, message := install.Serve(in.Boot.Workflow != nil, in.Now)
 	n := in.Boot.Node
 	p := page{Name: cmp.Or(n.Hostname, n.MACAddress, in.MAC), State: n.State, Message: message, Again: again}
-	if serve != lifecycle.ServeInstaller {
-		return execute(string(serve)+string(d), p), nil
+	token := in.Token
+	if p.Once = install.Order(in.Boot.Workflow != nil) != ""; p.Once {
+		token = in.OrderToken
 	}
-	if p.Started, err = in.started(); err != nil {
-		return nil, err
+	if p.Once || serve == lifecycle.ServeInstaller {
+		if p.Started, err = in.started(token, d); err != nil {
+			return nil, err
+		}
+	}
+	switch serve {
+	case lifecycle.ServeOnce:
+		if in.Boot.NextWorkflow == nil {
+			return nil, errNoOnce
+		}
+		in = in.once()
+	case lifecycle.ServeInstaller:
+	default:
+		return execute(string(serve)+string(d), p), nil
 	}
 	if p.Install, err = in.plan(d); err != nil {
 		return nil, fmt.Errorf("workflow %s: %w", in.Boot.Workflow.Name, err)
 	}
-	if d == grub {
-		if p.Started, err = grubFile(p.Started); err != nil {
-			return nil, err
-		}
-	}
 	return execute(p.Install.Method+string(d), p), nil
 }
 
-// Serves names what the script of a machine whose record is known does: local, wait or installer.
+// once returns the input of a boot by the workflow that was ordered for it. That is no installation: the workflow has
+// no token, hence no template and nothing to report.
+func (in Input) once() Input {
+	b := *in.Boot
+	b.Workflow, b.Params = b.NextWorkflow, b.NextParams
+	in.Boot, in.Token = &b, ""
+	return in
+}
+
+// Serves names what the script of a machine whose record is known does: local, wait, installer or once.
 func (in Input) Serves() string {
 	install, err := in.install()
 	if err != nil {
@@ -109,17 +127,21 @@ func (in Input) Serves() string {
 	return string(serve)
 }
 
-// started returns the URL that moves the node to installing.
-func (in Input) started() (string, error) {
+// started returns the URL that notes the begin of what a script does.
+func (in Input) started(token string, d dialect) (string, error) {
 	at, err := in.place("boot")
 	if err != nil {
 		return "", err
 	}
-	query, err := in.query()
+	query, err := tokenQuery(token)
 	if err != nil {
 		return "", err
 	}
-	return at + "/started" + query, nil
+	at += "/started" + query
+	if d == grub {
+		return grubFile(at)
+	}
+	return at, nil
 }
 
 // execute runs a template. The templates are ours and their tests run each of them, so one that fails is a bug.

@@ -64,6 +64,22 @@ func by(method string) boot.Input {
 	return i
 }
 
+// ordered returns the machine in a state with an order for its next boot; "tool" is one by the workflow of that name.
+func ordered(state lifecycle.State, next string) boot.Input {
+	i := in(state)
+	i.OrderToken = "b3JkZXI"
+	i.Boot.Node.NextBoot = next
+	if next == "tool" {
+		i.Token = ""
+		i.Boot.Node.NextBoot = "2b0c7c1e-7c55-4b0e-8d1a-5a2b7f6f1d11"
+		i.Boot.NextWorkflow = &wire.Workflow{
+			Name: "memtest", InstallMethod: "kernel", Kernel: "images/memtest/${param.build}", Cmdline: "console=${param.console}",
+		}
+		i.Boot.NextParams = map[string]string{"console": "ttyS1", "build": "mt86.bin"}
+	}
+	return i
+}
+
 func TestScripts(t *testing.T) {
 	noWorkflow := pending()
 	noWorkflow.Boot.Workflow = nil
@@ -73,9 +89,15 @@ func TestScripts(t *testing.T) {
 	bad.Boot.Workflow.Cmdline = "quiet ${param.missing}"
 	silent := pending()
 	silent.Query = nil
+	chained := ordered(lifecycle.Active, "tool")
+	chained.Boot.NextWorkflow.InstallMethod, chained.Boot.NextWorkflow.BootURL = "chain", "images/tool.efi"
 	for name, input := range map[string]boot.Input{
 		"kernel":     pending(),
 		"silent":     silent,
+		"once-local": ordered(lifecycle.Pending, "local"),
+		"once-new":   ordered(lifecycle.Active, "installer"),
+		"once-tool":  ordered(lifecycle.Pending, "tool"),
+		"once-chain": chained,
 		"sanboot":    by("sanboot"),
 		"chain":      by("chain"),
 		"wait":       noWorkflow,
@@ -104,13 +126,18 @@ func TestGrubScripts(t *testing.T) {
 	bare := pending()
 	bare.Server = "http://10.0.0.1:80"
 	bare.Boot.Workflow.Initrd, bare.Boot.Workflow.Cmdline, bare.Boot.Node.ExtraCmdline = nil, "", ""
+	anew := ordered(lifecycle.Installed, "installer")
+	anew.Boot.Workflow.Cmdline = "quiet"
 	for name, input := range map[string]boot.Input{
-		"kernel":  kernel,
-		"bare":    bare,
-		"sanboot": by("sanboot"),
-		"wait":    noWorkflow,
-		"active":  in(lifecycle.Active),
-		"unknown": unknown,
+		"once-local": ordered(lifecycle.Pending, "local"),
+		"once-new":   anew,
+		"once-tool":  ordered(lifecycle.Active, "tool"),
+		"kernel":     kernel,
+		"bare":       bare,
+		"sanboot":    by("sanboot"),
+		"wait":       noWorkflow,
+		"active":     in(lifecycle.Active),
+		"unknown":    unknown,
 	} {
 		t.Run(name, func(t *testing.T) {
 			script, err := boot.Grub(input)
@@ -118,6 +145,38 @@ func TestGrubScripts(t *testing.T) {
 				t.Errorf("error: %v", err)
 			}
 			golden(t, name+".cfg", script)
+		})
+	}
+}
+
+// TestAnOrderThatCannotBeCarriedOut leaves the machine to its disk, and the order in its place: nothing is reported.
+func TestAnOrderThatCannotBeCarriedOut(t *testing.T) {
+	for _, c := range []struct {
+		name, next string
+		spoil      func(*boot.Input)
+		want       string
+	}{
+		{"no token for a local boot", "local", func(i *boot.Input) { i.OrderToken = "" }, "token"},
+		{"no token for an installation", "installer", func(i *boot.Input) { i.OrderToken = "" }, "token"},
+		{"an odd token", "tool", func(i *boot.Input) { i.OrderToken = "a b" }, "token"},
+		{"a central that did not send the workflow", "tool", func(i *boot.Input) { i.Boot.NextWorkflow = nil }, "next_boot"},
+		{"a tool that wants a template", "tool", func(i *boot.Input) {
+			i.Boot.NextWorkflow.Template, i.Boot.NextWorkflow.Cmdline = "templates/a", "url=${render_url}"
+		}, "workflow memtest: cmdline: render_url: token: there is none"},
+		{"a tool that reports", "tool", func(i *boot.Input) { i.Token, i.Boot.NextWorkflow.Cmdline = "abc", "t=${token}" }, "token: there is none"},
+		{"a parameter of the other workflow", "tool", func(i *boot.Input) { i.Boot.NextWorkflow.Cmdline = "${param.firmware}" }, "param.firmware"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			input := ordered(lifecycle.Active, c.next)
+			c.spoil(&input)
+			script, err := boot.Script(input)
+			if err == nil || !strings.Contains(err.Error(), c.want) || shapeOf(script) != shapeOf(boot.Safe("")) {
+				t.Errorf("error %v, want %q in\n%s", err, c.want, script)
+			}
+			script, err = boot.Grub(input)
+			if err == nil || !strings.Contains(err.Error(), c.want) || shapeOfGrub(script) != shapeOfGrub(boot.GrubSafe("")) {
+				t.Errorf("GRUB: error %v, want %q in\n%s", err, c.want, script)
+			}
 		})
 	}
 }

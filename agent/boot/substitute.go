@@ -94,7 +94,7 @@ func (in Input) value(name string, checkParam func(string) error) (string, error
 	case "hostname":
 		return n.Hostname, checkHostname(n.Hostname)
 	case "token":
-		_, err := in.query()
+		_, err := tokenQuery(in.Token)
 		return in.Token, err
 	case "event_url":
 		server, err := in.base()
@@ -122,7 +122,7 @@ func (in Input) renderURL() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("template: %w", err)
 	}
-	query, err := in.query()
+	query, err := tokenQuery(in.Token)
 	return at + "/" + path + query, err
 }
 

@@ -81,10 +81,17 @@ func (g *Gateway) input(w http.ResponseWriter, r *http.Request) boot.Input {
 	}
 	setRecordStatus(w, rec)
 	in.Boot = &rec.Boot
-	if rec.Install().Renders() {
-		if in.Token, err = g.Key.Token(&rec.Node); err != nil {
-			g.log(r).Error("no token for a node", "node", rec.Node.ID, "err", err)
-		}
+	install := rec.Install()
+	order := install.Order(rec.Workflow != nil)
+	var noOrder error
+	if order != "" {
+		in.OrderToken, noOrder = g.Key.Order(&rec.Node)
+	}
+	if install.Renders() || order == lifecycle.NextInstaller {
+		in.Token, err = g.Key.Token(&rec.Node)
+	}
+	if err := errors.Join(err, noOrder); err != nil {
+		g.log(r).Error("no token for a node", "node", rec.Node.ID, "err", err)
 	}
 	return in
 }

@@ -35,13 +35,20 @@ func (g *Gateway) authorize(r *http.Request, n *wire.Node) error {
 
 // byMAC returns the node in the path if the request carries its token, or answers why not.
 func (g *Gateway) byMAC(w http.ResponseWriter, r *http.Request) (node.Record, bool) {
-	mac, err := lifecycle.ParseMAC(r.PathValue("mac"))
-	if err != nil {
-		problem(w, http.StatusBadRequest, "This is no MAC address.", wire.ProblemField{Location: "path.mac", Message: err.Error()})
+	mac, ok := macIn(w, r)
+	if !ok {
 		return node.Record{}, false
 	}
 	rec, err := g.Nodes.ByMAC(r.Context(), mac, "")
 	return g.authorized(w, r, rec, err)
+}
+
+func macIn(w http.ResponseWriter, r *http.Request) (string, bool) {
+	mac, err := lifecycle.ParseMAC(r.PathValue("mac"))
+	if err != nil {
+		problem(w, http.StatusBadRequest, "This is no MAC address.", wire.ProblemField{Location: "path.mac", Message: err.Error()})
+	}
+	return mac, err == nil
 }
 
 // byID is byMAC for the routes that name the node by its id.
@@ -70,8 +77,16 @@ func (g *Gateway) started(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
 	}
-	rec, ok := g.byMAC(w, r)
+	mac, ok := macIn(w, r)
 	if !ok {
+		return
+	}
+	rec, err := g.Nodes.ByMAC(r.Context(), mac, "")
+	if err == nil && g.Key.CheckOrder(&rec.Node, token(r)) == nil {
+		g.carryOut(w, r, &rec)
+		return
+	}
+	if rec, ok = g.authorized(w, r, rec, err); !ok {
 		return
 	}
 	now, begin := rec.Install(), lifecycle.Event{Type: lifecycle.BootStarted, Status: lifecycle.Success}
@@ -86,6 +101,21 @@ func (g *Gateway) started(w http.ResponseWriter, r *http.Request) {
 			g.fail(w, r, err)
 			return
 		}
+	}
+	sendScript(w, r, []byte("ok\n"))
+}
+
+// carryOut answers a machine that is about to carry out the order for its next boot. It goes on only if this is a
+// success: an order that central has taken back, or somebody else carried out, is a refusal.
+func (g *Gateway) carryOut(w http.ResponseWriter, r *http.Request, rec *node.Record) {
+	order := string(rec.Install().Next)
+	_, _, err := g.Nodes.Event(r.Context(), rec.Node.ID, wire.Event{
+		EventType: string(lifecycle.BootStarted), Status: string(lifecycle.Success), InstallSeq: rec.Node.InstallSeq,
+		NextBoot: order, Message: "next_boot: " + order,
+	})
+	if err != nil {
+		g.fail(w, r, err)
+		return
 	}
 	sendScript(w, r, []byte("ok\n"))
 }

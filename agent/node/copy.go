@@ -36,6 +36,7 @@ func (r *Record) Install() lifecycle.Install { return install(&r.Node) }
 func install(n *wire.Node) lifecycle.Install {
 	in := lifecycle.Install{
 		State: lifecycle.State(n.State), Seq: n.InstallSeq, Attempts: n.InstallAttempts, LastError: n.LastInstallError,
+		Next: lifecycle.NextBoot(n.NextBoot),
 	}
 	if n.InstallStartedAt != nil {
 		in.StartedAt = *n.InstallStartedAt
@@ -144,7 +145,7 @@ func reflectIn(ctx context.Context, tx *sql.Tx, n wire.Node) error {
 	}
 	// The workflow and the merged parameters are not in the answer. Where they may have changed, they are asked for.
 	changed := n.WorkflowID != rec.Node.WorkflowID || n.GroupID != rec.Node.GroupID ||
-		n.HomeSiteID != rec.Node.HomeSiteID || !maps.Equal(n.Params, rec.Node.Params)
+		n.HomeSiteID != rec.Node.HomeSiteID || n.NextBoot != "" && n.NextBoot != rec.Node.NextBoot || !maps.Equal(n.Params, rec.Node.Params)
 	rec.Node = n
 	if err := replay(ctx, tx, &rec.Node); err != nil {
 		return err

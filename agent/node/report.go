@@ -78,7 +78,9 @@ func apply(n *wire.Node, e wire.Event, at time.Time) {
 	}
 	in, steps := install(n).On(lifecycle.Event{
 		Type: lifecycle.EventType(e.EventType), Status: lifecycle.EventStatus(e.Status), Message: e.Message,
+		Order: lifecycle.NextBoot(e.NextBoot),
 	}, at)
+	n.NextBoot = string(in.Next)
 	n.State, n.InstallSeq, n.InstallAttempts, n.LastInstallError = string(in.State), in.Seq, in.Attempts, in.LastError
 	n.InstallStartedAt = nil
 	if !in.StartedAt.IsZero() {

@@ -67,14 +67,33 @@ func newKey(state string) (Key, error) {
 	return key, nil
 }
 
-// Token returns the node's token for its current installation.
+// Token returns the node's token for its current installation, or for the one that its next boot is ordered to begin.
 func (k *Key) Token(n *wire.Node) (string, error) {
+	seq := install(n).TokenSeq()
+	return token(n, seq, k.sum(n, seq))
+}
+
+// Order returns the token by which the machine says that it carries out next_boot. It opens nothing else.
+func (k *Key) Order(n *wire.Node) (string, error) { return token(n, n.InstallSeq, k.order(n)) }
+
+func token(n *wire.Node, seq int64, sum []byte) (string, error) {
 	id, err := uuid.Parse(n.ID)
 	if err != nil {
 		return "", fmt.Errorf("node id %q: %w", n.ID, err)
 	}
-	text := binary.BigEndian.AppendUint64(id[:], uint64(n.InstallSeq))
-	return base64.RawURLEncoding.EncodeToString(append(text, k.sum(n, n.InstallSeq)...)), nil
+	text := binary.BigEndian.AppendUint64(id[:], uint64(seq))
+	return base64.RawURLEncoding.EncodeToString(append(text, sum...)), nil
+}
+
+// CheckOrder returns nil if the token is that of the order which the node's next boot carries out, else ErrToken.
+func (k *Key) CheckOrder(n *wire.Node, t string) error {
+	if install(n).Order(true) == "" {
+		return ErrToken
+	}
+	if want, err := k.Order(n); err != nil || !hmac.Equal([]byte(t), []byte(want)) {
+		return ErrToken
+	}
+	return nil
 }
 
 // Check returns nil if the token was made for this node and its installation still is under way (it ends with
@@ -102,5 +121,11 @@ func (k *Key) Check(n *wire.Node, token string) error {
 func (k *Key) sum(n *wire.Node, seq int64) []byte {
 	h := hmac.New(sha256.New, k[:])
 	fmt.Fprintf(h, "pbn1|%s|%s|%d", n.MACAddress, n.ID, seq)
+	return h.Sum(nil)[:macSize]
+}
+
+func (k *Key) order(n *wire.Node) []byte {
+	h := hmac.New(sha256.New, k[:])
+	fmt.Fprintf(h, "pbo1|%s|%s|%d|%s", n.MACAddress, n.ID, n.InstallSeq, n.NextBoot)
 	return h.Sum(nil)[:macSize]
 }

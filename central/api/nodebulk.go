@@ -14,10 +14,11 @@ import (
 
 // bulkBody is one change to many nodes.
 type bulkBody struct {
-	IDs    []uuid.UUID           `json:"ids" minItems:"1" maxItems:"500" uniqueItems:"true" doc:"Of the nodes"`
-	Assign map[string]*uuid.UUID `json:"assign,omitempty" doc:"Null takes the assignment away"`
-	Tags   *tagChange            `json:"tags,omitempty"`
-	State  *wire.StateChange     `json:"state,omitempty"`
+	IDs      []uuid.UUID           `json:"ids" minItems:"1" maxItems:"500" uniqueItems:"true" doc:"Of the nodes"`
+	Assign   map[string]*uuid.UUID `json:"assign,omitempty" doc:"Null takes the assignment away"`
+	Tags     *tagChange            `json:"tags,omitempty"`
+	State    *wire.StateChange     `json:"state,omitempty"`
+	NextBoot *string               `json:"next_boot,omitempty" maxLength:"36" doc:"local, installer or the id of a workflow; an empty one takes the order back"`
 }
 
 // TransformSchema names what can be assigned.
@@ -38,14 +39,14 @@ func (*bulkBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 // Resolve adds to what the schema finds.
 func (b *bulkBody) Resolve(huma.Context, *huma.PathBuffer) []error {
 	kinds := 0
-	for _, there := range []bool{len(b.Assign) > 0, b.Tags != nil, b.State != nil} {
+	for _, there := range []bool{len(b.Assign) > 0, b.Tags != nil, b.State != nil, b.NextBoot != nil} {
 		if there {
 			kinds++
 		}
 	}
 	var errs []error
 	if kinds != 1 {
-		errs = append(errs, &huma.ErrorDetail{Message: "want exactly one of assign, tags and state", Location: "body"})
+		errs = append(errs, &huma.ErrorDetail{Message: "want exactly one of assign, tags, state and next_boot", Location: "body"})
 	}
 	if b.Tags != nil {
 		errs = append(errs, resolve(b.Tags.check())...)
@@ -71,7 +72,7 @@ func (a *api) nodeBulkRoute(patches patches[store.NodeSpec]) {
 	}
 	route(a, huma.Operation{
 		OperationID: "change-nodes", Method: "POST", Path: "/api/v1/nodes/bulk", DefaultStatus: http.StatusOK, Tags: []string{"nodes"},
-		Summary:     "Assign, tag or take to another state up to 500 nodes",
+		Summary:     "Assign, tag, take to another state or order the next boot of up to 500 nodes",
 		Description: "Each node has an outcome of its own; what fails for one is done for the others. Force is for the role admin.",
 	}, access{least: store.Operator}, func(ctx context.Context, in *struct{ Body bulkBody }) (*answer[outcomes], error) {
 		who := caller(ctx)
@@ -105,6 +106,9 @@ func (a *api) bulk(ctx context.Context, by store.Actor, id uuid.UUID, b *bulkBod
 		return a.Store.TagNode(ctx, by, id, b.Tags.Add, b.Tags.Remove)
 	}
 	patch := map[string]any{}
+	if b.NextBoot != nil {
+		patch["next_boot"] = *b.NextBoot
+	}
 	for field, to := range b.Assign {
 		patch[field] = nil
 		if to != nil {

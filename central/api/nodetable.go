@@ -49,6 +49,7 @@ var nodeColumns = []struct {
 	{"serial_number", func(n *wire.Node) any { return n.SerialNumber }, text(func(s *store.NodeSpec) *string { return &s.SerialNumber })},
 	{"system_uuid", func(n *wire.Node) any { return n.SystemUUID }, text(func(s *store.NodeSpec) *string { return &s.SystemUUID })},
 	{"extra_cmdline", func(n *wire.Node) any { return n.ExtraCmdline }, text(func(s *store.NodeSpec) *string { return &s.ExtraCmdline })},
+	{"next_boot", func(n *wire.Node) any { return n.NextBoot }, text(func(s *store.NodeSpec) *string { return &s.NextBoot })},
 	{"tags", func(n *wire.Node) any { return n.Tags }, nested(func(s *store.NodeSpec) *[]string { return &s.Tags })},
 	{"params", func(n *wire.Node) any { return n.Params }, nested(func(s *store.NodeSpec) *map[string]string { return &s.Params })},
 }

@@ -56,6 +56,7 @@ type Event struct {
 	Type    EventType
 	Status  EventStatus // install_complete that failed is install_failed
 	Message string      // the error of a failed attempt
+	Order   NextBoot    // that a BootStarted carries out; empty for what the state says
 }
 
 // On returns what an event makes of the node, and the steps its state took to get there, for the log. An event that
@@ -65,6 +66,9 @@ type Event struct {
 // A lost report does not strand the node: install_complete from a node still pending passes through installing, and
 // first_boot from one still installing passes through installed.
 func (in Install) On(e Event, now time.Time) (Install, []Step) {
+	if e.Order != "" {
+		return in.carryOut(e.Order, now)
+	}
 	var steps []Step
 	step := func(to State) {
 		steps = append(steps, Step{From: in.State, To: to})

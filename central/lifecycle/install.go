@@ -18,6 +18,7 @@ type Install struct {
 	Attempts  int       // installers started in this Seq
 	LastError string    // of the latest attempt; empty while it runs
 	StartedAt time.Time // of the latest attempt; zero before the first
+	Next      NextBoot  // order for one boot, over what the state says
 }
 
 // Discover returns how the life of an unknown machine begins at a site: pending at once when the site provisions
@@ -48,6 +49,9 @@ func (in Install) enter(to State, forget bool) Install {
 	if to == Pending && in.State != Pending {
 		in.Seq++
 		forget = true
+	}
+	if to == Retired || in.Next == NextInstaller && (to == Installing || to == Installed) {
+		in.Next = "" // an installation that began or ended is the one that was ordered
 	}
 	if forget {
 		in.Attempts, in.LastError, in.StartedAt = 0, "", time.Time{}

@@ -13,11 +13,25 @@ const (
 	ServeInstaller Script = "installer" // the node's workflow
 	ServeLocal     Script = "local"     // the local disk, with a message on the console
 	ServeWait      Script = "wait"      // ask again soon: there is nothing to install yet
+	ServeOnce      Script = "once"      // the workflow that an administrator ordered for this boot
 )
 
 // Serve decides which script the node gets now, and what the console says about it. It only looks: asking for a
 // script moves nothing, since people and scanners ask too.
 func (in Install) Serve(hasWorkflow bool, now time.Time) (Script, string) {
+	switch order := in.Order(hasWorkflow); order {
+	case "":
+		return in.serve(hasWorkflow, now)
+	case NextLocal:
+		return ServeLocal, "An administrator ordered the local disk for this boot."
+	case NextInstaller:
+		return ServeInstaller, fmt.Sprintf("An administrator ordered its installation. Installing, attempt 1 of %d.", MaxAttempts)
+	}
+	return ServeOnce, "An administrator ordered this for one boot."
+}
+
+// serve is Serve by the state alone.
+func (in Install) serve(hasWorkflow bool, now time.Time) (Script, string) {
 	switch in.State {
 	case Discovered:
 		return ServeLocal, "This machine is known but not set up: an administrator has to choose what it runs."

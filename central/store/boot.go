@@ -63,15 +63,24 @@ func bootOf(ctx context.Context, tx *ent.Tx, row *ent.Node) (wire.Boot, error) {
 	}
 	b := wire.Boot{Node: nodeRecord(row)}
 	group, site := up.chain(row.GroupID), up.chain(row.HomeSiteID)
-	var params map[string]string
-	if id, err := uuid.Parse(inherit.Workflow(b.Node.WorkflowID, group, site)); err == nil {
-		w, err := tx.Workflow.Get(ctx, id)
+	// with returns the workflow of an id, if it is one, and the node's parameters with those of the workflow.
+	with := func(text string) (*wire.Workflow, map[string]string, error) {
+		id, err := uuid.Parse(text)
 		if err != nil {
-			return wire.Boot{}, err
+			return nil, inherit.NodeParams(site, group, nil, b.Node.Params), nil
 		}
-		record := workflowRecord(w)
-		b.Workflow, params = &record, record.Params
+		row, err := tx.Workflow.Get(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		w := workflowRecord(row)
+		return &w, inherit.NodeParams(site, group, w.Params, b.Node.Params), nil
 	}
-	b.Params = inherit.NodeParams(site, group, params, b.Node.Params)
-	return b, nil
+	if b.Workflow, b.Params, err = with(inherit.Workflow(b.Node.WorkflowID, group, site)); err != nil {
+		return b, err
+	}
+	if id := lifecycle.NextBoot(b.Node.NextBoot).Workflow(); id != "" {
+		b.NextWorkflow, b.NextParams, err = with(id)
+	}
+	return b, err
 }

@@ -84,6 +84,9 @@ func updateNode(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, edit f
 	if err := faults(spec.Check()).err(); err != nil {
 		return changed, err
 	}
+	if next, state := lifecycle.NextBoot(spec.NextBoot), lifecycle.State(row.State); spec.NextBoot != old.NextBoot && !next.Allowed(state) {
+		return changed, &Conflict{Field: "body.next_boot", Message: fmt.Sprintf("a node that is %s cannot be ordered to boot so", state)}
+	}
 	replacePrimary(old, &spec)
 	if err := checkNode(ctx, tx, row.ID, &spec); err != nil {
 		return changed, err
@@ -173,8 +176,9 @@ func insertNode(ctx context.Context, tx *ent.Tx, by Actor, spec NodeSpec, in lif
 	}
 	at := now()
 	create := tx.Node.Create().SetStateChangedAt(at).SetEpoch(epoch.N)
-	setNode(create.Mutation(), spec)
+	in.Next = lifecycle.NextBoot(spec.NextBoot)
 	setInstall(create.Mutation(), in)
+	setNode(create.Mutation(), spec)
 	if by.agent() {
 		create.SetLastSeenAt(at)
 	}

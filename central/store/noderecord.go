@@ -18,7 +18,7 @@ func nodeRecord(row *ent.Node) wire.Node {
 		Params: texts(row.Params), ExtraCmdline: row.ExtraCmdline, Tags: list(row.Tags), InstallSeq: row.InstallSeq,
 		InstallAttempts: row.InstallAttempts, InstallStartedAt: row.InstallStartedAt, LastInstallError: row.LastInstallError,
 		StateChangedAt: row.StateChangedAt, LastSeenAt: row.LastSeenAt, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
-		Version: row.Version,
+		Version: row.Version, NextBoot: row.NextBoot,
 	}
 	if row.Arch != nil {
 		n.Arch = string(*row.Arch)
@@ -39,7 +39,7 @@ func nodeSpec(row *ent.Node) NodeSpec {
 		MACAddress: n.MACAddress, Interfaces: n.Interfaces, Hostname: n.Hostname, IPAddress: n.IPAddress,
 		WorkflowID: row.WorkflowID, GroupID: row.GroupID, HomeSiteID: row.HomeSiteID, Arch: n.Arch, BootMode: n.BootMode,
 		Vendor: n.Vendor, Model: n.Model, SerialNumber: n.SerialNumber, SystemUUID: n.SystemUUID, Params: n.Params,
-		ExtraCmdline: n.ExtraCmdline, Tags: n.Tags,
+		ExtraCmdline: n.ExtraCmdline, NextBoot: n.NextBoot, Tags: n.Tags,
 	}
 }
 
@@ -74,6 +74,7 @@ func setNode(m *ent.NodeMutation, spec NodeSpec) {
 	optional(some[string](spec.SystemUUID), m.SetSystemUUID, m.ClearSystemUUID)
 	m.SetParams(texts(spec.Params))
 	m.SetExtraCmdline(spec.ExtraCmdline)
+	m.SetNextBoot(spec.NextBoot)
 	m.SetTags(list(spec.Tags))
 }
 
@@ -81,6 +82,7 @@ func setNode(m *ent.NodeMutation, spec NodeSpec) {
 func install(row *ent.Node) lifecycle.Install {
 	in := lifecycle.Install{
 		State: lifecycle.State(row.State), Seq: row.InstallSeq, Attempts: row.InstallAttempts, LastError: row.LastInstallError,
+		Next: lifecycle.NextBoot(row.NextBoot),
 	}
 	if row.InstallStartedAt != nil {
 		in.StartedAt = *row.InstallStartedAt
@@ -93,6 +95,7 @@ func setInstall(m *ent.NodeMutation, in lifecycle.Install) {
 	m.SetInstallSeq(in.Seq)
 	m.SetInstallAttempts(in.Attempts)
 	m.SetLastInstallError(in.LastError)
+	m.SetNextBoot(string(in.Next))
 	if in.StartedAt.IsZero() {
 		m.ClearInstallStartedAt()
 	} else {

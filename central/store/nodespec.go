@@ -39,6 +39,7 @@ type NodeSpec struct {
 	SystemUUID   string            `json:"system_uuid,omitempty" format:"uuid"`
 	Params       map[string]string `json:"params,omitempty"`
 	ExtraCmdline string            `json:"extra_cmdline,omitempty" maxLength:"4096"`
+	NextBoot     string            `json:"next_boot,omitempty" maxLength:"36" doc:"For one boot, over what the state says: local, installer or the id of a workflow"`
 	Tags         []string          `json:"tags,omitempty" maxItems:"64"`
 }
 
@@ -92,6 +93,13 @@ func (n *NodeSpec) Check() []wire.ProblemField {
 	}
 	f.params("params", n.Params)
 	f.line("extra_cmdline", n.ExtraCmdline, maxParam)
+	if id := lifecycle.NextBoot(n.NextBoot).Workflow(); id != "" {
+		if parsed, err := uuid.Parse(id); err != nil {
+			f.add("next_boot", clean(id, maxName), "want local, installer or the id of a workflow")
+		} else {
+			n.NextBoot = parsed.String()
+		}
+	}
 	if len(n.Tags) > maxTags {
 		f.add("tags", len(n.Tags), "more than %d", maxTags)
 	}
@@ -124,6 +132,13 @@ func checkNode(ctx context.Context, tx *ent.Tx, id uuid.UUID, spec *NodeSpec) er
 		return tx.Workflow.Query().Where(workflow.ID(id)).Exist(ctx)
 	}); err != nil {
 		return err
+	}
+	if next, err := uuid.Parse(spec.NextBoot); err == nil {
+		if err := refers("next_boot", &next, func(id uuid.UUID) (bool, error) {
+			return tx.Workflow.Query().Where(workflow.ID(id)).Exist(ctx)
+		}); err != nil {
+			return err
+		}
 	}
 	if err := refers("group_id", spec.GroupID, func(id uuid.UUID) (bool, error) {
 		return tx.DeviceGroup.Query().Where(devicegroup.ID(id)).Exist(ctx)

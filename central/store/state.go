@@ -149,6 +149,9 @@ func checkEvent(e *wire.Event) error {
 	if e.EventID == "" {
 		e.EventID = uuid.NewString()
 	}
+	if e.NextBoot != "" && lifecycle.EventType(e.EventType) != lifecycle.BootStarted {
+		f.add("next_boot", clean(e.NextBoot, maxName), "only boot_started carries out an order")
+	}
 	if len(e.Metadata) > maxMetadata {
 		f.add("metadata", nil, "longer than %d bytes", maxMetadata)
 	}
@@ -164,17 +167,22 @@ func takeEvent(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, e wire.
 	if len(e.Metadata) > 0 {
 		create.SetMetadata(e.Metadata)
 	}
+	before := install(row)
+	order := lifecycle.NextBoot(e.NextBoot)
+	if order != "" && (order != before.Order(true) || e.InstallSeq != 0 && e.InstallSeq != before.Seq) {
+		return &Conflict{Field: "body.next_boot", Message: "this order does not stand any more"}
+	}
 	if err := create.Exec(ctx); err != nil {
 		return fmt.Errorf("keep an event: %w", err)
 	}
 	if err := forgetEvents(ctx, tx, row.ID); err != nil {
 		return err
 	}
-	before := install(row)
 	after, steps := before, []lifecycle.Step(nil)
 	if e.InstallSeq == 0 || e.InstallSeq == before.Seq {
 		after, steps = before.On(lifecycle.Event{
 			Type: lifecycle.EventType(e.EventType), Status: lifecycle.EventStatus(e.Status), Message: e.Message,
+			Order: order,
 		}, at)
 	}
 	update := tx.Node.UpdateOneID(row.ID).SetLastSeenAt(at)
@@ -192,7 +200,11 @@ func takeEvent(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, e wire.
 		return err
 	}
 	for _, step := range steps {
-		if err := logStep(ctx, tx, row.ID, step, by.Name, e.EventType, at); err != nil {
+		comment := e.EventType
+		if order != "" {
+			comment += ", as ordered by next_boot"
+		}
+		if err := logStep(ctx, tx, row.ID, step, by.Name, comment, at); err != nil {
 			return err
 		}
 	}

@@ -156,8 +156,13 @@ func (s *Store) DeleteWorkflow(ctx context.Context, by Actor, id uuid.UUID) erro
 		if err != nil {
 			return err
 		}
-		if nodes+groups > 0 {
-			return &Conflict{Message: fmt.Sprintf("the workflow is used by %d nodes and is the default of %d groups and sites", nodes, groups)}
+		ordered, err := tx.Node.Query().Where(node.NextBoot(id.String())).Count(ctx)
+		if err != nil {
+			return err
+		}
+		if nodes+groups+ordered > 0 {
+			return &Conflict{Message: fmt.Sprintf("the workflow is used by %d nodes, is the next boot of %d and the default of %d groups and sites",
+				nodes, ordered, groups)}
 		}
 		if err := tx.Workflow.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("delete workflow: %w", err)
@@ -175,7 +180,8 @@ func touchUsers(ctx context.Context, tx *ent.Tx, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	nodes, homes := node.WorkflowID(id), homeTo(node.WorkflowID(id))
+	nodes := node.Or(node.WorkflowID(id), node.NextBoot(id.String()))
+	homes := homeTo(nodes)
 	if len(roots) > 0 {
 		nodes, homes = node.Or(nodes, inheriting(roots...)), devicegroup.Or(homes, homesOf(roots...))
 	}

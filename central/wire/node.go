@@ -24,6 +24,7 @@ type Node struct {
 	SystemUUID       string            `json:"system_uuid,omitempty"`
 	Params           map[string]string `json:"params"`
 	ExtraCmdline     string            `json:"extra_cmdline,omitempty"`
+	NextBoot         string            `json:"next_boot,omitempty" doc:"For one boot: local, installer or the id of a workflow"`
 	Tags             []string          `json:"tags"`
 	InstallSeq       int64             `json:"install_seq" doc:"Grows each time the node becomes pending"`
 	InstallAttempts  int               `json:"install_attempts"`
@@ -66,6 +67,10 @@ type Boot struct {
 	Node     Node              `json:"node"`
 	Workflow *Workflow         `json:"workflow,omitempty"`
 	Params   map[string]string `json:"params"`
+
+	// The workflow that next_boot names, and the parameters with it in the place of the other.
+	NextWorkflow *Workflow         `json:"next_workflow,omitempty"`
+	NextParams   map[string]string `json:"next_params,omitempty"`
 }
 
 // Registration announces a machine that asked to boot, or says more of a known one. Central finds it by any of its
@@ -95,9 +100,11 @@ type Event struct {
 	EventType string `json:"event_type"`
 	// InstallSeq is the installation that the report is of: one that arrives when a newer has begun moves nothing.
 	// 0 means the current one.
-	InstallSeq int64           `json:"install_seq,omitempty"`
-	Status     string          `json:"status,omitempty"` // success, failed or in_progress; empty means success
-	Progress   int             `json:"progress,omitempty"`
-	Message    string          `json:"message,omitempty"`
-	Metadata   json.RawMessage `json:"metadata,omitempty"`
+	InstallSeq int64  `json:"install_seq,omitempty"`
+	Status     string `json:"status,omitempty"` // success, failed or in_progress; empty means success
+	Progress   int    `json:"progress,omitempty"`
+	Message    string `json:"message,omitempty"`
+	// NextBoot is the order that a boot_started carries out. It is refused if the order does not stand any more.
+	NextBoot string          `json:"next_boot,omitempty"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
 }
