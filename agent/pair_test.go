@@ -45,6 +45,7 @@ type realCentral struct {
 	sent []*transfer                                   // of content, in the order of their begin
 	lie  func(n int, r *http.Request, w *wireTap)      // is told of the n-th content request before it is answered; nil: no lies
 	turn func(http.ResponseWriter, *http.Request) bool // answers in central's place; nil: never
+	away bool                                          // what agents ask is answered 503
 }
 
 // transfer is one answer with content.
@@ -135,6 +136,13 @@ func (c *realCentral) put(t *testing.T, name string, body []byte) []byte {
 // tapped counts what goes out to the agent.
 func (c *realCentral) tapped(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		away := c.away && strings.HasPrefix(r.Header.Get("Authorization"), "Bearer pba_")
+		c.mu.Unlock()
+		if away {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		if r.URL.Path == wire.PathHeartbeat {
 			text, _ := io.ReadAll(r.Body) // the handler says if it is cut
 			c.change(func() { _ = json.Unmarshal(text, &c.beat) })

@@ -30,9 +30,11 @@ const (
 )
 
 // nodeColumns are the columns of a table of nodes that can be written, in their order; id and state come with them.
+// An order for one boot can be given by a table, but is not exported: an old table that comes in again would else have
+// machines installed again.
 var nodeColumns = []struct {
 	name string
-	get  func(*wire.Node) any // a string, or what goes as JSON
+	get  func(*wire.Node) any // a string, or what goes as JSON; nil for what is not exported
 	set  func(*store.NodeSpec, string) error
 }{
 	{"mac_address", func(n *wire.Node) any { return n.MACAddress }, text(func(s *store.NodeSpec) *string { return &s.MACAddress })},
@@ -49,7 +51,7 @@ var nodeColumns = []struct {
 	{"serial_number", func(n *wire.Node) any { return n.SerialNumber }, text(func(s *store.NodeSpec) *string { return &s.SerialNumber })},
 	{"system_uuid", func(n *wire.Node) any { return n.SystemUUID }, text(func(s *store.NodeSpec) *string { return &s.SystemUUID })},
 	{"extra_cmdline", func(n *wire.Node) any { return n.ExtraCmdline }, text(func(s *store.NodeSpec) *string { return &s.ExtraCmdline })},
-	{"next_boot", func(n *wire.Node) any { return n.NextBoot }, text(func(s *store.NodeSpec) *string { return &s.NextBoot })},
+	{"next_boot", nil, text(func(s *store.NodeSpec) *string { return &s.NextBoot })},
 	{"tags", func(n *wire.Node) any { return n.Tags }, nested(func(s *store.NodeSpec) *[]string { return &s.Tags })},
 	{"params", func(n *wire.Node) any { return n.Params }, nested(func(s *store.NodeSpec) *map[string]string { return &s.Params })},
 }
@@ -114,7 +116,7 @@ func (a *api) nodeTableRoutes() {
 	tags := []string{"nodes"}
 	route(a, huma.Operation{
 		OperationID: "export-nodes", Method: "GET", Path: "/api/v1/nodes/export", Summary: "List nodes as CSV", Tags: tags,
-		Description: "An apostrophe goes before what a spreadsheet would take for a formula. Interfaces, tags and params are JSON.",
+		Description: "An apostrophe goes before what a spreadsheet would take for a formula. Interfaces, tags and params are JSON. Orders for one boot, next_boot, are not in it.",
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"text/csv": {Schema: &huma.Schema{Type: huma.TypeString}},
 		}}},
@@ -123,7 +125,7 @@ func (a *api) nodeTableRoutes() {
 		OperationID: "import-nodes", Method: "POST", Path: "/api/v1/nodes/import", DefaultStatus: http.StatusOK, Tags: tags,
 		Summary: "Make and change nodes by a table, all or none", MaxBodyBytes: maxTable,
 		Description: "CSV with a line of column names, as the export has it, of at most 5000 rows. A row changes the node that has its mac_address, " +
-			"else it makes one. A column that is left out stays, an empty cell clears. A node that is made is pending if state says so, else discovered; the states of others and all ids stay as they are.",
+			"else it makes one. A column that is left out stays, an empty cell clears. A node that is made is pending if state says so, else discovered; the states of others and all ids stay as they are. The column next_boot orders a boot.",
 	}, access{least: store.Operator}, func(ctx context.Context, in *struct {
 		DryRun  bool   `query:"dry_run" doc:"Find all faults and write nothing"`
 		RawBody []byte `contentType:"text/csv"`
@@ -152,7 +154,9 @@ func (a *api) exportNodes(ctx context.Context, in *NodeFilter) (*huma.StreamResp
 		deadline, table := http.NewResponseController(w), csv.NewWriter(hctx.BodyWriter())
 		header := []string{"id", "state"}
 		for _, column := range nodeColumns {
-			header = append(header, column.name)
+			if column.get != nil {
+				header = append(header, column.name)
+			}
 		}
 		err := table.Write(header)
 		for err == nil {
@@ -174,6 +178,9 @@ func writeNodes(table *csv.Writer, nodes []wire.Node) error {
 	for i := range nodes {
 		row := []string{nodes[i].ID, nodes[i].State}
 		for _, column := range nodeColumns {
+			if column.get == nil {
+				continue
+			}
 			cell, isText := column.get(&nodes[i]).(string)
 			if !isText {
 				value, err := json.Marshal(column.get(&nodes[i]))

@@ -161,8 +161,8 @@ func (s *Store) DeleteWorkflow(ctx context.Context, by Actor, id uuid.UUID) erro
 			return err
 		}
 		if nodes+groups+ordered > 0 {
-			return &Conflict{Message: fmt.Sprintf("the workflow is used by %d nodes, is the next boot of %d and the default of %d groups and sites",
-				nodes, ordered, groups)}
+			return &Conflict{Message: fmt.Sprintf("the workflow is used by %d nodes and is the default of %d groups and sites, and the next boot of %d nodes",
+				nodes, groups, ordered)}
 		}
 		if err := tx.Workflow.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("delete workflow: %w", err)
