@@ -36,6 +36,7 @@ type row struct {
 	title string
 	link  link
 	reps  int    // 0: as many as asked for
+	turns int    // in one repetition, by each peer; 0: 1
 	quick bool   // part of the check of behaviour
 	root  bool   // needs root
 	disk  int64  // size in bytes of the disk for the cache; 0: the machine's
@@ -139,7 +140,7 @@ func (b *bench) runRow(ctx context.Context, r *row) (res *result, err error) {
 	if r.reps > 0 {
 		reps = min(reps, r.reps)
 	}
-	for rep := range reps {
+	for rep := range reps * max(1, r.turns) {
 		for _, s := range servers {
 			if res.failed[s.peer.name] == "" {
 				b.try(ctx, res, &trial{bench: b, row: r, rep: rep, server: s, origin: o})

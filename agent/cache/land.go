@@ -5,6 +5,31 @@ import (
 	"io"
 )
 
+// zeros are what a block is laid out with.
+var zeros [ChunkSize]byte
+
+// lay writes zeros to the block that st's data opens and does not fill. The kernel then keeps the block in memory in one
+// piece, where it would have kept it in the many small ones that a network brings, and sends it for a fifth less
+// work each time. No reader sees the zeros, which are not in have, and no other stream writes there: st alone has claimed
+// the block. If they cannot be written, then neither can data, and who writes that deals with it.
+func (f *fill) lay(st *stream, data []byte) {
+	end := st.pos + int64(len(data))
+	begin := end - end%ChunkSize
+	if begin < st.pos || f.relay.Load() != nil {
+		return
+	}
+	f.mu.Lock()
+	block := segment{begin, min(begin+ChunkSize, f.obj.Size)}
+	if !st.front {
+		block.End = min(block.End, st.end)
+	}
+	free := block.End > end && f.covered(st).next(begin) >= block.End
+	f.mu.Unlock()
+	if free {
+		_, _ = f.part.WriteAt(zeros[:block.len()], begin)
+	}
+}
+
 // land writes data, verified if the object has chunk digests, to the part file, and lets it be read. Before the
 // last of it, the whole digest comes first: no reader ever holds a whole body that is not the object.
 func (f *fill) land(offset int64, data []byte) error {

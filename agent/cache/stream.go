@@ -137,6 +137,7 @@ func (f *fill) bring(st *stream) error {
 			return f.ended(st.pos)
 		}
 		if !through {
+			f.lay(st, data)
 			if err := f.land(st.pos, data); err != nil {
 				return err
 			}
