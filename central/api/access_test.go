@@ -198,6 +198,8 @@ func TestAnAgentSeesItsSiteAlone(t *testing.T) {
 	}
 	if r := c.do("POST", wire.PathNodes+"/register", agent, wire.Registration{MACAddress: other.MACAddress}); r.status != http.StatusConflict {
 		t.Errorf("registering a machine of another site: %d", r.status)
+	} else if text := string(r.body); strings.Contains(text, other.ID) || strings.Contains(text, paris.ID.String()) {
+		t.Errorf("the agent is told of another site: %s", text)
 	}
 	if n := must[wire.Node](c, 200, "POST", wire.PathNodes+"/register", agent, wire.Registration{MACAddress: homeless.MACAddress}); n.HomeSiteID != berlin.ID.String() {
 		t.Errorf("a machine without a home booted at %s, and its home is %q", berlin.ID, n.HomeSiteID)
@@ -218,7 +220,7 @@ func TestAnAgentSeesItsSiteAlone(t *testing.T) {
 	if got := change("installing", false); got != http.StatusOK {
 		t.Errorf("an agent's machine began to install: %d", got)
 	}
-	if n := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+other.ID, c.viewer, nil); n.Version != other.Version {
+	if n := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+other.ID, c.viewer, nil); n.Version != other.Version || n.HomeSiteID != paris.ID.String() {
 		t.Errorf("the other site's node is at version %d", n.Version)
 	}
 }

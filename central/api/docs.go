@@ -20,25 +20,30 @@ var docsText string
 //go:embed docs.css
 var docsStyle string
 
-// docsPage returns the OpenAPI document as a page, and its policy: it may use its own style, and nothing else.
-func docsPage(spec *huma.OpenAPI) (page []byte, policy string, err error) {
-	t := template.New("docs").Funcs(template.FuncMap{
+// docsTemplate returns what the OpenAPI document becomes a page by, and the policy of that page: it may use its own
+// style, and nothing else.
+func docsTemplate() (t *template.Template, policy string, err error) {
+	t, err = template.New("docs").Funcs(template.FuncMap{
 		"type": typeOf, "limits": limitsOf, "properties": propertiesOf, "errors": documentedErrors, "answers": documentedAnswers,
-	})
-	if t, err = t.Parse(docsText); err != nil {
-		return nil, "", fmt.Errorf("make the docs page: %w", err)
-	}
-	var out bytes.Buffer
-	err = t.Execute(&out, map[string]any{
-		"Info": spec.Info, "Tags": tagsOf(spec), "Schemas": spec.Components.Schemas.Map(), "Style": template.CSS(docsStyle),
-	})
+	}).Parse(docsText)
 	if err != nil {
 		return nil, "", fmt.Errorf("make the docs page: %w", err)
 	}
 	sum := sha256.Sum256([]byte(docsStyle))
-	policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	return out.Bytes(), policy, nil
+	return t, "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", nil
+}
+
+// docsPage returns the OpenAPI document as a page.
+func docsPage(t *template.Template, spec *huma.OpenAPI) ([]byte, error) {
+	var out bytes.Buffer
+	err := t.Execute(&out, map[string]any{
+		"Info": spec.Info, "Tags": tagsOf(spec), "Schemas": spec.Components.Schemas.Map(), "Style": template.CSS(docsStyle),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the docs page: %w", err)
+	}
+	return out.Bytes(), nil
 }
 
 // docType is what a value is: a text, then the name of a schema of the document, if it is one.

@@ -98,3 +98,55 @@ func TestAClaimIsDecidedByItsApproval(t *testing.T) {
 		}
 	})
 }
+
+// TestAMachineThatBootsElsewhereIsClaimed registers a machine of one site at another, by each pair of policies.
+func TestAMachineThatBootsElsewhereIsClaimed(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		for i, test := range []struct{ source, target, policy string }{
+			{"manual", "manual", ""},
+			{"auto_accept", "auto_release", ""},
+			{"manual", "auto_accept", "target: auto_accept"},
+			{"auto_release", "manual", "source: auto_release"},
+			{"bidirectional", "manual", "source: bidirectional"},
+		} {
+			s := &scene{central: c, n: 16 * i}
+			home := c.site(s.name(), object{"migration_policy": test.source})
+			other := c.site(s.name(), object{"migration_policy": test.target})
+			agent := c.enrol(other)
+			n := must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{"mac_address": s.mac(), "home_site_id": home.ID})
+			boots := wire.Registration{MACAddress: n.MACAddress, Vendor: "Acme"}
+			r := c.do("POST", wire.PathNodes+"/register", agent, boots)
+			claims := must[store.Page[store.Claim]](c, 200, "GET", "/api/v1/migrations?node_id="+n.ID, c.viewer, nil)
+			if claims.Total != 1 {
+				t.Fatalf("%v: %d %s, and the claims are %+v", test, r.status, r.body, claims)
+			}
+			claim, at := claims.Items[0], n.HomeSiteID
+			if claim.PolicyMatched != test.policy || claim.TargetSiteID != other.ID || *claim.SourceSiteID != home.ID {
+				t.Errorf("%v: the claim is %+v", test, claim)
+			}
+			if test.policy == "" {
+				if again := c.do("POST", wire.PathNodes+"/register", agent, boots); r.status != 409 || again.status != 409 || claim.Status != "pending" {
+					t.Errorf("%v: %d, again %d, the claim is %+v", test, r.status, again.status, claim)
+				}
+				if got := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+n.ID, c.viewer, nil); got.HomeSiteID != at || got.Vendor != "" {
+					t.Errorf("%v: before it is decided the node is %+v", test, got)
+				}
+				must[store.Claim](c, 200, "POST", "/api/v1/migrations/"+claim.ID.String()+"/approve", c.operator, nil)
+				if r = c.do("POST", wire.PathNodes+"/register", agent, boots); r.status != 200 {
+					t.Errorf("%v: once it is approved: %d %s", test, r.status, r.body)
+				}
+			} else if r.status != 200 || claim.Status != "approved" {
+				t.Errorf("%v: %d %s, the claim is %+v", test, r.status, r.body, claim)
+			}
+			if got := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+n.ID, c.viewer, nil); got.HomeSiteID != other.ID.String() || got.Vendor != "Acme" {
+				t.Errorf("%v: the node is %+v", test, got)
+			}
+			if boot := must[wire.Boot](c, 200, "GET", wire.PathBoot+"?mac="+n.MACAddress, agent, nil); boot.Node.ID != n.ID {
+				t.Errorf("%v: it boots as %+v", test, boot)
+			}
+			if left := must[store.Page[store.Claim]](c, 200, "GET", "/api/v1/migrations?node_id="+n.ID, c.viewer, nil); left.Total != 1 {
+				t.Errorf("%v: in the end there are %d claims", test, left.Total)
+			}
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -37,19 +38,28 @@ func (a *api) specRoutes() error {
 	a.documentErrors()
 	documentNulls(a.huma.OpenAPI().Components.Schemas)
 
-	spec, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		return fmt.Errorf("make the OpenAPI document: %w", err)
-	}
+	// Both are made when somebody asks for the first time: central starts sooner than they are.
+	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(a.huma.OpenAPI()) })
 	a.handle("GET", "/openapi.json", everybody, func(w http.ResponseWriter, r *http.Request) {
+		spec, err := document()
+		if err != nil {
+			a.writeError(w, r, fmt.Errorf("make the OpenAPI document: %w", err))
+			return
+		}
 		w.Header().Set("Content-Type", mediaOpenAPI)
 		_, _ = w.Write(spec) // a client that is gone needs no answer
 	})
-	page, policy, err := docsPage(a.huma.OpenAPI())
+	t, policy, err := docsTemplate()
 	if err != nil {
 		return err
 	}
+	rendered := sync.OnceValues(func() ([]byte, error) { return docsPage(t, a.huma.OpenAPI()) })
 	a.handle("GET", "/docs", everybody, func(w http.ResponseWriter, r *http.Request) {
+		page, err := rendered()
+		if err != nil {
+			a.writeError(w, r, err)
+			return
+		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -11,7 +11,6 @@ import (
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/approval"
 	"github.com/pureboot/pureboot/ent/migrationclaim"
-	"github.com/pureboot/pureboot/ent/node"
 	"github.com/pureboot/pureboot/ent/predicate"
 )
 
@@ -47,7 +46,7 @@ type ClaimQuery struct {
 func (s *Store) ClaimNode(ctx context.Context, by Actor, id uuid.UUID) (Claim, error) {
 	var claim Claim
 	err := s.Write(ctx, func(tx *ent.Tx) error {
-		row, err := tx.Node.Query().Where(node.ID(id)).WithInterfaces(inOrder).Only(ctx)
+		row, err := tx.Node.Get(ctx, id)
 		if err != nil {
 			return missing(err)
 		}
@@ -57,50 +56,54 @@ func (s *Store) ClaimNode(ctx context.Context, by Actor, id uuid.UUID) (Claim, e
 		case row.HomeSiteID == nil || *row.HomeSiteID == by.Site:
 			return &Conflict{Message: "the node belongs to no other site"}
 		}
-		waiting, err := tx.MigrationClaim.Query().
-			Where(migrationclaim.NodeID(id), migrationclaim.StatusEQ(migrationclaim.StatusPending)).Only(ctx)
-		if err == nil && waiting.TargetSiteID == by.Site && now().Before(waiting.ExpiresAt) {
-			claim = claimRecord(waiting)
-			return nil
-		} else if err == nil {
-			err = resolveClaim(ctx, tx, by, waiting, lifecycle.Expired, "the node was claimed again")
-		}
-		if err != nil && !ent.IsNotFound(err) {
-			return err
-		}
-		policy, err := migrationPolicy(ctx, tx, *row.HomeSiteID, by.Site)
-		if err != nil {
-			return err
-		}
-		at := now()
-		create := tx.MigrationClaim.Create().SetNodeID(id).SetSourceSiteID(*row.HomeSiteID).SetTargetSiteID(by.Site).
-			SetAutoApproveEligible(policy != "").SetPolicyMatched(policy).SetCreatedAt(at).SetExpiresAt(at.Add(claimTTL))
-		if policy == "" {
-			asked, err := tx.Approval.Create().SetAction("node.migrate").SetSubject("node/" + id.String()).
-				SetRequestedBy(clean(by.Name, 200)).SetCreatedAt(at).SetExpiresAt(at.Add(claimTTL)).Save(ctx)
-			if err != nil {
-				return fmt.Errorf("ask for approval: %w", err)
-			}
-			create.SetApprovalID(asked.ID)
-		}
-		made, err := create.Save(ctx)
-		if err != nil {
-			return fmt.Errorf("claim node: %w", err)
-		}
-		claim = claimRecord(made)
-		if err := Audit(ctx, tx, by, Act{Action: "migration.claim", Subject: "migration/" + made.ID.String(), After: claim}); err != nil {
-			return err
-		}
-		if policy == "" {
-			return nil
-		}
-		if err := resolveClaim(ctx, tx, by, made, lifecycle.Approved, policy); err != nil {
-			return err
-		}
-		claim, err = readClaim(ctx, tx, made.ID)
+		claim, err = claimNode(ctx, tx, by, row)
 		return err
 	})
 	return claim, err
+}
+
+// claimNode is ClaimNode of a node whose home is another site than the agent's.
+func claimNode(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node) (Claim, error) {
+	waiting, err := tx.MigrationClaim.Query().
+		Where(migrationclaim.NodeID(row.ID), migrationclaim.StatusEQ(migrationclaim.StatusPending)).Only(ctx)
+	if err == nil && waiting.TargetSiteID == by.Site && now().Before(waiting.ExpiresAt) {
+		return claimRecord(waiting), nil
+	} else if err == nil {
+		err = resolveClaim(ctx, tx, by, waiting, lifecycle.Expired, "the node was claimed again")
+	}
+	if err != nil && !ent.IsNotFound(err) {
+		return Claim{}, err
+	}
+	policy, err := migrationPolicy(ctx, tx, *row.HomeSiteID, by.Site)
+	if err != nil {
+		return Claim{}, err
+	}
+	at := now()
+	create := tx.MigrationClaim.Create().SetNodeID(row.ID).SetSourceSiteID(*row.HomeSiteID).SetTargetSiteID(by.Site).
+		SetAutoApproveEligible(policy != "").SetPolicyMatched(policy).SetCreatedAt(at).SetExpiresAt(at.Add(claimTTL))
+	if policy == "" {
+		asked, err := tx.Approval.Create().SetAction("node.migrate").SetSubject("node/" + row.ID.String()).
+			SetRequestedBy(clean(by.Name, 200)).SetCreatedAt(at).SetExpiresAt(at.Add(claimTTL)).Save(ctx)
+		if err != nil {
+			return Claim{}, fmt.Errorf("ask for approval: %w", err)
+		}
+		create.SetApprovalID(asked.ID)
+	}
+	made, err := create.Save(ctx)
+	if err != nil {
+		return Claim{}, fmt.Errorf("claim node: %w", err)
+	}
+	claim := claimRecord(made)
+	if err := Audit(ctx, tx, by, Act{Action: "migration.claim", Subject: "migration/" + made.ID.String(), After: claim}); err != nil {
+		return Claim{}, err
+	}
+	if policy == "" {
+		return claim, nil
+	}
+	if err := resolveClaim(ctx, tx, by, made, lifecycle.Approved, policy); err != nil {
+		return Claim{}, err
+	}
+	return readClaim(ctx, tx, made.ID)
 }
 
 // migrationPolicy returns the policy by which a node may move without asking: empty if none allows it.

@@ -75,8 +75,8 @@ func cutToken(text string) (id, secret string, ok bool) {
 	return id, secret, ok && len(id) == 16 && secret != ""
 }
 
-// Run writes each minute what tokens were used, until ctx ends, and then once more. It also forgets the idempotency keys
-// that have expired, and sees to it that the disk keeps the room for central's next start.
+// Run writes each minute what tokens were used, until ctx ends, and then once more. It also writes down
+// what has expired, and sees to it that the disk keeps the room for central's next start.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(usesEvery)
 	defer tick.Stop()
@@ -84,7 +84,7 @@ func (s *Store) Run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			s.writeUses(ctx)
-			s.forgetAnswers(ctx)
+			s.sweep(ctx, now())
 			s.keepReserve()
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

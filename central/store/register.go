@@ -16,7 +16,8 @@ import (
 
 // RegisterNode finds the machine by any of its MAC addresses, else by its system UUID, and adds what is not known of
 // it yet; what is known stays. A machine never seen is made a node of the agent's site, in the state that the site's
-// settings say. A node without a home gets that of the agent; one of another site is a *Conflict.
+// settings say. A node without a home gets that of the agent. One of another site is claimed, see ClaimNode, and is a
+// *Conflict until the claim is approved, which tells the agent nothing of the node.
 func (s *Store) RegisterNode(ctx context.Context, by Actor, r wire.Registration) (n wire.Node, created bool, err error) {
 	mac, err := lifecycle.ParseMAC(r.MACAddress)
 	if err != nil {
@@ -25,7 +26,9 @@ func (s *Store) RegisterNode(ctx context.Context, by Actor, r wire.Registration)
 		return wire.Node{}, false, f.err()
 	}
 	facts := factsOf(mac, r)
+	var claimed error // what the agent is told of a claim that is kept
 	err = s.Write(ctx, func(tx *ent.Tx) error {
+		claimed = nil
 		row, err := lookup(ctx, tx, mac, facts.SystemUUID)
 		if ent.IsNotFound(err) {
 			created = true
@@ -35,9 +38,25 @@ func (s *Store) RegisterNode(ctx context.Context, by Actor, r wire.Registration)
 			return err
 		}
 		created = false
+		if by.agent() && row.HomeSiteID != nil && *row.HomeSiteID != by.Site {
+			claim, err := claimNode(ctx, tx, by, row)
+			if err != nil {
+				return err
+			}
+			if claim.Status != string(lifecycle.Approved) {
+				claimed = &Conflict{Message: "this machine belongs to another site, which has to let it go", Field: "body.mac_address"}
+				return nil
+			}
+			if row, err = tx.Node.Query().Where(node.ID(row.ID)).WithInterfaces(inOrder).Only(ctx); err != nil {
+				return missing(err)
+			}
+		}
 		n, err = sight(ctx, tx, by, row, facts)
 		return err
 	})
+	if err == nil && claimed != nil {
+		return wire.Node{}, false, claimed
+	}
 	return n, created, err
 }
 
@@ -116,11 +135,8 @@ func discover(ctx context.Context, tx *ent.Tx, by Actor, facts NodeSpec) (wire.N
 	return n, auditAdmin(ctx, tx, by, Act{Action: "node.register", Subject: "node/" + n.ID, After: n})
 }
 
-// sight adds what a known machine says of itself.
+// sight adds what a known machine says of itself, which is of the agent's site or of none.
 func sight(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, facts NodeSpec) (wire.Node, error) {
-	if by.agent() && row.HomeSiteID != nil && *row.HomeSiteID != by.Site {
-		return wire.Node{}, &Conflict{Message: "this machine belongs to another site", Field: "body.mac_address"}
-	}
 	update := tx.Node.UpdateOneID(row.ID).SetLastSeenAt(now())
 	news := false
 	if by.agent() && row.HomeSiteID == nil {

@@ -100,18 +100,3 @@ func (s *Store) KeepAnswer(ctx context.Context, r *Repeatable, a Answer) error {
 	}
 	return nil
 }
-
-// forgetAnswers deletes the keys that have expired, and their answers with them.
-func (s *Store) forgetAnswers(ctx context.Context) {
-	expired := idempotencykey.ExpiresAtLTE(now())
-	if there, err := s.reader.IdempotencyKey.Query().Where(expired).Exist(ctx); err == nil && !there {
-		return // without a write
-	}
-	err := s.Write(ctx, func(tx *ent.Tx) error {
-		_, err := tx.IdempotencyKey.Delete().Where(expired).Exec(ctx)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("cannot delete expired idempotency keys", "err", err)
-	}
-}

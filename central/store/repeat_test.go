@@ -26,7 +26,7 @@ func TestExpiredKeysAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.forgetAnswers(t.Context())
+	s.sweep(t.Context(), now())
 	rows, err := s.Read().IdempotencyKey.Query().All(t.Context())
 	if err != nil || len(rows) != 1 || rows[0].Key != "new" {
 		t.Errorf("left: %v, %v", rows, err)
