@@ -20,6 +20,8 @@ func TestFigures(t *testing.T) {
 		{figure{unit: times, value: 1.004}, "1.00x"},
 		{figure{unit: bytesOf, value: 0}, "0 B"},
 		{figure{unit: bytesOf, value: 4.2e6}, "4.2 MB"},
+		{figure{value: 100_000}, "100000"},
+		{figure{value: 1.5}, "1.5"},
 		{figure{unit: outcome, tally: tally{right: 3, cut: 1}}, "3 of 4"},
 		{figure{unit: outcome, tally: tally{right: 3, wrong: 1}}, "3 of 4, 1 WRONG"},
 	} {

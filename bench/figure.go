@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -86,6 +87,9 @@ func (f figure) String() string {
 		return size(v) + "/s"
 	case perSecond:
 		return fmt.Sprintf("%.0f/s", v)
+	}
+	if v == math.Trunc(v) {
+		return fmt.Sprintf("%.0f", v)
 	}
 	return fmt.Sprintf("%.4g", v)
 }

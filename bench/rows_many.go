@@ -64,7 +64,7 @@ func (t *trial) runMany(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if err := t.fill(ctx, objects); err != nil {
+	if err := errors.Join(t.announce(ctx, objects[0]), t.fill(ctx, objects)); err != nil {
 		return fmt.Errorf("fill the cache: %w", err)
 	}
 	if err := errors.Join(t.runStarts(ctx), t.server.forgetIndex(ctx)); err != nil {
@@ -201,9 +201,32 @@ func (s *server) purge(ctx context.Context, p admin.Purge) (gone admin.Gone, err
 
 // entries is how many objects our agent has.
 func (s *server) entries(ctx context.Context) (int, error) {
-	var status admin.Status
-	err := s.operator().Call(ctx, http.MethodGet, admin.PathStatus, nil, nil, &status)
+	status, err := s.status(ctx)
 	return status.CacheEntries, err
+}
+
+func (s *server) status(ctx context.Context) (status admin.Status, err error) {
+	return status, s.operator().Call(ctx, http.MethodGet, admin.PathStatus, nil, nil, &status)
+}
+
+// announce has an agent of a central know what there is: of what is in no manifest it asks only now and then. obj is
+// what it hears of first.
+func (t *trial) announce(ctx context.Context, obj *object) error {
+	if !obj.central {
+		return nil
+	}
+	if r := t.ask(ctx, request{obj: obj}); r.err != nil {
+		return r.err
+	}
+	for {
+		status, err := t.server.status(ctx)
+		if err != nil || status.ContentEpoch == t.origin.epoch() {
+			return err
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // forgetIndex restarts our agent without the index of its cache.

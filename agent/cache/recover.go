@@ -22,7 +22,8 @@ import (
 // than that: a cache must start.
 type recovery struct {
 	store   *Store
-	records map[string][]*record // by data path
+	records map[string][]*record     // by data path
+	tree    map[string][]fs.DirEntry // of the data, by directory
 	kept    map[*record]bool
 	index   map[string]*indexed
 	missing atomic.Int64    // records that the index did not have
@@ -41,14 +42,17 @@ func (s *Store) recover() error {
 	s.names = newNames(strict)
 	var freed closers
 	defer freed.close()
-	r := &recovery{store: s, kept: map[*record]bool{}}
+	r := &recovery{store: s, tree: map[string][]fs.DirEntry{}, kept: map[*record]bool{}}
 	r.purged = s.recoverPurges()
 	s.recoverParts(&freed)
 	if r.stale, err = s.recordsIn(staleFile); err != nil {
 		s.diskError("read stale marks", "", err)
 	}
+	var listing sync.WaitGroup
+	listing.Go(func() { r.listTree(".") })
 	r.index = s.readIndex()
 	r.readRecords()
+	listing.Wait()
 	r.walk(".")
 	for _, recs := range r.records {
 		for _, rec := range recs {
@@ -73,15 +77,25 @@ func (r *recovery) delete(name string) {
 	}
 }
 
+// listTree lists the data below dir, with what a stat tells of each file.
+func (r *recovery) listTree(dir string) {
+	list, err := r.store.folder.list(dir)
+	if err != nil {
+		r.store.diskError("list directory", "", err)
+	}
+	r.tree[dir] = list
+	for _, d := range list {
+		if d.IsDir() && !(dir == "." && isOurs(d.Name())) {
+			r.listTree(path.Join(dir, d.Name()))
+		}
+	}
+}
+
 // walk publishes the files below dir that have a record, and deletes the others and the
 // directories that nothing needs.
 func (r *recovery) walk(dir string) {
 	s := r.store
-	list, err := s.folder.list(dir)
-	if err != nil {
-		s.diskError("list directory", "", err)
-	}
-	for _, d := range list {
+	for _, d := range r.tree[dir] {
 		name := path.Join(dir, d.Name())
 		if dir == "." && isOurs(d.Name()) {
 			continue
