@@ -29,6 +29,8 @@ type AgentCommand struct {
 	Params []byte `json:"params,omitempty"`
 	// State holds the value of the "state" field.
 	State agentcommand.State `json:"state,omitempty"`
+	// How it is to end if the agent, who may have it, has not begun it
+	Recall *agentcommand.Recall `json:"recall,omitempty"`
 	// What the agent says of it
 	Result string `json:"result,omitempty"`
 	// Sent no second time, even if the first got lost
@@ -84,7 +86,7 @@ func (*AgentCommand) scanValues(columns []string) ([]any, error) {
 			values[i] = new(sql.NullBool)
 		case agentcommand.FieldSeq, agentcommand.FieldTTLSeconds:
 			values[i] = new(sql.NullInt64)
-		case agentcommand.FieldCommand, agentcommand.FieldState, agentcommand.FieldResult, agentcommand.FieldCreatedBy:
+		case agentcommand.FieldCommand, agentcommand.FieldState, agentcommand.FieldRecall, agentcommand.FieldResult, agentcommand.FieldCreatedBy:
 			values[i] = new(sql.NullString)
 		case agentcommand.FieldCreatedAt, agentcommand.FieldExpiresAt, agentcommand.FieldSentAt, agentcommand.FieldStartedAt, agentcommand.FieldFinishedAt:
 			values[i] = new(sql.NullTime)
@@ -140,6 +142,13 @@ func (_m *AgentCommand) assignValues(columns []string, values []any) error {
 				return fmt.Errorf("unexpected type %T for field state", values[i])
 			} else if value.Valid {
 				_m.State = agentcommand.State(value.String)
+			}
+		case agentcommand.FieldRecall:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field recall", values[i])
+			} else if value.Valid {
+				_m.Recall = new(agentcommand.Recall)
+				*_m.Recall = agentcommand.Recall(value.String)
 			}
 		case agentcommand.FieldResult:
 			if value, ok := values[i].(*sql.NullString); !ok {
@@ -253,6 +262,11 @@ func (_m *AgentCommand) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("state=")
 	builder.WriteString(fmt.Sprintf("%v", _m.State))
+	builder.WriteString(", ")
+	if v := _m.Recall; v != nil {
+		builder.WriteString("recall=")
+		builder.WriteString(fmt.Sprintf("%v", *v))
+	}
 	builder.WriteString(", ")
 	builder.WriteString("result=")
 	builder.WriteString(_m.Result)

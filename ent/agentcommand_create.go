@@ -63,6 +63,20 @@ func (_c *AgentCommandCreate) SetNillableState(v *agentcommand.State) *AgentComm
 	return _c
 }
 
+// SetRecall sets the "recall" field.
+func (_c *AgentCommandCreate) SetRecall(v agentcommand.Recall) *AgentCommandCreate {
+	_c.mutation.SetRecall(v)
+	return _c
+}
+
+// SetNillableRecall sets the "recall" field if the given value is not nil.
+func (_c *AgentCommandCreate) SetNillableRecall(v *agentcommand.Recall) *AgentCommandCreate {
+	if v != nil {
+		_c.SetRecall(*v)
+	}
+	return _c
+}
+
 // SetResult sets the "result" field.
 func (_c *AgentCommandCreate) SetResult(v string) *AgentCommandCreate {
 	_c.mutation.SetResult(v)
@@ -278,6 +292,11 @@ func (_c *AgentCommandCreate) check() error {
 			return &ValidationError{Name: "state", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.state": %w`, err)}
 		}
 	}
+	if v, ok := _c.mutation.Recall(); ok {
+		if err := agentcommand.RecallValidator(v); err != nil {
+			return &ValidationError{Name: "recall", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.recall": %w`, err)}
+		}
+	}
 	if _, ok := _c.mutation.Result(); !ok {
 		return &ValidationError{Name: "result", err: errors.New(`ent: missing required field "AgentCommand.result"`)}
 	}
@@ -365,6 +384,10 @@ func (_c *AgentCommandCreate) createSpec() (*AgentCommand, *sqlgraph.CreateSpec)
 	if value, ok := _c.mutation.State(); ok {
 		_spec.SetField(agentcommand.FieldState, field.TypeEnum, value)
 		_node.State = value
+	}
+	if value, ok := _c.mutation.Recall(); ok {
+		_spec.SetField(agentcommand.FieldRecall, field.TypeEnum, value)
+		_node.Recall = &value
 	}
 	if value, ok := _c.mutation.Result(); ok {
 		_spec.SetField(agentcommand.FieldResult, field.TypeString, value)
@@ -480,6 +503,24 @@ func (u *AgentCommandUpsert) SetState(v agentcommand.State) *AgentCommandUpsert 
 // UpdateState sets the "state" field to the value that was provided on create.
 func (u *AgentCommandUpsert) UpdateState() *AgentCommandUpsert {
 	u.SetExcluded(agentcommand.FieldState)
+	return u
+}
+
+// SetRecall sets the "recall" field.
+func (u *AgentCommandUpsert) SetRecall(v agentcommand.Recall) *AgentCommandUpsert {
+	u.Set(agentcommand.FieldRecall, v)
+	return u
+}
+
+// UpdateRecall sets the "recall" field to the value that was provided on create.
+func (u *AgentCommandUpsert) UpdateRecall() *AgentCommandUpsert {
+	u.SetExcluded(agentcommand.FieldRecall)
+	return u
+}
+
+// ClearRecall clears the value of the "recall" field.
+func (u *AgentCommandUpsert) ClearRecall() *AgentCommandUpsert {
+	u.SetNull(agentcommand.FieldRecall)
 	return u
 }
 
@@ -635,6 +676,27 @@ func (u *AgentCommandUpsertOne) SetState(v agentcommand.State) *AgentCommandUpse
 func (u *AgentCommandUpsertOne) UpdateState() *AgentCommandUpsertOne {
 	return u.Update(func(s *AgentCommandUpsert) {
 		s.UpdateState()
+	})
+}
+
+// SetRecall sets the "recall" field.
+func (u *AgentCommandUpsertOne) SetRecall(v agentcommand.Recall) *AgentCommandUpsertOne {
+	return u.Update(func(s *AgentCommandUpsert) {
+		s.SetRecall(v)
+	})
+}
+
+// UpdateRecall sets the "recall" field to the value that was provided on create.
+func (u *AgentCommandUpsertOne) UpdateRecall() *AgentCommandUpsertOne {
+	return u.Update(func(s *AgentCommandUpsert) {
+		s.UpdateRecall()
+	})
+}
+
+// ClearRecall clears the value of the "recall" field.
+func (u *AgentCommandUpsertOne) ClearRecall() *AgentCommandUpsertOne {
+	return u.Update(func(s *AgentCommandUpsert) {
+		s.ClearRecall()
 	})
 }
 
@@ -968,6 +1030,27 @@ func (u *AgentCommandUpsertBulk) SetState(v agentcommand.State) *AgentCommandUps
 func (u *AgentCommandUpsertBulk) UpdateState() *AgentCommandUpsertBulk {
 	return u.Update(func(s *AgentCommandUpsert) {
 		s.UpdateState()
+	})
+}
+
+// SetRecall sets the "recall" field.
+func (u *AgentCommandUpsertBulk) SetRecall(v agentcommand.Recall) *AgentCommandUpsertBulk {
+	return u.Update(func(s *AgentCommandUpsert) {
+		s.SetRecall(v)
+	})
+}
+
+// UpdateRecall sets the "recall" field to the value that was provided on create.
+func (u *AgentCommandUpsertBulk) UpdateRecall() *AgentCommandUpsertBulk {
+	return u.Update(func(s *AgentCommandUpsert) {
+		s.UpdateRecall()
+	})
+}
+
+// ClearRecall clears the value of the "recall" field.
+func (u *AgentCommandUpsertBulk) ClearRecall() *AgentCommandUpsertBulk {
+	return u.Update(func(s *AgentCommandUpsert) {
+		s.ClearRecall()
 	})
 }
 

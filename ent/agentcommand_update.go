@@ -43,6 +43,26 @@ func (_u *AgentCommandUpdate) SetNillableState(v *agentcommand.State) *AgentComm
 	return _u
 }
 
+// SetRecall sets the "recall" field.
+func (_u *AgentCommandUpdate) SetRecall(v agentcommand.Recall) *AgentCommandUpdate {
+	_u.mutation.SetRecall(v)
+	return _u
+}
+
+// SetNillableRecall sets the "recall" field if the given value is not nil.
+func (_u *AgentCommandUpdate) SetNillableRecall(v *agentcommand.Recall) *AgentCommandUpdate {
+	if v != nil {
+		_u.SetRecall(*v)
+	}
+	return _u
+}
+
+// ClearRecall clears the value of the "recall" field.
+func (_u *AgentCommandUpdate) ClearRecall() *AgentCommandUpdate {
+	_u.mutation.ClearRecall()
+	return _u
+}
+
 // SetResult sets the "result" field.
 func (_u *AgentCommandUpdate) SetResult(v string) *AgentCommandUpdate {
 	_u.mutation.SetResult(v)
@@ -156,6 +176,11 @@ func (_u *AgentCommandUpdate) check() error {
 			return &ValidationError{Name: "state", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.state": %w`, err)}
 		}
 	}
+	if v, ok := _u.mutation.Recall(); ok {
+		if err := agentcommand.RecallValidator(v); err != nil {
+			return &ValidationError{Name: "recall", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.recall": %w`, err)}
+		}
+	}
 	if v, ok := _u.mutation.Result(); ok {
 		if err := agentcommand.ResultValidator(v); err != nil {
 			return &ValidationError{Name: "result", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.result": %w`, err)}
@@ -187,6 +212,12 @@ func (_u *AgentCommandUpdate) sqlSave(ctx context.Context) (_node int, err error
 	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(agentcommand.FieldState, field.TypeEnum, value)
+	}
+	if value, ok := _u.mutation.Recall(); ok {
+		_spec.SetField(agentcommand.FieldRecall, field.TypeEnum, value)
+	}
+	if _u.mutation.RecallCleared() {
+		_spec.ClearField(agentcommand.FieldRecall, field.TypeEnum)
 	}
 	if value, ok := _u.mutation.Result(); ok {
 		_spec.SetField(agentcommand.FieldResult, field.TypeString, value)
@@ -242,6 +273,26 @@ func (_u *AgentCommandUpdateOne) SetNillableState(v *agentcommand.State) *AgentC
 	if v != nil {
 		_u.SetState(*v)
 	}
+	return _u
+}
+
+// SetRecall sets the "recall" field.
+func (_u *AgentCommandUpdateOne) SetRecall(v agentcommand.Recall) *AgentCommandUpdateOne {
+	_u.mutation.SetRecall(v)
+	return _u
+}
+
+// SetNillableRecall sets the "recall" field if the given value is not nil.
+func (_u *AgentCommandUpdateOne) SetNillableRecall(v *agentcommand.Recall) *AgentCommandUpdateOne {
+	if v != nil {
+		_u.SetRecall(*v)
+	}
+	return _u
+}
+
+// ClearRecall clears the value of the "recall" field.
+func (_u *AgentCommandUpdateOne) ClearRecall() *AgentCommandUpdateOne {
+	_u.mutation.ClearRecall()
 	return _u
 }
 
@@ -371,6 +422,11 @@ func (_u *AgentCommandUpdateOne) check() error {
 			return &ValidationError{Name: "state", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.state": %w`, err)}
 		}
 	}
+	if v, ok := _u.mutation.Recall(); ok {
+		if err := agentcommand.RecallValidator(v); err != nil {
+			return &ValidationError{Name: "recall", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.recall": %w`, err)}
+		}
+	}
 	if v, ok := _u.mutation.Result(); ok {
 		if err := agentcommand.ResultValidator(v); err != nil {
 			return &ValidationError{Name: "result", err: fmt.Errorf(`ent: validator failed for field "AgentCommand.result": %w`, err)}
@@ -419,6 +475,12 @@ func (_u *AgentCommandUpdateOne) sqlSave(ctx context.Context) (_node *AgentComma
 	}
 	if value, ok := _u.mutation.State(); ok {
 		_spec.SetField(agentcommand.FieldState, field.TypeEnum, value)
+	}
+	if value, ok := _u.mutation.Recall(); ok {
+		_spec.SetField(agentcommand.FieldRecall, field.TypeEnum, value)
+	}
+	if _u.mutation.RecallCleared() {
+		_spec.ClearField(agentcommand.FieldRecall, field.TypeEnum)
 	}
 	if value, ok := _u.mutation.Result(); ok {
 		_spec.SetField(agentcommand.FieldResult, field.TypeString, value)

@@ -2206,6 +2206,7 @@ type AgentCommandMutation struct {
 	command        *agentcommand.Command
 	params         *[]byte
 	state          *agentcommand.State
+	recall         *agentcommand.Recall
 	result         *string
 	once           *bool
 	ttl_seconds    *int
@@ -2526,6 +2527,55 @@ func (m *AgentCommandMutation) OldState(ctx context.Context) (v agentcommand.Sta
 // ResetState resets all changes to the "state" field.
 func (m *AgentCommandMutation) ResetState() {
 	m.state = nil
+}
+
+// SetRecall sets the "recall" field.
+func (m *AgentCommandMutation) SetRecall(a agentcommand.Recall) {
+	m.recall = &a
+}
+
+// Recall returns the value of the "recall" field in the mutation.
+func (m *AgentCommandMutation) Recall() (r agentcommand.Recall, exists bool) {
+	v := m.recall
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRecall returns the old "recall" field's value of the AgentCommand entity.
+// If the AgentCommand object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentCommandMutation) OldRecall(ctx context.Context) (v *agentcommand.Recall, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRecall is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRecall requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRecall: %w", err)
+	}
+	return oldValue.Recall, nil
+}
+
+// ClearRecall clears the value of the "recall" field.
+func (m *AgentCommandMutation) ClearRecall() {
+	m.recall = nil
+	m.clearedFields[agentcommand.FieldRecall] = struct{}{}
+}
+
+// RecallCleared returns if the "recall" field was cleared in this mutation.
+func (m *AgentCommandMutation) RecallCleared() bool {
+	_, ok := m.clearedFields[agentcommand.FieldRecall]
+	return ok
+}
+
+// ResetRecall resets all changes to the "recall" field.
+func (m *AgentCommandMutation) ResetRecall() {
+	m.recall = nil
+	delete(m.clearedFields, agentcommand.FieldRecall)
 }
 
 // SetResult sets the "result" field.
@@ -2972,7 +3022,7 @@ func (m *AgentCommandMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *AgentCommandMutation) Fields() []string {
-	fields := make([]string, 0, 14)
+	fields := make([]string, 0, 15)
 	if m.site != nil {
 		fields = append(fields, agentcommand.FieldSiteID)
 	}
@@ -2987,6 +3037,9 @@ func (m *AgentCommandMutation) Fields() []string {
 	}
 	if m.state != nil {
 		fields = append(fields, agentcommand.FieldState)
+	}
+	if m.recall != nil {
+		fields = append(fields, agentcommand.FieldRecall)
 	}
 	if m.result != nil {
 		fields = append(fields, agentcommand.FieldResult)
@@ -3033,6 +3086,8 @@ func (m *AgentCommandMutation) Field(name string) (ent.Value, bool) {
 		return m.Params()
 	case agentcommand.FieldState:
 		return m.State()
+	case agentcommand.FieldRecall:
+		return m.Recall()
 	case agentcommand.FieldResult:
 		return m.Result()
 	case agentcommand.FieldOnce:
@@ -3070,6 +3125,8 @@ func (m *AgentCommandMutation) OldField(ctx context.Context, name string) (ent.V
 		return m.OldParams(ctx)
 	case agentcommand.FieldState:
 		return m.OldState(ctx)
+	case agentcommand.FieldRecall:
+		return m.OldRecall(ctx)
 	case agentcommand.FieldResult:
 		return m.OldResult(ctx)
 	case agentcommand.FieldOnce:
@@ -3131,6 +3188,13 @@ func (m *AgentCommandMutation) SetField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.SetState(v)
+		return nil
+	case agentcommand.FieldRecall:
+		v, ok := value.(agentcommand.Recall)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRecall(v)
 		return nil
 	case agentcommand.FieldResult:
 		v, ok := value.(string)
@@ -3252,6 +3316,9 @@ func (m *AgentCommandMutation) AddField(name string, value ent.Value) error {
 // mutation.
 func (m *AgentCommandMutation) ClearedFields() []string {
 	var fields []string
+	if m.FieldCleared(agentcommand.FieldRecall) {
+		fields = append(fields, agentcommand.FieldRecall)
+	}
 	if m.FieldCleared(agentcommand.FieldSentAt) {
 		fields = append(fields, agentcommand.FieldSentAt)
 	}
@@ -3275,6 +3342,9 @@ func (m *AgentCommandMutation) FieldCleared(name string) bool {
 // error if the field is not defined in the schema.
 func (m *AgentCommandMutation) ClearField(name string) error {
 	switch name {
+	case agentcommand.FieldRecall:
+		m.ClearRecall()
+		return nil
 	case agentcommand.FieldSentAt:
 		m.ClearSentAt()
 		return nil
@@ -3306,6 +3376,9 @@ func (m *AgentCommandMutation) ResetField(name string) error {
 		return nil
 	case agentcommand.FieldState:
 		m.ResetState()
+		return nil
+	case agentcommand.FieldRecall:
+		m.ResetRecall()
 		return nil
 	case agentcommand.FieldResult:
 		m.ResetResult()

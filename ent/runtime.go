@@ -151,25 +151,25 @@ func init() {
 	// agentcommand.ParamsValidator is a validator for the "params" field. It is called by the builders before save.
 	agentcommand.ParamsValidator = agentcommandDescParams.Validators[0].(func([]byte) error)
 	// agentcommandDescResult is the schema descriptor for result field.
-	agentcommandDescResult := agentcommandFields[6].Descriptor()
+	agentcommandDescResult := agentcommandFields[7].Descriptor()
 	// agentcommand.DefaultResult holds the default value on creation for the result field.
 	agentcommand.DefaultResult = agentcommandDescResult.Default.(string)
 	// agentcommand.ResultValidator is a validator for the "result" field. It is called by the builders before save.
 	agentcommand.ResultValidator = agentcommandDescResult.Validators[0].(func(string) error)
 	// agentcommandDescOnce is the schema descriptor for once field.
-	agentcommandDescOnce := agentcommandFields[7].Descriptor()
+	agentcommandDescOnce := agentcommandFields[8].Descriptor()
 	// agentcommand.DefaultOnce holds the default value on creation for the once field.
 	agentcommand.DefaultOnce = agentcommandDescOnce.Default.(bool)
 	// agentcommandDescTTLSeconds is the schema descriptor for ttl_seconds field.
-	agentcommandDescTTLSeconds := agentcommandFields[8].Descriptor()
+	agentcommandDescTTLSeconds := agentcommandFields[9].Descriptor()
 	// agentcommand.TTLSecondsValidator is a validator for the "ttl_seconds" field. It is called by the builders before save.
 	agentcommand.TTLSecondsValidator = agentcommandDescTTLSeconds.Validators[0].(func(int) error)
 	// agentcommandDescCreatedBy is the schema descriptor for created_by field.
-	agentcommandDescCreatedBy := agentcommandFields[9].Descriptor()
+	agentcommandDescCreatedBy := agentcommandFields[10].Descriptor()
 	// agentcommand.CreatedByValidator is a validator for the "created_by" field. It is called by the builders before save.
 	agentcommand.CreatedByValidator = agentcommandDescCreatedBy.Validators[0].(func(string) error)
 	// agentcommandDescCreatedAt is the schema descriptor for created_at field.
-	agentcommandDescCreatedAt := agentcommandFields[10].Descriptor()
+	agentcommandDescCreatedAt := agentcommandFields[11].Descriptor()
 	// agentcommand.DefaultCreatedAt holds the default value on creation for the created_at field.
 	agentcommand.DefaultCreatedAt = agentcommandDescCreatedAt.Default.(func() time.Time)
 	// agentcommandDescID is the schema descriptor for id field.

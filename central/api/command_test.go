@@ -30,7 +30,7 @@ func testASyncIsQueuedForASiteThatIsAway(t *testing.T, c *central) {
 		t.Fatalf("%d %s %s", r.status, r.header.Get("Location"), r.body)
 	}
 	first := must[store.Command](c, 200, "GET", at+"/commands/1", c.viewer, nil)
-	if _, err := uuid.Parse(first.ID); err != nil || first.Seq != 1 || first.Command.Command != "sync" || first.State != "queued" ||
+	if _, err := uuid.Parse(first.ID); err != nil || first.Seq != 1 || first.Command != "sync" || first.State != "queued" ||
 		!first.ExpiresAt.Equal(first.CreatedAt.Add(7*24*time.Hour)) || first.CreatedBy != "admin:operator" || !strings.Contains(first.Params.Epoch, ":") {
 		t.Errorf("queued: %+v", first)
 	}

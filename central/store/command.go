@@ -27,11 +27,10 @@ const (
 
 // Command is something that a site's agent is told to do, and what became of it.
 type Command struct {
-	wire.Command
+	wire.AgentCommand
 	SiteID     uuid.UUID              `json:"site_id"`
 	State      lifecycle.CommandState `json:"state" enum:"queued,sent,accepted,running,succeeded,failed,rejected,expired,canceled,superseded"`
 	Result     string                 `json:"result" doc:"What the agent says of it, or why it was not sent"`
-	Once       bool                   `json:"once" doc:"Sent no second time, even if the first got lost"`
 	CreatedBy  string                 `json:"created_by"`
 	CreatedAt  time.Time              `json:"created_at"`
 	SentAt     *time.Time             `json:"sent_at" doc:"When it was first sent"`
@@ -83,7 +82,7 @@ func (s *Store) QueueCommand(ctx context.Context, by Actor, site uuid.UUID, spec
 		if queued, err = commandRecord(row, at); err != nil {
 			return err
 		}
-		return Audit(ctx, tx, by, Act{Action: "site." + spec.Command, Subject: subject(home), After: queued.Command})
+		return Audit(ctx, tx, by, Act{Action: "site." + spec.Command, Subject: subject(home), After: queued.AgentCommand})
 	})
 	return queued, err
 }
@@ -330,10 +329,10 @@ func commandRecords(rows []*ent.AgentCommand, at time.Time) ([]Command, error) {
 func commandRecord(row *ent.AgentCommand, at time.Time) (Command, error) {
 	asked, err := wishOf(row)
 	c := Command{
-		Command: wire.Command{
-			Seq: row.Seq, ID: row.ID.String(), Command: asked.Command, Params: asked.Params, ExpiresAt: row.ExpiresAt,
+		AgentCommand: wire.AgentCommand{
+			Seq: row.Seq, ID: row.ID.String(), Command: asked.Command, Params: asked.Params, Once: row.Once, ExpiresAt: row.ExpiresAt,
 		},
-		SiteID: row.SiteID, State: lifecycle.CommandState(row.State), Result: row.Result, Once: row.Once,
+		SiteID: row.SiteID, State: lifecycle.CommandState(row.State), Result: row.Result,
 		CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, SentAt: row.SentAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
 	}
 	if c.State.To(lifecycle.CommandExpired) == nil && !at.Before(c.ExpiresAt) {

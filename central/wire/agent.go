@@ -52,6 +52,9 @@ type Heartbeat struct {
 	NodeEpoch    Epoch `json:"node_epoch"`
 
 	Config *ConfigReport `json:"config,omitempty"` // none: of an agent that takes no settings
+
+	CommandEpoch Epoch           `json:"command_epoch,omitzero"` // up to where commands are in its journal
+	Results      []CommandResult `json:"results,omitempty"`      // what became of them
 }
 
 // HeartbeatAnswer is central's answer.
@@ -71,6 +74,13 @@ type HeartbeatAnswer struct {
 	AllNodes     bool     `json:"all_nodes,omitempty"`
 
 	Config *SiteConfig `json:"config,omitempty"` // if it is not the one that was offered last
+
+	// CommandEpoch is that of the site's last command. Another stream than the agent's is that of a central that was
+	// restored: what the agent has not begun, it is told again or never.
+	CommandEpoch Epoch           `json:"command_epoch,omitzero"`
+	Commands     []AgentCommand  `json:"commands,omitempty"` // in their order; some may have come before
+	Recalled     []CommandRecall `json:"recalled,omitempty"`
+	Acked        []CommandAck    `json:"acked,omitempty"` // of the heartbeat's results
 }
 
 // JoinToken answers an admin who asks for one. It is shown once.

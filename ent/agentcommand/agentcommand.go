@@ -26,6 +26,8 @@ const (
 	FieldParams = "params"
 	// FieldState holds the string denoting the state field in the database.
 	FieldState = "state"
+	// FieldRecall holds the string denoting the recall field in the database.
+	FieldRecall = "recall"
 	// FieldResult holds the string denoting the result field in the database.
 	FieldResult = "result"
 	// FieldOnce holds the string denoting the once field in the database.
@@ -65,6 +67,7 @@ var Columns = []string{
 	FieldCommand,
 	FieldParams,
 	FieldState,
+	FieldRecall,
 	FieldResult,
 	FieldOnce,
 	FieldTTLSeconds,
@@ -165,6 +168,29 @@ func StateValidator(s State) error {
 	}
 }
 
+// Recall defines the type for the "recall" enum field.
+type Recall string
+
+// Recall values.
+const (
+	RecallCanceled   Recall = "canceled"
+	RecallSuperseded Recall = "superseded"
+)
+
+func (r Recall) String() string {
+	return string(r)
+}
+
+// RecallValidator is a validator for the "recall" field enum values. It is called by the builders before save.
+func RecallValidator(r Recall) error {
+	switch r {
+	case RecallCanceled, RecallSuperseded:
+		return nil
+	default:
+		return fmt.Errorf("agentcommand: invalid enum value for recall field: %q", r)
+	}
+}
+
 // OrderOption defines the ordering options for the AgentCommand queries.
 type OrderOption func(*sql.Selector)
 
@@ -191,6 +217,11 @@ func ByCommand(opts ...sql.OrderTermOption) OrderOption {
 // ByState orders the results by the state field.
 func ByState(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldState, opts...).ToFunc()
+}
+
+// ByRecall orders the results by the recall field.
+func ByRecall(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRecall, opts...).ToFunc()
 }
 
 // ByResult orders the results by the result field.

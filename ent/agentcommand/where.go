@@ -256,6 +256,36 @@ func StateNotIn(vs ...State) predicate.AgentCommand {
 	return predicate.AgentCommand(sql.FieldNotIn(FieldState, vs...))
 }
 
+// RecallEQ applies the EQ predicate on the "recall" field.
+func RecallEQ(v Recall) predicate.AgentCommand {
+	return predicate.AgentCommand(sql.FieldEQ(FieldRecall, v))
+}
+
+// RecallNEQ applies the NEQ predicate on the "recall" field.
+func RecallNEQ(v Recall) predicate.AgentCommand {
+	return predicate.AgentCommand(sql.FieldNEQ(FieldRecall, v))
+}
+
+// RecallIn applies the In predicate on the "recall" field.
+func RecallIn(vs ...Recall) predicate.AgentCommand {
+	return predicate.AgentCommand(sql.FieldIn(FieldRecall, vs...))
+}
+
+// RecallNotIn applies the NotIn predicate on the "recall" field.
+func RecallNotIn(vs ...Recall) predicate.AgentCommand {
+	return predicate.AgentCommand(sql.FieldNotIn(FieldRecall, vs...))
+}
+
+// RecallIsNil applies the IsNil predicate on the "recall" field.
+func RecallIsNil() predicate.AgentCommand {
+	return predicate.AgentCommand(sql.FieldIsNull(FieldRecall))
+}
+
+// RecallNotNil applies the NotNil predicate on the "recall" field.
+func RecallNotNil() predicate.AgentCommand {
+	return predicate.AgentCommand(sql.FieldNotNull(FieldRecall))
+}
+
 // ResultEQ applies the EQ predicate on the "result" field.
 func ResultEQ(v string) predicate.AgentCommand {
 	return predicate.AgentCommand(sql.FieldEQ(FieldResult, v))

@@ -68,6 +68,7 @@ var (
 		{Name: "command", Type: field.TypeEnum, Enums: []string{"sync", "invalidate", "update_config"}},
 		{Name: "params", Type: field.TypeBytes, Size: 65536},
 		{Name: "state", Type: field.TypeEnum, Enums: []string{"queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired", "canceled", "superseded"}, Default: "queued"},
+		{Name: "recall", Type: field.TypeEnum, Nullable: true, Enums: []string{"canceled", "superseded"}},
 		{Name: "result", Type: field.TypeString, Size: 4096, Default: ""},
 		{Name: "once", Type: field.TypeBool, Default: false},
 		{Name: "ttl_seconds", Type: field.TypeInt},
@@ -87,7 +88,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "agent_commands_device_groups_commands",
-				Columns:    []*schema.Column{AgentCommandsColumns[14]},
+				Columns:    []*schema.Column{AgentCommandsColumns[15]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},
@@ -96,17 +97,17 @@ var (
 			{
 				Name:    "agentcommand_site_id_seq",
 				Unique:  true,
-				Columns: []*schema.Column{AgentCommandsColumns[14], AgentCommandsColumns[1]},
+				Columns: []*schema.Column{AgentCommandsColumns[15], AgentCommandsColumns[1]},
 			},
 			{
 				Name:    "agentcommand_site_id_state",
 				Unique:  false,
-				Columns: []*schema.Column{AgentCommandsColumns[14], AgentCommandsColumns[4]},
+				Columns: []*schema.Column{AgentCommandsColumns[15], AgentCommandsColumns[4]},
 			},
 			{
 				Name:    "agentcommand_state_expires_at",
 				Unique:  false,
-				Columns: []*schema.Column{AgentCommandsColumns[4], AgentCommandsColumns[10]},
+				Columns: []*schema.Column{AgentCommandsColumns[4], AgentCommandsColumns[11]},
 			},
 		},
 	}

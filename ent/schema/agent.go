@@ -74,6 +74,8 @@ func (AgentCommand) Fields() []ent.Field {
 		field.Bytes("params").Immutable().MaxLen(64 << 10).Comment("JSON"),
 		field.Enum("state").Values("queued", "sent", "accepted", "running", "succeeded", "failed", "rejected", "expired",
 			"canceled", "superseded").Default("queued"),
+		field.Enum("recall").Values("canceled", "superseded").Optional().Nillable().
+			Comment("How it is to end if the agent, who may have it, has not begun it"),
 		field.String("result").MaxLen(4096).Default("").Comment("What the agent says of it"),
 		field.Bool("once").Default(false).Immutable().Comment("Sent no second time, even if the first got lost"),
 		field.Int("ttl_seconds").Positive().Immutable(),

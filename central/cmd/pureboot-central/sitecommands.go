@@ -111,7 +111,7 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 				if k.FinishedAt != nil {
 					ended = moment(k.FinishedAt)
 				}
-				fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Seq, k.Command.Command, k.State, moment(&k.CreatedAt), k.CreatedBy, ended, k.Result)
+				fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Seq, k.Command, k.State, moment(&k.CreatedAt), k.CreatedBy, ended, k.Result)
 			}
 			return table.Flush()
 		})
