@@ -40,6 +40,7 @@ type Central struct {
 	store   *store.Store
 	content *content.Repository
 	encoded *content.Encodings
+	fleet   *fleet.Fleet
 	listen  net.Listener
 	server  *http.Server
 }
@@ -87,9 +88,10 @@ func New(ctx context.Context, o Options) (_ *Central, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.fleet = fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: id.pin, Log: o.Log})
 	handler, err := api.New(api.Options{
 		Store: c.store, Content: c.content, Encodings: c.encoded, PublicURL: o.PublicURL, Version: o.Version, Log: o.Log,
-		Fleet: fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: id.pin, Log: o.Log}),
+		Fleet: c.fleet,
 	})
 	if err != nil {
 		return nil, err
@@ -157,6 +159,7 @@ func (c *Central) Run(ctx context.Context) error {
 	group.Go(func() error { return c.store.Run(ctx) })
 	group.Go(func() error { return systemd.Watchdog(ctx, c.log, c.store.Ping) })
 	group.Go(func() error { return c.content.Run(ctx) })
+	group.Go(func() error { return c.fleet.Run(ctx) })
 	group.Go(c.ready)
 	return errors.Join(group.Wait(), c.Close())
 }
@@ -195,6 +198,9 @@ func (c *Central) Close() error {
 		if err := c.listen.Close(); !errors.Is(err, net.ErrClosed) { // the server closes it too
 			errs = append(errs, err)
 		}
+	}
+	if c.fleet != nil {
+		errs = append(errs, c.fleet.Close())
 	}
 	if c.encoded != nil { // reads the content
 		errs = append(errs, c.encoded.Close())

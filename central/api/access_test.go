@@ -28,6 +28,7 @@ var least = map[string]string{
 	"PUT /api/v1/sites/{id}/assigned-content":     "operator",
 	"POST /api/v1/sites/{id}/agent-token":         "admin",
 	"GET /api/v1/sites/{id}/health":               "viewer",
+	"GET /api/v1/sites/{id}/status-changes":       "viewer",
 	"POST /api/v1/sites/{id}/sync":                "operator",
 	"GET /api/v1/sites/{id}/commands":             "viewer",
 	"POST /api/v1/sites/{id}/commands":            "operator",

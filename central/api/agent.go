@@ -46,6 +46,8 @@ func (a *api) agentRoutes() {
 	})
 	route(a, huma.Operation{
 		OperationID: "heartbeat", Method: "POST", Path: wire.PathHeartbeat, Summary: "Report how an agent is", Tags: tags,
+		Description: "Central answers 503 with Retry-After when more agents come at once than it can answer in good time.",
+		Errors:      []int{http.StatusServiceUnavailable},
 	}, agents, func(ctx context.Context, in *struct{ Body heartbeatBody }) (*answer[wire.HeartbeatAnswer], error) {
 		next, err := a.Fleet.Heartbeat(ctx, caller(ctx).Actor, in.Body.Heartbeat)
 		return &answer[wire.HeartbeatAnswer]{next}, err

@@ -1,12 +1,12 @@
 package api
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pureboot/pureboot/central/fleet"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
@@ -217,10 +217,18 @@ func TestWhoTriesTooOftenWaits(t *testing.T) {
 func TestAnAgentThatEndedWhileItReported(t *testing.T) {
 	c := newCentral(t)
 	site := c.site("berlin")
-	c.enrol(site)
+	credential := c.enrol(site)
+	must[wire.HeartbeatAnswer](c, 200, "POST", wire.PathHeartbeat, credential, wire.Heartbeat{})
 	c.write(func(tx *ent.Tx) error { _, err := tx.Agent.Delete().Exec(t.Context()); return err })
-	_, err := c.store.Heartbeat(context.Background(), store.Actor{Site: site.ID}, wire.Heartbeat{})
-	if err != store.ErrUnauthorized {
-		t.Errorf("got %v", err)
+	must[wire.Problem](c, 401, "POST", wire.PathHeartbeat, credential, wire.Heartbeat{})
+	if err := c.api.Fleet.Close(); err != nil { // writes the report of the one that is gone
+		t.Error(err)
+	}
+	if health := must[fleet.Health](c, 200, "GET", "/api/v1/sites/"+site.ID.String()+"/health", c.viewer, nil); health.LastSeen != nil {
+		t.Errorf("heard of at %v", health.LastSeen)
+	}
+	c.enrol(site)
+	if health := must[fleet.Health](c, 200, "GET", "/api/v1/sites/"+site.ID.String()+"/health", c.viewer, nil); health.LastSeen != nil {
+		t.Errorf("the new agent was heard of at %v", health.LastSeen)
 	}
 }

@@ -30,6 +30,7 @@ func (a *api) problem(ctx context.Context, err error) error {
 	var conflict *store.Conflict
 	var transition *lifecycle.TransitionError
 	var limited *fleet.Limited
+	var overloaded *fleet.Overloaded
 	var column *ent.ValidationError
 	var path *content.PathError
 	var offset *content.OffsetError
@@ -90,6 +91,9 @@ func (a *api) problem(ctx context.Context, err error) error {
 	case errors.As(err, &limited):
 		model.Status = http.StatusTooManyRequests
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(limited.RetryAfter.Seconds()))))
+	case errors.As(err, &overloaded):
+		model.Status = http.StatusServiceUnavailable
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(overloaded.RetryAfter.Seconds()))))
 	case errors.As(err, &column):
 		model.Status, model.Detail = http.StatusUnprocessableEntity, "validation failed"
 		model.Errors = []*huma.ErrorDetail{{Message: "not a value that can be kept: too long, or not one of the choices", Location: "body." + column.Name}}

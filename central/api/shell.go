@@ -61,7 +61,7 @@ func (a *api) serve(w *recorder, r *http.Request) string {
 		a.noRoute(w, r, h)
 		return "-"
 	}
-	p, err := a.guard(r, a.access[pattern])
+	p, err := a.admit(r, pattern)
 	if err != nil {
 		a.writeError(w, r, err)
 		return p.Name
@@ -75,6 +75,18 @@ func (a *api) serve(w *recorder, r *http.Request) string {
 	}
 	end()
 	return p.Name
+}
+
+// admit is guard, which a heartbeat passes only if central has time for it.
+func (a *api) admit(r *http.Request, pattern string) (principal, error) {
+	if r.URL.Path == wire.PathHeartbeat {
+		leave, err := a.Fleet.Enter()
+		if err != nil {
+			return principal{}, err
+		}
+		defer leave()
+	}
+	return a.guard(r, a.access[pattern])
 }
 
 // cleanPath says whether a path is its own shortest form, so that what is matched, logged and opened is the same.

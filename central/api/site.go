@@ -51,4 +51,16 @@ func (a *api) siteRoutes() {
 		health, err := a.Fleet.Health(ctx, in.ID)
 		return &answer[fleet.Health]{health}, err
 	})
+	route(a, huma.Operation{
+		OperationID: "list-site-status-changes", Method: "GET", Path: "/api/v1/sites/{id}/status-changes",
+		Summary: "List how the site's agent changed, the latest first", Tags: tags,
+		Description: "Each change of agent_status, the last 500 of them. Those that central missed while it did not run are not there.",
+	}, access{least: store.Viewer}, func(ctx context.Context, in *struct {
+		ByID
+		Paging
+	},
+	) (*answer[store.Page[store.StatusChange]], error) {
+		page, err := a.Fleet.StatusChanges(ctx, in.ID, in.store())
+		return &answer[store.Page[store.StatusChange]]{page}, err
+	})
 }

@@ -5,6 +5,8 @@ package fleet
 
 import (
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pureboot/pureboot/central/content"
@@ -22,15 +24,23 @@ type Options struct {
 // Fleet serves the agents of all sites. Its methods may be called at once from many goroutines.
 type Fleet struct {
 	Options
-	started time.Time
-	joins   Limiter
+	joins Limiter
+	live  liveness
+	busy  atomic.Int32 // heartbeats that are worked on
+	stuck bool         // Run's own: the last write failed
+
+	mu      sync.Mutex
+	hearing time.Time // since when central hears its agents without a gap
+	watched time.Time // when it last looked after them
 }
 
-// New returns a fleet. Its start is when central began to listen: for a while after it, silence means nothing.
+// New returns a fleet. Its start is when central began to listen: for a while after it, silence means nothing. Whoever
+// does not Run it must Close it all the same.
 func New(o Options) *Fleet {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
 	o.Log = o.Log.With("room", "fleet")
-	return &Fleet{Options: o, started: time.Now()}
+	now := time.Now()
+	return &Fleet{Options: o, hearing: now, watched: now}
 }

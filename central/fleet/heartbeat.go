@@ -8,13 +8,17 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-// Heartbeat keeps an agent's report and answers what it needs to know.
+// Heartbeat answers an agent what it needs to know and keeps its report. What the report says of how the agent is waits
+// in memory, and is written with that of others; so a central that is killed forgets the last second of it, which the
+// next heartbeat says again. What must not be forgotten is written before the answer. If more agents come at once than
+// can be answered in good time, the error is *Overloaded.
 func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat) (wire.HeartbeatAnswer, error) {
-	answer, err := f.Store.Heartbeat(ctx, by, h)
+	leave, err := f.Enter()
 	if err != nil {
-		return answer, err
+		return wire.HeartbeatAnswer{}, err
 	}
-	settings, err := f.Store.Effective(ctx, by.Site)
+	defer leave()
+	answer, settings, err := f.Store.Answer(ctx, by.Site, h.NodeEpoch)
 	if err != nil {
 		return answer, err
 	}
@@ -23,7 +27,24 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 	answer.ServerTime = time.Now().UTC()
 	answer.NextIn = settings.HeartbeatSeconds.Value
 	answer.Config = configFor(settings, h.Config)
-	return answer, nil
+	answer.Jitter = f.jitter(answer.NextIn)
+
+	beat, err := store.NewBeat(by.Site, answer.ServerTime, h)
+	if err != nil {
+		return answer, err
+	}
+	beat.Interval = answer.NextIn
+	beat.Status, beat.Reason = reported(h)
+	return answer, f.live.hear(beat)
+}
+
+// jitter returns by how much agents spread the next heartbeat. In the first minutes it is more: those that central's
+// start has brought into step fall out of it.
+func (f *Fleet) jitter(seconds int) int {
+	if f.deaf(time.Now()) {
+		return seconds / 3
+	}
+	return seconds / 10
 }
 
 // Manifest returns a page of what changed in the content since an epoch, which is empty for all there is.

@@ -28,10 +28,11 @@ func TestHowAnAgentIsJudged(t *testing.T) {
 		{"five intervals", store.Agent{LastSeen: ago(50 * time.Second)}, time.Hour, Offline},
 		{"five intervals, soon after central's start", store.Agent{LastSeen: ago(time.Hour)}, 5*time.Minute - 1, Degraded},
 		{"five intervals, five minutes after central's start", store.Agent{LastSeen: ago(time.Hour)}, 5 * time.Minute, Offline},
+		{"told another interval since", store.Agent{LastSeen: ago(50 * time.Second), HeartbeatInterval: 60}, time.Hour, Online},
 		{"a service that failed", store.Agent{LastSeen: ago(0), Heartbeat: broken}, time.Hour, Degraded},
 		{"a service that failed before it fell silent", store.Agent{LastSeen: ago(time.Hour), Heartbeat: broken}, time.Hour, Offline},
 	} {
-		f := &Fleet{started: now.Add(-c.up)}
+		f := &Fleet{hearing: now.Add(-c.up)}
 		if got := f.status(&c.agent, 10, now); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
@@ -43,5 +44,21 @@ func TestASiteWithoutAnAgentHasNoStatus(t *testing.T) {
 	New(Options{}).Judge(&g)
 	if g.AgentStatus != nil {
 		t.Errorf("status %s", *g.AgentStatus)
+	}
+}
+
+// TestACentralThatSleptWasDeaf: its agents were not silent.
+func TestACentralThatSleptWasDeaf(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	f := &Fleet{hearing: now.Add(-time.Hour), watched: now}
+	if f.lapse(now.Add(watchEvery)) || f.deaf(now.Add(watchEvery)) {
+		t.Error("deaf although it watched")
+	}
+	woke := now.Add(watchEvery + time.Hour)
+	if !f.lapse(woke) || !f.deaf(woke.Add(grace-1)) || f.deaf(woke.Add(grace)) {
+		t.Error("it calls agents offline that it could not hear")
+	}
+	if f.lapse(woke.Add(watchEvery)) {
+		t.Error("it slept once, not twice")
 	}
 }

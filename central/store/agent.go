@@ -10,9 +10,11 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/pureboot/pureboot/central/inherit"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
 	"github.com/pureboot/pureboot/ent/agent"
+	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/node"
 )
@@ -41,6 +43,8 @@ type Agent struct {
 	AgentVersion    string     `json:"agent_version"`
 	ProtocolVersion int        `json:"protocol_version"`
 	Capabilities    []string   `json:"capabilities"`
+
+	HeartbeatInterval int `json:"heartbeat_interval" doc:"Seconds, that it was last told; 0 before its first heartbeat"`
 
 	Heartbeat *wire.Heartbeat `json:"heartbeat" doc:"The last one; null until it came"`
 }
@@ -155,52 +159,50 @@ func (s *Store) AuthenticateAgent(ctx context.Context, site uuid.UUID, secretHas
 	return Actor{Name: "site:" + row.Edges.Site.Name, Site: site}, nil
 }
 
-// Heartbeat keeps an agent's report and returns what the answer says of the site's nodes.
-func (s *Store) Heartbeat(ctx context.Context, by Actor, h wire.Heartbeat) (wire.HeartbeatAnswer, error) {
-	report, err := json.Marshal(h)
-	if err != nil {
-		return wire.HeartbeatAnswer{}, fmt.Errorf("keep a heartbeat: %w", err)
-	}
+// Answer returns what the answer to a heartbeat says of the content and of the site's nodes, and the settings in effect
+// for the site, as of one moment.
+func (s *Store) Answer(ctx context.Context, site uuid.UUID, since wire.Epoch) (wire.HeartbeatAnswer, inherit.Effective, error) {
 	var answer wire.HeartbeatAnswer
-	err = s.Write(ctx, func(tx *ent.Tx) error {
-		n, err := tx.Agent.Update().Where(agent.SiteID(by.Site)).SetLastHeartbeatAt(now()).SetHeartbeat(report).
-			SetBootID(clean(h.BootID, 64)).SetSeq(h.Seq).SetAgentVersion(clean(h.AgentVersion, 100)).
-			SetProtocolVersion(h.ProtocolVersion).SetCapabilities(capabilities(h.Hello)).Save(ctx)
+	var settings inherit.Effective
+	err := s.View(ctx, func(tx *ent.Tx) error {
+		home, err := tx.DeviceGroup.Get(ctx, site)
 		if err != nil {
-			return fmt.Errorf("keep a heartbeat: %w", err)
+			return missing(err)
 		}
-		if n == 0 {
-			return ErrUnauthorized // its enrolment ended between the check of its credential and now
+		up, err := ancestors(ctx, tx, home)
+		if err != nil {
+			return err
 		}
-		answer, err = changes(ctx, tx, by.Site, h.NodeEpoch)
+		settings = inherit.Resolve(up.chain(&home.ID))
+		answer, err = changes(ctx, tx, home, since)
 		return err
 	})
-	return answer, err
+	return answer, settings, err
 }
 
 // changes says which nodes of a site changed after an epoch.
-func changes(ctx context.Context, tx *ent.Tx, site uuid.UUID, since wire.Epoch) (wire.HeartbeatAnswer, error) {
+func changes(ctx context.Context, tx *ent.Tx, home *ent.DeviceGroup, since wire.Epoch) (wire.HeartbeatAnswer, error) {
 	var a wire.HeartbeatAnswer
-	var err error
-	if a.ContentEpoch, err = Current(ctx, tx, ContentCounter); err != nil {
-		return a, err
-	}
-	if a.NodeEpoch, err = Current(ctx, tx, NodeCounter); err != nil {
-		return a, err
-	}
-	if !a.NodeEpoch.Covers(since) {
-		a.AllNodes = true
-		return a, nil
-	}
-	home, err := tx.DeviceGroup.Get(ctx, site)
+	counters, err := tx.Counter.Query().Where(counter.IDIn(ContentCounter, NodeCounter)).All(ctx)
 	if err != nil {
-		return a, missing(err)
+		return a, fmt.Errorf("read the counters: %w", err)
 	}
-	if home.NodesLeftEpoch > since.N {
+	for _, c := range counters {
+		e := wire.Epoch{Stream: c.Stream, N: c.Value}
+		if c.ID == ContentCounter {
+			a.ContentEpoch = e
+		} else {
+			a.NodeEpoch = e
+		}
+	}
+	switch {
+	case a.NodeEpoch == since:
+		return a, nil
+	case !a.NodeEpoch.Covers(since), home.NodesLeftEpoch > since.N:
 		a.AllNodes = true
 		return a, nil
 	}
-	ids, err := tx.Node.Query().Where(node.HomeSiteID(site), node.EpochGT(since.N)).
+	ids, err := tx.Node.Query().Where(node.HomeSiteID(home.ID), node.EpochGT(since.N)).
 		Order(ent.Asc(node.FieldEpoch)).Limit(maxChanged + 1).IDs(ctx)
 	if err != nil {
 		return a, fmt.Errorf("find the changed nodes: %w", err)
@@ -215,10 +217,20 @@ func changes(ctx context.Context, tx *ent.Tx, site uuid.UUID, since wire.Epoch) 
 	return a, nil
 }
 
+// Hear makes an agent what it was when a beat came, if that is newer than what is known.
+func (a *Agent) Hear(b Beat) {
+	if a.LastSeen != nil && !b.At.After(*a.LastSeen) || b.At.Before(a.EnrolledAt) {
+		return
+	}
+	a.LastSeen, a.Heartbeat, a.HeartbeatInterval = &b.At, &b.Report, b.Interval
+	a.AgentVersion, a.ProtocolVersion, a.Capabilities = b.Report.AgentVersion, b.Report.ProtocolVersion, b.Report.Capabilities
+}
+
 func agentRecord(row *ent.Agent) *Agent {
 	a := &Agent{
 		SiteID: row.SiteID, EnrolledAt: row.EnrolledAt, LastSeen: row.LastHeartbeatAt, Hostname: row.Hostname,
 		AgentVersion: row.AgentVersion, ProtocolVersion: row.ProtocolVersion, Capabilities: list(row.Capabilities),
+		HeartbeatInterval: row.HeartbeatInterval,
 	}
 	if len(row.Heartbeat) > 0 {
 		var h wire.Heartbeat
