@@ -131,7 +131,10 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	}
 	a.onClose(a.cache.Close)
 
-	files := content.Options{Cache: a.cache, Dir: a.cfg.StateDir(), Log: a.log.With("room", "content")}
+	files := content.Options{
+		Cache: a.cache, Dir: a.cfg.StateDir(), Urgent: budget.Urgent, Log: a.log.With("room", "content"),
+		Reordered: func() { a.operator.Reorder() }, // which nothing is before the operator's room is open
+	}
 	nodes := node.Options{Dir: a.cfg.StateDir(), Log: a.log.With("room", "node")}
 	if a.client != nil { // an interface that holds a nil client would not be nil
 		files.Central, nodes.Central = a.client, a.client
@@ -140,6 +143,10 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		return err
 	}
 	a.onClose(func() error { a.files.Close(); return nil })
+	policy, err := content.NewPolicy(a.cfg.Cache.Policy, a.cfg.Cache.Patterns)
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
 	if a.nodes, err = node.Open(ctx, nodes); err != nil {
 		return err
 	}
@@ -160,6 +167,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams, Policy: cachePolicy,
 		Metrics: metricsHandler(a.registry), Dir: a.cfg.StateDir(), Log: a.log.With("room", "admin"),
 	})
+	a.files.SetPolicy(policy)
 	// Only now: what is pinned must not be evicted because the limits came before the pins.
 	a.cache.SetLimits(int64(a.cfg.Cache.MaxSizeGB)*1e9, int64(a.cfg.Cache.MinFreeGB)*1e9)
 	a.server, err = tftp.New(tftp.Options{

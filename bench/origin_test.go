@@ -169,7 +169,7 @@ func TestAgentsTakeTheOriginForCentral(t *testing.T) {
 
 	obj := o.add(spec{name: "one", size: 600_000, central: true, cuts: []int64{400_000}, changes: true})
 	o.add(spec{name: "not central's", size: 1000})
-	m, err := client.Manifest(t.Context(), wire.Epoch{}, "")
+	m, err := client.Manifest(t.Context(), wire.ManifestQuery{})
 	if err != nil || !m.Full || len(m.Items) != 1 || m.Items[0].Path != "one" {
 		t.Fatalf("manifest %+v, %v", m, err)
 	}
@@ -202,7 +202,7 @@ func TestAgentsTakeTheOriginForCentral(t *testing.T) {
 	if r, ok := errors.AsType[*wire.Refusal](read(first.SHA256, 0, 0)); !ok || r.Status != http.StatusPreconditionFailed {
 		t.Errorf("the old version: %v", r)
 	}
-	next, err := client.Manifest(t.Context(), m.Epoch, "")
+	next, err := client.Manifest(t.Context(), wire.ManifestQuery{Since: m.Epoch})
 	if err != nil || next.Full || len(next.Items) != 1 || next.Items[0].SHA256 == first.SHA256 {
 		t.Fatalf("next manifest %+v, %v", next, err)
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/pureboot/pureboot/agent/cache"
-	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/httpcache"
 )
 
@@ -66,13 +65,16 @@ func (a *API) pin() {
 	}
 }
 
-// rank is that of content, but for what is pinned.
+// rank is that of the files, but for what is pinned.
 func (a *API) rank(key cache.Key) int {
 	if a.pins.set.Load().has(a, key) {
 		return cache.Pinned
 	}
-	return content.Rank(key)
+	return a.Files.Rank(key)
 }
+
+// Reorder has the cache observe that what the site wants has changed, and with it Files.Rank.
+func (a *API) Reorder() { a.pin() }
 
 func (s *pinSet) has(a *API, key cache.Key) bool {
 	upstream := httpcache.IsKey(key)

@@ -93,7 +93,7 @@ func (c *smallCentral) ReadContent(ctx context.Context, category, path, _ string
 	return io.NopCloser(bytes.NewReader(body[offset:])), nil
 }
 
-func (c *smallCentral) Manifest(context.Context, wire.Epoch, string) (wire.Manifest, error) {
+func (c *smallCentral) Manifest(context.Context, wire.ManifestQuery) (wire.Manifest, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := wire.Manifest{Full: true, Epoch: wire.Epoch{Stream: "s", N: c.epoch}}

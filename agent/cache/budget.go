@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,8 @@ import (
 type Load struct {
 	Foreground bool  // somebody waits for them
 	Size       int64 // of the object; -1: not known
+
+	Awaited func() bool // whether somebody waits by now, where nobody did; nil: nobody will
 }
 
 // small is the size in bytes below which an object goes before others: what boots a machine, not what it installs.
@@ -38,6 +41,9 @@ type Budget struct {
 	queue queue       // who waits, the next to be admitted first
 	timer *time.Timer // lets the next in; nil: nobody waits
 	seq   uint64
+
+	urgent  atomic.Int64 // that are waited for, see Urgent
+	hurried atomic.Int64 // when bytes that somebody waited for last came, in Unix nanoseconds
 }
 
 // credit is how long what nobody used can be used later. On a busy machine those who wait are woken late, and would never
@@ -60,9 +66,17 @@ func (b *Budget) SetRate(rate int64) {
 // Admit waits until n bytes that have been read are paid for, or until ctx ends. What has arrived cannot be sent back, so
 // paying comes after reading, and the next read after paying: a cap on the average, exact but for the last
 // piece of each reader and for what nobody used within the last tenth of a second.
+//
+// A load that nobody waits for stands back first, for as long as somebody waits for another one; also without a limit.
 func (b *Budget) Admit(ctx context.Context, n int, load Load) error {
+	stopped := b.stand(ctx, load)
 	b.mu.Lock()
 	now := time.Now()
+	if stopped != nil { // the bytes were had all the same
+		b.pay(now, n)
+		b.mu.Unlock()
+		return stopped
+	}
 	if b.rate <= 0 || len(b.queue) == 0 && !b.free.After(now) {
 		b.pay(now, n)
 		b.mu.Unlock()

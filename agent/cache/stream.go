@@ -152,7 +152,13 @@ func (f *fill) bring(st *stream) error {
 func (f *fill) load() Load {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return Load{Foreground: f.waiting > 0, Size: f.obj.Size}
+	return Load{Foreground: f.waiting > 0, Size: f.obj.Size, Awaited: f.awaited}
+}
+
+func (f *fill) awaited() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting > 0
 }
 
 // next moves st to the next byte it has to read, and tells in up to where to ask for. Through a

@@ -84,8 +84,8 @@ func (f *Files) ask(ctx context.Context, key cache.Key) (cache.Object, error) {
 }
 
 // source reads one version of a file from central. The whole may come compressed; what follows a try at that which brought
-// nothing is asked for as a range, which comes as it is.
-func (f *Files) source(key cache.Key, obj cache.Object) cache.Source {
+// nothing is asked for as a range, which comes as it is. own, if it is not nil, counts the bytes too.
+func (f *Files) source(key cache.Key, obj cache.Object, own *atomic.Int64) cache.Source {
 	category, path := Split(key)
 	sha := obj.SHA256.String()
 	var tried atomic.Bool
@@ -99,7 +99,7 @@ func (f *Files) source(key cache.Key, obj cache.Object) cache.Source {
 		f.count.requests.Add(1)
 		body, err := f.opt.Central.ReadContent(ctx, category, path, sha, offset, length)
 		if err == nil {
-			return &received{ReadCloser: body, count: &f.count}, nil
+			return &received{ReadCloser: body, count: &f.count, own: own}, nil
 		}
 		f.count.failures.Add(1)
 		if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Final() {

@@ -154,7 +154,8 @@ func (c *countingCentral) ReadContent(ctx context.Context, category, path, sha s
 	return io.NopCloser(bytes.NewReader(body)), nil
 }
 
-func (c *countingCentral) Manifest(_ context.Context, since wire.Epoch, cursor string) (wire.Manifest, error) {
+func (c *countingCentral) Manifest(_ context.Context, q wire.ManifestQuery) (wire.Manifest, error) {
+	since, cursor := q.Since, q.Cursor
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.paged++
@@ -223,7 +224,7 @@ func (deadCentral) ReadContent(context.Context, string, string, string, int64, i
 	return nil, errDead
 }
 
-func (deadCentral) Manifest(context.Context, wire.Epoch, string) (wire.Manifest, error) {
+func (deadCentral) Manifest(context.Context, wire.ManifestQuery) (wire.Manifest, error) {
 	return wire.Manifest{}, errDead
 }
 
@@ -266,7 +267,7 @@ type scriptedCentral struct {
 	pages []wire.Manifest
 }
 
-func (c *scriptedCentral) Manifest(context.Context, wire.Epoch, string) (wire.Manifest, error) {
+func (c *scriptedCentral) Manifest(context.Context, wire.ManifestQuery) (wire.Manifest, error) {
 	if len(c.pages) == 0 {
 		return wire.Manifest{}, errDead
 	}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -26,7 +27,7 @@ import (
 type Central interface {
 	Chunks(ctx context.Context, category, path string) (wire.Chunks, error)
 	ReadContent(ctx context.Context, category, path, sha256 string, offset, length int64) (io.ReadCloser, error)
-	Manifest(ctx context.Context, since wire.Epoch, cursor string) (wire.Manifest, error)
+	Manifest(ctx context.Context, q wire.ManifestQuery) (wire.Manifest, error)
 	Online() bool // whether it is worth waiting for an answer
 }
 
@@ -36,7 +37,11 @@ type Options struct {
 	Central  Central       // nil while the agent is not enrolled
 	Dir      string        // of manifest.json
 	Patience time.Duration // for central's word on what a file is now; zero means 10 seconds
-	Log      *slog.Logger
+
+	// Urgent is told when somebody begins to wait for central, and then calls what it returns. nil: nobody is told.
+	Urgent    func() (release func())
+	Reordered func() // is called when Files.Rank has changed, or may have; nil: nobody is
+	Log       *slog.Logger
 }
 
 // Files are the boot files of the site. They are safe for concurrent use.
@@ -50,6 +55,8 @@ type Files struct {
 	unknown   *rate.Limiter      // of questions about names that the manifest does not have
 	maxFiles  int                // of a manifest
 	pulling   sync.Mutex         // one pull at a time
+	policy    atomic.Pointer[Policy]
+	distrust  atomic.Pointer[error] // why the last manifest was not believed; nil: it was
 	count     counters
 
 	ctx  context.Context // of what is asked of central; ends with Close
@@ -85,6 +92,7 @@ func Open(opt Options) (*Files, error) {
 		opt.Patience = 10 * time.Second
 	}
 	f := &Files{opt: opt, described: newDescriptions(), variants: newVariants(), maxFiles: maxFiles}
+	f.policy.Store(&Policy{name: wire.PolicyMinimal})
 	f.unknown = rate.NewLimiter(unknownPerSecond, unknownAtOnce)
 	var err error
 	if f.manifest, err = loadManifest(opt.Dir); err != nil {
@@ -269,6 +277,9 @@ func (f *Files) Stat(ctx context.Context, category, path string) (Info, Status, 
 
 // fetch finds out what the file is and reads that version, from the cache if it has it.
 func (f *Files) fetch(ctx context.Context, key cache.Key, part func(int64) (int64, int64)) (*File, error) {
+	if f.opt.Urgent != nil {
+		defer f.opt.Urgent()()
+	}
 	reading, inTime, release := f.hurry(ctx, key)
 	r, err := f.read(reading, key, part)
 	if !inTime() && err == nil {
@@ -296,7 +307,7 @@ func (f *Files) read(ctx context.Context, key cache.Key, part func(int64) (int64
 	if err != nil {
 		return nil, err
 	}
-	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.source(key, obj))
+	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.patched(key, obj, f.source(key, obj, nil)))
 	if err == nil {
 		offset, length := part(obj.Size)
 		if _, err = r.Seek(offset, io.SeekStart); err == nil {

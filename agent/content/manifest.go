@@ -25,6 +25,8 @@ type manifest struct {
 	epoch wire.Epoch
 	files map[cache.Key]known
 	ahead map[cache.Key]word // what central said of single files later than epoch
+
+	needed *needed // what workflows name; nil: central has not said
 }
 
 // known is what a name stands for.
@@ -32,6 +34,7 @@ type known struct {
 	Size     int64        `json:"size"`
 	SHA256   cache.Digest `json:"sha256"`
 	Modified time.Time    `json:"modified"`
+	Assigned bool         `json:"assigned,omitempty"` // to the site
 }
 
 // word is what central said of a file at an epoch.
@@ -42,9 +45,15 @@ type word struct {
 
 // stored is the manifest's form on disk.
 type stored struct {
-	Epoch wire.Epoch          `json:"epoch"`
-	Files map[cache.Key]known `json:"files"`
+	Format int                 `json:"format"`
+	Epoch  wire.Epoch          `json:"epoch"`
+	Files  map[cache.Key]known `json:"files"`
+	Needed *wire.Needed        `json:"needed,omitempty"`
 }
+
+// manifestFormat is that of the file. One of an earlier build, which knew less, says what the files are until central
+// has been asked for all.
+const manifestFormat = 2
 
 // loadManifest returns an empty manifest, and why, when there is none that can be read.
 func loadManifest(dir string) (*manifest, error) {
@@ -61,10 +70,29 @@ func loadManifest(dir string) (*manifest, error) {
 		return m, fmt.Errorf("%s: %w", manifestFile, err)
 	}
 	if s.Files != nil {
-		m.epoch, m.files = s.Epoch, s.Files
+		m.files = s.Files
 	}
+	if s.Format != manifestFormat {
+		return m, nil
+	}
+	if s.Needed != nil {
+		if m.needed, err = newNeeded(*s.Needed); err != nil {
+			return m, fmt.Errorf("%s: %w", manifestFile, err)
+		}
+	}
+	m.epoch = s.Epoch
 	return m, nil
 }
+
+// workflows returns what workflows name.
+func (m *manifest) workflows() *needed {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.needed
+}
+
+// tag is what central is told of that.
+func (m *manifest) tag() string { return m.workflows().tag() }
 
 func (m *manifest) get(key cache.Key) (known, bool) {
 	m.mu.RLock()
@@ -78,6 +106,7 @@ func (m *manifest) get(key cache.Key) (known, bool) {
 func (m *manifest) learn(key cache.Key, k known, at wire.Epoch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	k.Assigned = m.files[key].Assigned // of which central did not speak
 	m.files[key] = k
 	if !m.epoch.Covers(at) {
 		m.ahead[key] = word{k, at}
@@ -108,18 +137,27 @@ func (m *manifest) apply(p pulled) {
 	// A file may have been asked for while the pages were read, and be newer than they are.
 	for key, w := range m.ahead {
 		if w.at.Stream == p.epoch.Stream && w.at.N > p.epoch.N {
-			m.files[key] = w.known
+			newer := w.known
+			newer.Assigned = m.files[key].Assigned
+			m.files[key] = newer
 		} else {
 			delete(m.ahead, key)
 		}
 	}
 	m.epoch = p.epoch
+	if p.needed != nil {
+		m.needed = p.needed
+	}
 }
 
 // save replaces the manifest on disk; a crash leaves the old one or the new one, whole.
 func (m *manifest) save() error {
 	m.mu.RLock()
-	text, err := json.Marshal(stored{Epoch: m.epoch, Files: m.files})
+	s := stored{Format: manifestFormat, Epoch: m.epoch, Files: m.files}
+	if m.needed != nil {
+		s.Needed = &m.needed.said
+	}
+	text, err := json.Marshal(s)
 	m.mu.RUnlock()
 	if err != nil {
 		return fmt.Errorf("encode the manifest: %w", err)

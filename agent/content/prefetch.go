@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pureboot/pureboot/agent/cache"
@@ -33,30 +34,27 @@ func (f *Files) Is(key cache.Key, obj cache.Object) bool {
 	return ok && known.SHA256 == obj.SHA256
 }
 
-// Prefetch has the cache bring a file, and waits until it is there, whole. Nobody's request waits for it, so that it
-// comes after all that somebody waits for. Errors: ErrName, fs.ErrNotExist, why it cannot be had, the end of ctx.
+// Prefetch is Bring of a file that the manifest need not name.
 func (f *Files) Prefetch(ctx context.Context, category, path string) error {
-	key, err := keyOf(category, path)
-	if err != nil {
-		return err
-	}
-	err = f.bring(ctx, key)
-	if errors.Is(err, errReplaced) {
-		f.described.forget(key)
-		err = f.bring(ctx, key)
-	}
-	return err
+	return f.Bring(ctx, Info{Category: category, Path: path}, nil)
 }
 
-func (f *Files) bring(ctx context.Context, key cache.Key) error {
+// bring fetches a file. If trust is set, the manifest's word is enough for what a small one is made of.
+func (f *Files) bring(ctx context.Context, key cache.Key, received *atomic.Int64, trust bool) error {
 	if have, ok := f.opt.Cache.Current(key); ok && f.Is(key, have) {
 		return nil
 	}
-	obj, err := f.identify(ctx, key)
-	if err != nil {
-		return err
+	obj, ok := cache.Object{}, false
+	if trust && f.opt.Central != nil {
+		obj, ok = f.describeSmall(key)
 	}
-	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.source(key, obj))
+	if !ok {
+		var err error
+		if obj, err = f.identify(ctx, key); err != nil {
+			return err
+		}
+	}
+	r, err := f.opt.Cache.Fetch(ctx, key, obj, f.patched(key, obj, f.source(key, obj, received)))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package content
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,13 +124,19 @@ func TestHostileManifests(t *testing.T) {
 	epoch := wire.Epoch{Stream: "s1", N: 9}
 	many := make([]wire.ManifestItem, 40)
 	for i := range many {
-		many[i] = file(wire.Images, "x", 1, digest)
+		many[i] = file(wire.Images, fmt.Sprint("x", i), 1, digest)
 	}
 	for _, tt := range []struct {
 		name  string
 		pages []wire.Manifest
 	}{
 		{"negative size", []wire.Manifest{{Epoch: epoch, Full: true, Items: []wire.ManifestItem{file(wire.Images, "x", -1, digest)}}}},
+		{"a size beyond all disks", []wire.Manifest{{Epoch: epoch, Full: true, Items: []wire.ManifestItem{file(wire.Images, "x", math.MaxInt64, digest)}}}},
+		{"a name twice", []wire.Manifest{{Epoch: epoch, Full: true, Items: []wire.ManifestItem{many[0], many[1], many[0]}}}},
+		{"no epoch", []wire.Manifest{{Full: true, Items: many}}},
+		{"an epoch before all time", []wire.Manifest{{Epoch: wire.Epoch{Stream: "s1", N: -1}, Full: true, Items: many}}},
+		{"too many names of workflows", []wire.Manifest{{Epoch: epoch, Full: true, Needed: &wire.Needed{Names: make([]string, maxNeeded+1)}}}},
+		{"a glob of workflows that is none", []wire.Manifest{{Epoch: epoch, Full: true, Needed: &wire.Needed{Globs: []string{"images/["}}}}},
 		{"no digest", []wire.Manifest{{Epoch: epoch, Full: true, Items: []wire.ManifestItem{file(wire.Images, "x", 1, "zz")}}}},
 		{"too many files", []wire.Manifest{
 			{Epoch: epoch, Full: true, Items: many, Next: "a"},
@@ -142,7 +149,7 @@ func TestHostileManifests(t *testing.T) {
 		{"another history between pages", []wire.Manifest{
 			{Epoch: epoch, Full: true, Items: many[:1], Next: "a"}, {Epoch: wire.Epoch{Stream: "s2"}, Full: true},
 		}},
-		{"differences after all there is", []wire.Manifest{{Epoch: epoch, Full: true, Items: many[:1], Next: "a"}, {Epoch: epoch}}},
+		{"differences after all there is, between pages", []wire.Manifest{{Epoch: epoch, Full: true, Items: many[:1], Next: "a"}, {Epoch: epoch}}},
 		{"differences to another history", []wire.Manifest{{Epoch: wire.Epoch{Stream: "s2", N: 1}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,6 +165,9 @@ func TestHostileManifests(t *testing.T) {
 			if err := s.Pull(t.Context(), epoch); err == nil {
 				t.Error("the pull succeeded")
 			}
+			if errors.Is(s.Distrusted(), ErrManifest) == strings.Contains(tt.name, "between pages") {
+				t.Errorf("distrusted for %v", s.Distrusted())
+			}
 			if s.Epoch() != before {
 				t.Errorf("the epoch became %v", s.Epoch())
 			}
@@ -168,30 +178,31 @@ func TestHostileManifests(t *testing.T) {
 
 func TestNamesOfAManifestThatNothingHereCanBear(t *testing.T) {
 	digest := strings.Repeat("ab", 32)
-	central := &scriptedCentral{pages: []wire.Manifest{{Epoch: wire.Epoch{Stream: "s1", N: 1}, Full: true}}}
-	names := [][2]string{
-		{"images", "../../etc/passwd"},
-		{"images", "/etc/passwd"},
-		{"images", "a/../b"},
-		{"images", "."},
-		{"images", ""},
-		{"images", `a\b`},
-		{"images", "a\x00b"},
-		{"..", "x"},
-		{"", "x"},
-		{"firmware", "of-the-future"},
-		{"images", strings.Repeat("x", 256)},
-		{"images", strings.Repeat("x/", 300) + "x"},
-		{"images/..", "x"},
+	item := func(category, path string) wire.ManifestItem {
+		return wire.ManifestItem{File: wire.File{Category: category, Path: path, Size: 1, SHA256: digest}}
 	}
-	for _, n := range names {
-		central.pages[0].Items = append(central.pages[0].Items,
-			wire.ManifestItem{File: wire.File{Category: n[0], Path: n[1], Size: 1, SHA256: digest}})
+	for _, path := range []string{
+		"../../etc/passwd", "/etc/passwd", "a/../b", ".", "", `a\b`, "a\x00b", strings.Repeat("x", 256), strings.Repeat("x/", 300) + "x",
+	} {
+		s := openSite(t, &scriptedCentral{pages: []wire.Manifest{{
+			Epoch: wire.Epoch{Stream: "s1", N: 1}, Full: true, Items: []wire.ManifestItem{item("images", "good"), item("images", path)},
+		}}})
+		if err := s.Pull(t.Context(), wire.Epoch{Stream: "s1", N: 1}); !errors.Is(err, ErrManifest) {
+			t.Errorf("%.40q: %v", path, err)
+		}
+		if len(s.manifest.files) != 0 || s.Distrusted() == nil {
+			t.Errorf("%.40q: the manifest holds %v, distrusted for %v", path, s.manifest.files, s.Distrusted())
+		}
 	}
-	central.pages[0].Items = append(central.pages[0].Items,
-		wire.ManifestItem{File: wire.File{Category: "images", Path: "good", Size: 1, SHA256: digest}})
-	s := openSite(t, central)
-	if err := s.Pull(t.Context(), wire.Epoch{Stream: "s1", N: 1}); err != nil {
+}
+
+func TestCategoriesOfTheFutureArePassedOver(t *testing.T) {
+	page := wire.Manifest{Epoch: wire.Epoch{Stream: "s1", N: 1}, Full: true}
+	for _, category := range []string{"firmware", "..", "", "images/..", "images"} {
+		page.Items = append(page.Items, wire.ManifestItem{File: wire.File{Category: category, Path: "x", Size: 1, SHA256: strings.Repeat("ab", 32)}})
+	}
+	s := openSite(t, &scriptedCentral{pages: []wire.Manifest{page}})
+	if err := s.Pull(t.Context(), page.Epoch); err != nil {
 		t.Fatal(err)
 	}
 	if len(s.manifest.files) != 1 {

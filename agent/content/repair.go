@@ -14,5 +14,5 @@ func (f *Files) Repair(key cache.Key, obj cache.Object) cache.Source {
 	if f.opt.Central == nil || !slices.Contains(wire.Categories, category) {
 		return nil
 	}
-	return f.source(key, obj)
+	return f.source(key, obj, nil)
 }

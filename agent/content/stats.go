@@ -20,11 +20,12 @@ type Stats struct {
 	Requests    int64 `json:"requests"`    // to central, for content
 	Failures    int64 `json:"failures"`    // of those, that brought none
 	Bytes       int64 `json:"bytes"`       // of content received from central
+	Copied      int64 `json:"copied"`      // bytes of content that another version had
 }
 
 type counters struct {
 	hits, misses, collapsed, stale, passed, missing, unavailable atomic.Int64
-	questions, requests, failures, bytes                         atomic.Int64
+	questions, requests, failures, bytes, copied                 atomic.Int64
 }
 
 // Stats returns a snapshot.
@@ -33,7 +34,7 @@ func (f *Files) Stats() Stats {
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Collapsed: c.collapsed.Load(), Stale: c.stale.Load(), Passed: c.passed.Load(),
 		Missing: c.missing.Load(), Unavailable: c.unavailable.Load(),
-		Questions: c.questions.Load(), Requests: c.requests.Load(), Failures: c.failures.Load(), Bytes: c.bytes.Load(),
+		Questions: c.questions.Load(), Requests: c.requests.Load(), Failures: c.failures.Load(), Bytes: c.bytes.Load(), Copied: c.copied.Load(),
 	}
 }
 
@@ -61,6 +62,7 @@ func (c *counters) opened(file *File, err error) {
 type received struct {
 	io.ReadCloser
 	count *counters
+	own   *atomic.Int64 // may be nil
 	total int64
 }
 
@@ -73,6 +75,9 @@ func (r *received) Read(p []byte) (int, error) {
 		r.total += int64(n)
 	}
 	r.count.bytes.Add(r.total - before)
+	if r.own != nil {
+		r.own.Add(r.total - before)
+	}
 	return n, err
 }
 

@@ -236,7 +236,7 @@ func (s *slowly) Read(p []byte) (int, error) {
 	return s.Reader.Read(p[:min(len(p), cache.ChunkSize/4)])
 }
 
-func (c *central) Manifest(context.Context, wire.Epoch, string) (wire.Manifest, error) {
+func (c *central) Manifest(context.Context, wire.ManifestQuery) (wire.Manifest, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.manifest == nil {

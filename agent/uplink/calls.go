@@ -48,19 +48,6 @@ func (c *Client) Heartbeat(ctx context.Context, h wire.Heartbeat) (wire.Heartbea
 	return a, c.call(ctx, http.MethodPost, wire.PathHeartbeat, nil, h, &a)
 }
 
-// Manifest asks for a page of what changed in the content since an epoch; the zero epoch asks for all there is.
-func (c *Client) Manifest(ctx context.Context, since wire.Epoch, cursor string) (wire.Manifest, error) {
-	q := url.Values{}
-	if since.Stream != "" {
-		q.Set("since", since.String())
-	}
-	if cursor != "" {
-		q.Set("cursor", cursor)
-	}
-	var m wire.Manifest
-	return m, c.call(ctx, http.MethodGet, wire.PathManifest, q, nil, &m)
-}
-
 // Chunks asks what a file is now: its digest and those of its pieces.
 func (c *Client) Chunks(ctx context.Context, category, path string) (wire.Chunks, error) {
 	var ch wire.Chunks

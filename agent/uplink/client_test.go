@@ -54,15 +54,15 @@ func TestCalls(t *testing.T) {
 			return c.Event(ctx, "n", wire.Event{EventID: "1", EventType: "first_boot"})
 		}, `POST /api/v1/nodes/n/event {"event_id":"1","event_type":"first_boot"}`, wire.Node{ID: "n"}},
 		{
-			func(ctx context.Context, c *Client) (any, error) { return c.Manifest(ctx, wire.Epoch{}, "") },
+			func(ctx context.Context, c *Client) (any, error) { return c.Manifest(ctx, wire.ManifestQuery{}) },
 			"GET /api/v1/agents/manifest ",
 			wire.Manifest{Epoch: wire.Epoch{Stream: "s", N: 7}},
 		},
 		{
 			func(ctx context.Context, c *Client) (any, error) {
-				return c.Manifest(ctx, wire.Epoch{Stream: "s", N: 3}, "p 2")
+				return c.Manifest(ctx, wire.ManifestQuery{Since: wire.Epoch{Stream: "s", N: 3}, Cursor: "p 2", Needed: "none"})
 			},
-			"GET /api/v1/agents/manifest?cursor=p+2&since=s%3A3 ",
+			"GET /api/v1/agents/manifest?cursor=p+2&needed=none&since=s%3A3 ",
 			wire.Manifest{Epoch: wire.Epoch{Stream: "s", N: 7}},
 		},
 		{

@@ -57,9 +57,10 @@ func (a *api) agentRoutes() {
 	}, agents, func(ctx context.Context, in *struct {
 		Since  string `query:"since" maxLength:"100" doc:"STREAM:NUMBER; left out: all there is"`
 		Cursor string `query:"cursor" maxLength:"200" doc:"next of the page before"`
+		Needed string `query:"needed" maxLength:"100" doc:"Tag of the list of what workflows name that the agent has, or none; left out: it wants no such list"`
 	},
 	) (*answer[wire.Manifest], error) {
-		manifest, err := a.Fleet.Manifest(ctx, caller(ctx).Actor, in.Since, in.Cursor)
+		manifest, err := a.Fleet.Manifest(ctx, caller(ctx).Actor, in.Since, in.Cursor, in.Needed)
 		return &answer[wire.Manifest]{manifest}, err
 	})
 	route(a, huma.Operation{

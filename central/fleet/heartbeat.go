@@ -46,15 +46,3 @@ func (f *Fleet) jitter(seconds int) int {
 	}
 	return seconds / 10
 }
-
-// Manifest returns a page of what changed in the content since an epoch, which is empty for all there is.
-func (f *Fleet) Manifest(ctx context.Context, by store.Actor, since, cursor string) (wire.Manifest, error) {
-	var from wire.Epoch
-	if since != "" {
-		var err error
-		if from, err = wire.ParseEpoch(since); err != nil {
-			return wire.Manifest{}, &store.Invalid{Fields: []wire.ProblemField{{Location: "query.since", Message: err.Error()}}}
-		}
-	}
-	return f.Content.Manifest(ctx, by.Site, from, cursor, 0)
-}
