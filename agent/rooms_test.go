@@ -8,7 +8,9 @@ import (
 
 const module = "github.com/pureboot/pureboot/"
 
-// rooms says what of this module each room may import. What is not listed may import nothing of it.
+// rooms says what of this module each room may import. What is not listed may import nothing of it. central's API shows
+// an administrator what a machine will boot, by the renderer that the agent uses: agent/boot does no I/O and knows only
+// what both sides know.
 var rooms = map[string][]string{
 	"agent/cmd/pureboot-agent":     {"agent", "agent/admin", "agent/cache", "agent/uplink", "central/wire"},
 	"agent":                        {"agent/", "central/wire", "central/lifecycle", "systemd", "tftp"},
@@ -23,7 +25,7 @@ var rooms = map[string][]string{
 	"agent/e2e":                    {},
 	"central/cmd/pureboot-central": {"durable", "central", "central/"},
 	"central":                      {"durable", "central/", "systemd"},
-	"central/api":                  {"ent", "central/fleet", "central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
+	"central/api":                  {"ent", "agent/boot", "central/fleet", "central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/fleet":                {"central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/content":              {"central/store", "central/wire", "ent"},
 	"central/store":                {"central/inherit", "central/lifecycle", "central/wire", "ent"},

@@ -113,8 +113,8 @@ func tokenQuery(token string) (string, error) {
 	return "?t=" + token, nil
 }
 
-// install returns the part of the record that decides what is served.
-func (in Input) install() (lifecycle.Install, error) {
+// Install returns the part of the record that decides what is served. Boot must be there.
+func (in Input) Install() (lifecycle.Install, error) {
 	state, err := lifecycle.ParseState(in.Boot.Node.State)
 	if err != nil {
 		return lifecycle.Install{}, fmt.Errorf("state: %w", err)

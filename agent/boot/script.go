@@ -72,7 +72,7 @@ const (
 
 // script decides which script the node gets and makes it.
 func (in Input) script(d dialect) ([]byte, error) {
-	install, err := in.install()
+	install, err := in.Install()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (in Input) once() Input {
 
 // Serves names what the script of a machine whose record is known does: local, wait, installer or once.
 func (in Input) Serves() string {
-	install, err := in.install()
+	install, err := in.Install()
 	if err != nil {
 		return "safe"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,6 +26,27 @@ func Render(template []byte, in Input) ([]byte, error) {
 	}
 	s, err := in.substitute(string(template), checkTemplateParam)
 	return []byte(s), err
+}
+
+// Names returns the names of ours that a template uses, each once, in their order.
+func Names(template []byte) []string {
+	var names []string
+	for text := string(template); ; {
+		i := strings.IndexByte(text, '$')
+		if i < 0 {
+			return names
+		}
+		text = text[i:]
+		if rest, ok := strings.CutPrefix(text, "$${"); ok {
+			text = rest
+			continue
+		}
+		name, ok := nameAt(text)
+		if ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		text = text[1:]
+	}
 }
 
 // substitute replaces the names in a text. checkParam judges the parameters, whose dangers depend on the text.

@@ -107,6 +107,7 @@ func (a *api) nodeRoutes() {
 	a.nodeTagRoutes()
 	a.nodeBulkRoute(patches)
 	a.nodeTableRoutes()
+	a.nodePreviewRoutes()
 	route(a, huma.Operation{
 		OperationID: "get-node-history", Method: "GET", Path: path + "/{id}/history", Tags: tags,
 		Summary: "List the changes of a node's state, the oldest first",

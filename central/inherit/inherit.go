@@ -79,17 +79,7 @@ func SameBoot(a, b Effective) bool {
 
 // Workflow returns which workflow a node runs: its own, else the default of its group, else that of its home site;
 // empty when there is none.
-func Workflow(own string, group, site []Group) string {
-	if own != "" {
-		return own
-	}
-	for _, chain := range [][]Group{group, site} {
-		if id := Resolve(chain).DefaultWorkflowID.Value; id != "" {
-			return id
-		}
-	}
-	return ""
-}
+func Workflow(own string, group, site []Group) string { return WorkflowOrigin(own, group, site).Value }
 
 // NodeParams returns the parameters of a node: those of its home site, its group, its workflow and its own, each
 // over the ones before it.

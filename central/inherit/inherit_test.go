@@ -101,6 +101,16 @@ func TestParamsMergeKeyByKey(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+	from := map[string]string{"z": "region", "a": "site", "b": "group", "c": OfWorkflow, "d": OfNode}
+	for name, value := range NodeOrigins(site, group, workflow, own) {
+		if value.Value != want[name] || value.From != from[name] {
+			t.Errorf("%s is %q from %s, want %q from %s", name, value.Value, value.From, want[name], from[name])
+		}
+		delete(from, name)
+	}
+	if len(from) > 0 {
+		t.Errorf("no origin of %v", from)
+	}
 	if site[0].Params["b"] != "site" || workflow["c"] != "workflow" {
 		t.Error("merging changed what it read")
 	}
@@ -157,15 +167,18 @@ func TestWhichWorkflowANodeRuns(t *testing.T) {
 	for _, c := range []struct {
 		name, own   string
 		group, site []Group
-		want        string
+		want, from  string
 	}{
-		{"its own", "own", group, site, "own"},
-		{"its group's", "", group, site, "of the parent"},
-		{"its site's", "", group[:1], site, "of the region"},
-		{"no group", "", nil, site, "of the region"},
-		{"none", "", group[:1], site[:1], ""},
-		{"nothing at all", "", nil, nil, ""},
+		{"its own", "own", group, site, "own", OfNode},
+		{"its group's", "", group, site, "of the parent", "parent"},
+		{"its site's", "", group[:1], site, "of the region", "region"},
+		{"no group", "", nil, site, "of the region", "region"},
+		{"none", "", group[:1], site[:1], "", Default},
+		{"nothing at all", "", nil, nil, "", Default},
 	} {
+		if got := WorkflowOrigin(c.own, c.group, c.site); got.Value != c.want || got.From != c.from {
+			t.Errorf("%s: %v, want %q from %s", c.name, got, c.want, c.from)
+		}
 		if got := Workflow(c.own, c.group, c.site); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}

@@ -47,17 +47,7 @@ func (s *Store) boot(ctx context.Context, by Actor, find func(*ent.Tx) (*ent.Nod
 
 // bootOf puts together a node, the workflow in effect for it and its parameters.
 func bootOf(ctx context.Context, tx *ent.Tx, row *ent.Node) (wire.Boot, error) {
-	var ids []uuid.UUID
-	for _, id := range []*uuid.UUID{row.GroupID, row.HomeSiteID} {
-		if id != nil {
-			ids = append(ids, *id)
-		}
-	}
-	groups, err := tx.DeviceGroup.Query().Where(devicegroup.IDIn(ids...)).All(ctx)
-	if err != nil {
-		return wire.Boot{}, err
-	}
-	up, err := ancestors(ctx, tx, groups...)
+	up, err := aboveNode(ctx, tx, row)
 	if err != nil {
 		return wire.Boot{}, err
 	}
@@ -83,4 +73,19 @@ func bootOf(ctx context.Context, tx *ent.Tx, row *ent.Node) (wire.Boot, error) {
 		b.NextWorkflow, b.NextParams, err = with(id)
 	}
 	return b, err
+}
+
+// aboveNode returns the group and the home of a node with all above them.
+func aboveNode(ctx context.Context, tx *ent.Tx, row *ent.Node) (tree, error) {
+	var ids []uuid.UUID
+	for _, id := range []*uuid.UUID{row.GroupID, row.HomeSiteID} {
+		if id != nil {
+			ids = append(ids, *id)
+		}
+	}
+	groups, err := tx.DeviceGroup.Query().Where(devicegroup.IDIn(ids...)).All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return ancestors(ctx, tx, groups...)
 }
