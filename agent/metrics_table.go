@@ -33,7 +33,7 @@ var metrics = []metric{
 	}, "route"),
 	gauge("http_active_requests", "HTTP requests that are being answered.", one(func(s *snapshot) int { return s.gateway.Active })),
 	counter("http_refused_requests_total", "HTTP requests that were asked to come back, because too many were being answered.", one(func(s *snapshot) int64 { return s.gateway.Refused })),
-	counter("boots_total", "Boot scripts handed out, by what asked (ipxe, grub; bootstrap: any iPXE that then asks for its own) and what the script does (installer, local, wait; safe: it says what is wrong and boots the local disk).", func(s *snapshot, out emit) {
+	counter("boots_total", "Boot scripts handed out, by what asked (ipxe, grub; bootstrap: any iPXE that then asks for its own) and what the script does (installer, local, wait; once: the workflow that was ordered for this boot; safe: it says what is wrong and boots the local disk).", func(s *snapshot, out emit) {
 		for served, n := range s.gateway.Boots {
 			out(float64(n), served.Loader, served.Script)
 		}

@@ -26,7 +26,7 @@ func nodeCommand() *cobra.Command {
 	}
 	dial := remote(cmd)
 	cmd.AddCommand(nodeListCommand(dial), nodeShowCommand(dial), nodeCreateCommand(dial), nodePatchCommand(dial), nodeStateCommand(dial), nodeTagCommand(dial),
-		nodeExportCommand(dial), nodeImportCommand(dial))
+		nodeExportCommand(dial), nodeImportCommand(dial), nodeBootScriptCommand(dial), nodeRenderCommand(dial))
 	return cmd
 }
 
@@ -130,6 +130,7 @@ func showNode(cmd *cobra.Command, c *client, n wire.Node) error {
 		{"serial number", n.SerialNumber},
 		{"system uuid", n.SystemUUID},
 		{"extra cmdline", n.ExtraCmdline},
+		{"next boot", n.NextBoot},
 		{"tags", strings.Join(n.Tags, ", ")},
 		{"last seen", moment(n.LastSeenAt)},
 		{"version", strconv.FormatInt(n.Version, 10)},
