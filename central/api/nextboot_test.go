@@ -147,7 +147,7 @@ func testAnOrderIsCarriedOutOnce(t *testing.T, c *central) {
 		t.Errorf("another time: %d %s", r.status, r.body)
 	}
 	var path []string
-	for _, step := range must[items[store.StateStep]](c, 200, "GET", at+"/history", c.viewer, nil).Items {
+	for _, step := range must[store.Page[store.StateStep]](c, 200, "GET", at+"/history", c.viewer, nil).Items {
 		path = append(path, step.To)
 		if step.To == "installing" && (step.WorkflowID == nil || step.WorkflowID.String() != w.ID || step.WorkflowRevision != 1 || !strings.Contains(step.Comment, "next_boot")) {
 			t.Errorf("logged %+v", step)

@@ -37,6 +37,12 @@ type (
 	}
 )
 
+// logQuery selects a page of a node's log.
+type logQuery struct {
+	ByID
+	Paging
+}
+
 type nodeQuery struct {
 	Paging
 	NodeFilter
@@ -101,8 +107,8 @@ func (a *api) nodeRoutes() {
 	route(a, huma.Operation{
 		OperationID: "delete-node", Method: "DELETE", Path: path + "/{id}", DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a node and its logs", Tags: tags,
-	}, writes, func(ctx context.Context, in *ByID) (*nothing, error) {
-		return nil, a.Store.DeleteNode(ctx, caller(ctx).Actor, in.ID)
+	}, writes, func(ctx context.Context, in *deleteByID) (*nothing, error) {
+		return nil, a.Store.DeleteNode(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch))
 	})
 	a.nodeTagRoutes()
 	a.nodeBulkRoute(patches)
@@ -111,16 +117,16 @@ func (a *api) nodeRoutes() {
 	route(a, huma.Operation{
 		OperationID: "get-node-history", Method: "GET", Path: path + "/{id}/history", Tags: tags,
 		Summary: "List the changes of a node's state, the oldest first",
-	}, reads, func(ctx context.Context, in *ByID) (*answer[items[store.StateStep]], error) {
-		steps, err := a.Store.History(ctx, caller(ctx).Actor, in.ID)
-		return &answer[items[store.StateStep]]{items[store.StateStep]{steps}}, err
+	}, reads, func(ctx context.Context, in *logQuery) (*answer[store.Page[store.StateStep]], error) {
+		page, err := a.Store.History(ctx, caller(ctx).Actor, in.ID, in.store())
+		return &answer[store.Page[store.StateStep]]{page}, err
 	})
 	route(a, huma.Operation{
 		OperationID: "get-node-events", Method: "GET", Path: path + "/{id}/events", Tags: tags,
 		Summary: "List what a node reported, the oldest first",
-	}, reads, func(ctx context.Context, in *ByID) (*answer[items[store.LoggedEvent]], error) {
-		events, err := a.Store.Events(ctx, caller(ctx).Actor, in.ID)
-		return &answer[items[store.LoggedEvent]]{items[store.LoggedEvent]{events}}, err
+	}, reads, func(ctx context.Context, in *logQuery) (*answer[store.Page[store.LoggedEvent]], error) {
+		page, err := a.Store.Events(ctx, caller(ctx).Actor, in.ID, in.store())
+		return &answer[store.Page[store.LoggedEvent]]{page}, err
 	})
 
 	route(a, huma.Operation{
@@ -165,9 +171,4 @@ func (a *api) nodeRoutes() {
 	) (*versioned[wire.Node], error) {
 		return show(a.Store.RecordEvent(ctx, caller(ctx).Actor, in.ID, in.Body.Event))
 	})
-}
-
-// items is a list that has no pages.
-type items[T any] struct {
-	Items []T `json:"items" nullable:"false"`
 }

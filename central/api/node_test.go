@@ -1,14 +1,19 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/nodeevent"
 )
 
 func TestNodesArePatchedFieldByField(t *testing.T) { onBoth(t, testNodesArePatchedFieldByField) }
@@ -69,6 +74,56 @@ func TestAnOldVersionIsNotWrittenOver(t *testing.T) {
 		t.Errorf("hostname %s", n.Hostname)
 	}
 	must[wire.Node](c, 200, "PATCH", at, c.operator, object{"hostname": "c"}, "If-Match", "*")
+}
+
+func TestAnOldVersionIsNotDeleted(t *testing.T) {
+	s := &scene{central: newCentral(t)}
+	for what, make := range map[string]func() string{
+		"node": s.aNode, "workflow": s.aWorkflow, "site": s.aSite, "group": s.aGroup, "token": s.aToken,
+	} {
+		at := make()
+		old := s.do("GET", at, s.admin, nil).header.Get("ETag")
+		field := map[string]string{"node": "hostname", "workflow": "cmdline", "token": "name"}[what]
+		changed := s.do("PATCH", at, s.admin, object{cmp.Or(field, "description"): "x"}, "If-Match", old)
+		now := s.do("GET", at, s.admin, nil).header.Get("ETag")
+		if old == "" || changed.status != 200 || now == old || changed.header.Get("ETag") != now {
+			t.Errorf("%s: the ETag was %s and is %s; the change: %d %s", what, old, now, changed.status, changed.body)
+		}
+		if r := s.do("PATCH", at, s.admin, object{}, "If-Match", old); r.status != 412 {
+			t.Errorf("%s: changed by an old ETag: %d", what, r.status)
+		}
+		for _, wrong := range []string{old, "x", "W/" + now} {
+			if r := s.do("DELETE", at, s.admin, nil, "If-Match", wrong); r.status != 412 {
+				t.Errorf("%s: If-Match %s: %d", what, wrong, r.status)
+			}
+		}
+		if r := s.do("DELETE", at, s.admin, nil, "If-Match", now); r.status != 204 {
+			t.Errorf("%s: by its ETag: %d %s", what, r.status, r.body)
+		}
+	}
+}
+
+func TestTheHistoryIsListedInPages(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		n := must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{"mac_address": "52:54:00:00:00:01"})
+		for _, state := range []string{"pending", "installing", "installed"} {
+			must[wire.Node](c, 200, "PATCH", "/api/v1/nodes/"+n.ID+"/state", c.operator, object{"state": state})
+		}
+		path := "/api/v1/nodes/" + n.ID + "/history?limit=3"
+		first := must[store.Page[store.StateStep]](c, 200, "GET", path, c.viewer, nil)
+		must[wire.Node](c, 200, "PATCH", "/api/v1/nodes/"+n.ID+"/state", c.operator, object{"state": "active"})
+		rest := must[store.Page[store.StateStep]](c, 200, "GET", path+"&cursor="+first.NextCursor, c.viewer, nil)
+		var to []string
+		for _, step := range append(first.Items, rest.Items...) {
+			to = append(to, step.To)
+		}
+		if got := strings.Join(to, " "); got != "discovered pending installing installed active" || first.Total != 4 || rest.Total != 5 || rest.NextCursor != "" {
+			t.Errorf("it went %s; of %d, then %d", got, first.Total, rest.Total)
+		}
+		if r := c.do("GET", path+"&cursor=eHg", c.viewer, nil); r.status != 422 {
+			t.Errorf("a cursor of none: %d", r.status)
+		}
+	})
 }
 
 func TestNodesAreListedInPages(t *testing.T) { onBoth(t, testNodesAreListedInPages) }
@@ -189,7 +244,7 @@ func TestABadTransitionNamesTheValidOnes(t *testing.T) {
 	if n.State != "pending" || n.InstallSeq != 1 || n.Version != 2 {
 		t.Errorf("pending: %+v", n)
 	}
-	steps := must[items[store.StateStep]](c, 200, "GET", "/api/v1/nodes/"+n.ID+"/history", c.viewer, nil).Items
+	steps := must[store.Page[store.StateStep]](c, 200, "GET", "/api/v1/nodes/"+n.ID+"/history", c.viewer, nil).Items
 	if len(steps) != 2 || steps[0].From != "" || steps[1].Comment != "go" || steps[1].By != "admin:operator" {
 		t.Errorf("history: %+v", steps)
 	}
@@ -224,11 +279,31 @@ func TestThreeFailuresEndAnInstallation(t *testing.T) {
 func TestEventsOfOneNodeAreBounded(t *testing.T) {
 	c := newCentral(t)
 	n := must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{"mac_address": "52:54:00:00:00:01"})
-	const sent = 1005
-	for i := range sent {
+	const there, sent = 1000, 1005
+	err := c.store.Write(t.Context(), func(tx *ent.Tx) error {
+		rows := make([]*ent.NodeEventCreate, there)
+		for i := range rows {
+			rows[i] = tx.NodeEvent.Create().SetNodeID(uuid.MustParse(n.ID)).SetEventID(fmt.Sprint(i)).SetEventType(nodeevent.EventTypeHeartbeat)
+		}
+		return tx.NodeEvent.CreateBulk(rows...).Exec(t.Context())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := there; i < sent; i++ {
 		must[wire.Node](c, 200, "POST", "/api/v1/nodes/"+n.ID+"/event", c.operator, wire.Event{EventType: "heartbeat", EventID: fmt.Sprint(i)})
 	}
-	kept := must[items[store.LoggedEvent]](c, 200, "GET", "/api/v1/nodes/"+n.ID+"/events", c.viewer, nil).Items
+	var kept []store.LoggedEvent
+	path := "/api/v1/nodes/" + n.ID + "/events?limit=400"
+	for next := path; next != ""; {
+		page := must[store.Page[store.LoggedEvent]](c, 200, "GET", next, c.viewer, nil)
+		if next = ""; page.NextCursor != "" {
+			next = path + "&cursor=" + page.NextCursor
+		}
+		if kept = append(kept, page.Items...); page.Total != 1000 {
+			t.Errorf("the total is %d", page.Total)
+		}
+	}
 	if len(kept) != 1000 || kept[0].EventID != "5" || kept[999].EventID != fmt.Sprint(sent-1) {
 		t.Errorf("%d events from %s to %s", len(kept), kept[0].EventID, kept[len(kept)-1].EventID)
 	}

@@ -95,13 +95,13 @@ func testAMachineIsInstalled(t *testing.T, c *central) {
 	}
 
 	var passed []string
-	for _, step := range must[items[store.StateStep]](c, 200, "GET", "/api/v1/nodes/"+node.ID+"/history", c.viewer, nil).Items {
+	for _, step := range must[store.Page[store.StateStep]](c, 200, "GET", "/api/v1/nodes/"+node.ID+"/history", c.viewer, nil).Items {
 		passed = append(passed, step.From+">"+step.To+" by "+step.By)
 	}
 	if want := []string{">pending by admin:operator", "pending>installing by site:berlin", "installing>installed by site:berlin"}; !slices.Equal(passed, want) {
 		t.Errorf("history %q, want %q", passed, want)
 	}
-	events := must[items[store.LoggedEvent]](c, 200, "GET", "/api/v1/nodes/"+node.ID+"/events", c.viewer, nil).Items
+	events := must[store.Page[store.LoggedEvent]](c, 200, "GET", "/api/v1/nodes/"+node.ID+"/events", c.viewer, nil).Items
 	if len(events) != 4 || events[0].EventType != "boot_started" || events[3].EventType != "install_complete" {
 		t.Errorf("events: %+v", events)
 	}

@@ -19,6 +19,20 @@ type ByTokenID struct {
 	ID string `path:"id" minLength:"16" maxLength:"16" doc:"What stands between pbt_ and the next _ of its text"`
 }
 
+// OneToken is a token to write to.
+type OneToken struct {
+	ByTokenID
+	IfMatch string `header:"If-Match" doc:"The ETag that was read: 412 if it has changed since"`
+}
+
+// tag returns the tag of a token that an If-Match header asks for; empty for any.
+func tag(header string) string {
+	if header == "*" {
+		return ""
+	}
+	return header
+}
+
 // newToken is a token with its text.
 type newToken struct {
 	store.Token
@@ -30,6 +44,9 @@ func (a *api) tokenRoutes() {
 	tags := []string{"tokens"}
 	admins := access{least: store.Admin}
 	patches := newPatches(a, (*store.TokenSpec).Check)
+	show := func(t store.Token, err error) (*versioned[store.Token], error) {
+		return &versioned[store.Token]{ETag: t.Tag(), Body: t}, err
+	}
 
 	route(a, huma.Operation{
 		OperationID: "list-tokens", Method: "GET", Path: path, Summary: "List the tokens by name", Tags: tags,
@@ -47,25 +64,23 @@ func (a *api) tokenRoutes() {
 	})
 	route(a, huma.Operation{
 		OperationID: "get-token", Method: "GET", Path: path + "/{id}", Summary: "Read a token, but for its secret", Tags: tags,
-	}, admins, func(ctx context.Context, in *ByTokenID) (*answer[store.Token], error) {
-		token, err := a.Store.Token(ctx, in.ID)
-		return &answer[store.Token]{token}, err
+	}, admins, func(ctx context.Context, in *ByTokenID) (*versioned[store.Token], error) {
+		return show(a.Store.Token(ctx, in.ID))
 	})
 	route(a, huma.Operation{
 		OperationID: "update-token", Method: "PATCH", Path: path + "/{id}", RequestBody: patches.body(),
 		Summary: "Change a token's name, role or end", Tags: tags,
 	}, admins, func(ctx context.Context, in *struct {
-		ByTokenID
+		OneToken
 		Body map[string]any `contentType:"application/json"`
 	},
-	) (*answer[store.Token], error) {
-		token, err := a.Store.UpdateToken(ctx, caller(ctx).Actor, in.ID, patches.edit(in.Body))
-		return &answer[store.Token]{token}, err
+	) (*versioned[store.Token], error) {
+		return show(a.Store.UpdateToken(ctx, caller(ctx).Actor, in.ID, tag(in.IfMatch), patches.edit(in.Body)))
 	})
 	route(a, huma.Operation{
 		OperationID: "revoke-token", Method: "DELETE", Path: path + "/{id}", DefaultStatus: http.StatusNoContent,
 		Summary: "Revoke a token for good", Tags: tags, Description: "The last one of the role admin is a 409.",
-	}, admins, func(ctx context.Context, in *ByTokenID) (*nothing, error) {
-		return nil, a.Store.RevokeToken(ctx, caller(ctx).Actor, in.ID)
+	}, admins, func(ctx context.Context, in *OneToken) (*nothing, error) {
+		return nil, a.Store.RevokeToken(ctx, caller(ctx).Actor, in.ID, tag(in.IfMatch))
 	})
 }

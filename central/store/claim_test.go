@@ -89,7 +89,7 @@ func TestAClaimIsDecidedOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.DeleteNode(ctx, root, id); err != nil {
+		if err := f.DeleteNode(ctx, root, id, 0); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := f.Claim(ctx, third.ID); !errors.Is(err, ErrNotFound) {
@@ -286,7 +286,7 @@ func TestAConflictIsResolvedOnce(t *testing.T) {
 				t.Errorf("open %v are %+v, %v", *open, page, err)
 			}
 		}
-		if err := f.DeleteNode(ctx, root, node); err != nil {
+		if err := f.DeleteNode(ctx, root, node, 0); err != nil {
 			t.Fatal(err)
 		}
 		if page, err := f.SyncConflicts(ctx, ConflictQuery{}); err != nil || page.Total != 0 {

@@ -115,12 +115,16 @@ func updateNode(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, edit f
 	return changed, auditAdmin(ctx, tx, by, Act{Action: "node.update", Subject: "node/" + changed.ID, Before: before, After: changed})
 }
 
-// DeleteNode deletes a node with its logs, the claims to it and the conflicts over it.
-func (s *Store) DeleteNode(ctx context.Context, by Actor, id uuid.UUID) error {
+// DeleteNode deletes a node with its logs, the claims to it and the conflicts over it. ifVersion is as that of
+// UpdateNode.
+func (s *Store) DeleteNode(ctx context.Context, by Actor, id uuid.UUID, ifVersion int64) error {
 	return s.Write(ctx, func(tx *ent.Tx) error {
 		row, err := tx.Node.Query().Where(visible(by, id)).WithInterfaces(inOrder).Only(ctx)
 		if err != nil {
 			return missing(err)
+		}
+		if ifVersion != 0 && ifVersion != row.Version {
+			return ErrVersion
 		}
 		if err := withdrawApprovals(ctx, tx, migrationclaim.NodeID(id), "the node was deleted"); err != nil {
 			return err

@@ -68,6 +68,18 @@ func (p Paging) beforeNumber() (limit int, number int64, err error) {
 	return limit, number, nil
 }
 
+// afterNumber is start of a list by a number that has the oldest first.
+func (p Paging) afterNumber() (limit int, number int64, err error) {
+	limit, text, err := p.start()
+	if err != nil || text == "" {
+		return limit, 0, err
+	}
+	if number, err = strconv.ParseInt(text, 10, 64); err != nil {
+		return 0, 0, badCursor()
+	}
+	return limit, number, nil
+}
+
 func badCursor() error {
 	return &Invalid{Fields: []wire.ProblemField{{Location: "query.cursor", Message: "not a cursor of this list"}}}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -265,42 +266,64 @@ func logStep(ctx context.Context, tx *ent.Tx, id uuid.UUID, step lifecycle.Step,
 	return nil
 }
 
-// History returns a node's last changes of state, the oldest first.
-func (s *Store) History(ctx context.Context, by Actor, id uuid.UUID) ([]StateStep, error) {
-	steps := []StateStep{}
-	err := s.View(ctx, func(tx *ent.Tx) error {
+// History lists a node's changes of state, the oldest first.
+func (s *Store) History(ctx context.Context, by Actor, id uuid.UUID, paging Paging) (Page[StateStep], error) {
+	var page Page[StateStep]
+	limit, after, err := paging.afterNumber()
+	if err != nil {
+		return page, err
+	}
+	err = s.View(ctx, func(tx *ent.Tx) error {
 		if err := known(ctx, tx, by, id); err != nil {
 			return err
 		}
-		rows, err := tx.NodeStateLog.Query().Where(nodestatelog.NodeID(id)).Order(ent.Desc(nodestatelog.FieldID)).Limit(MaxLimit).All(ctx)
-		for _, row := range slices.Backward(rows) {
-			steps = append(steps, StateStep{
-				From: row.FromState, To: row.ToState, By: row.By, Comment: row.Comment, At: row.At,
-				WorkflowID: row.WorkflowID, WorkflowRevision: row.WorkflowRevision,
-			})
+		total, err := tx.NodeStateLog.Query().Where(nodestatelog.NodeID(id)).Count(ctx)
+		if err != nil {
+			return err
 		}
+		rows, err := tx.NodeStateLog.Query().Where(nodestatelog.NodeID(id), nodestatelog.IDGT(after)).
+			Order(ent.Asc(nodestatelog.FieldID)).Limit(limit + 1).All(ctx)
+		page = pageOf(rows, limit, total, func(l *ent.NodeStateLog) string { return strconv.FormatInt(l.ID, 10) }, stepRecord)
 		return err
 	})
-	return steps, err
+	return page, err
 }
 
-// Events returns a node's last reports, the oldest first.
-func (s *Store) Events(ctx context.Context, by Actor, id uuid.UUID) ([]LoggedEvent, error) {
-	events := []LoggedEvent{}
-	err := s.View(ctx, func(tx *ent.Tx) error {
+// Events lists a node's last reports, the oldest first.
+func (s *Store) Events(ctx context.Context, by Actor, id uuid.UUID, paging Paging) (Page[LoggedEvent], error) {
+	var page Page[LoggedEvent]
+	limit, after, err := paging.afterNumber()
+	if err != nil {
+		return page, err
+	}
+	err = s.View(ctx, func(tx *ent.Tx) error {
 		if err := known(ctx, tx, by, id); err != nil {
 			return err
 		}
-		rows, err := tx.NodeEvent.Query().Where(nodeevent.NodeID(id)).Order(ent.Desc(nodeevent.FieldID)).Limit(maxEvents).All(ctx)
-		for _, row := range slices.Backward(rows) {
-			events = append(events, LoggedEvent{At: row.At, Event: wire.Event{
-				EventID: row.EventID, EventType: string(row.EventType), Status: string(row.Status),
-				Progress: row.Progress, Message: row.Message, Metadata: row.Metadata,
-			}})
+		total, err := tx.NodeEvent.Query().Where(nodeevent.NodeID(id)).Count(ctx)
+		if err != nil {
+			return err
 		}
+		rows, err := tx.NodeEvent.Query().Where(nodeevent.NodeID(id), nodeevent.IDGT(after)).
+			Order(ent.Asc(nodeevent.FieldID)).Limit(limit + 1).All(ctx)
+		page = pageOf(rows, limit, total, func(e *ent.NodeEvent) string { return strconv.FormatInt(e.ID, 10) }, eventRecord)
 		return err
 	})
-	return events, err
+	return page, err
+}
+
+func stepRecord(row *ent.NodeStateLog) StateStep {
+	return StateStep{
+		From: row.FromState, To: row.ToState, By: row.By, Comment: row.Comment, At: row.At,
+		WorkflowID: row.WorkflowID, WorkflowRevision: row.WorkflowRevision,
+	}
+}
+
+func eventRecord(row *ent.NodeEvent) LoggedEvent {
+	return LoggedEvent{At: row.At, Event: wire.Event{
+		EventID: row.EventID, EventType: string(row.EventType), Status: string(row.Status),
+		Progress: row.Progress, Message: row.Message, Metadata: row.Metadata,
+	}}
 }
 
 // known says ErrNotFound unless the actor may see a node.

@@ -123,7 +123,7 @@ func TestEachWriteGrowsTheVersion(t *testing.T) {
 		if after := f.Read().SyncState.Query().Where(syncstate.EntityID(id)).OnlyX(ctx).Version; after != before {
 			t.Errorf("a heartbeat and a refused write took it from %d to %d", before, after)
 		}
-		if err := f.DeleteNode(ctx, root, id); err != nil {
+		if err := f.DeleteNode(ctx, root, id, 0); err != nil {
 			t.Fatal(err)
 		}
 		if n := f.Read().SyncState.Query().Where(syncstate.EntityID(id)).CountX(ctx); n != 0 {
@@ -163,10 +163,10 @@ func TestRevisionsOfAWorkflowStay(t *testing.T) {
 		if state := f.Read().SyncState.Query().Where(syncstate.EntityID(id)).OnlyX(ctx); state.Version != 3 || state.SiteID != uuid.Nil {
 			t.Errorf("its version is %v", state)
 		}
-		if err := f.DeleteNode(ctx, root, uuid.MustParse(n.ID)); err != nil {
+		if err := f.DeleteNode(ctx, root, uuid.MustParse(n.ID), 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.DeleteWorkflow(ctx, root, id); err != nil {
+		if err := f.DeleteWorkflow(ctx, root, id, 0); err != nil {
 			t.Fatal(err)
 		}
 		if left := f.Read().WorkflowRevision.Query().Where(workflowrevision.WorkflowID(id)).CountX(ctx); left != 0 {

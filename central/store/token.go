@@ -75,6 +75,23 @@ type Token struct {
 	LastUsedAt *time.Time `json:"last_used_at" doc:"To the minute; null until it is used"`
 }
 
+// Tag stands for what an administrator may have read of the token, as its ETag: all of it but when it was used.
+func (t *Token) Tag() string {
+	said := struct {
+		TokenSpec
+		RevokedAt *time.Time
+	}{t.TokenSpec, t.RevokedAt}
+	return `"` + checksum(said)[:16] + `"`
+}
+
+// expect says by ErrVersion that a token is not the one that was read, whose Tag is tag; an empty tag is any.
+func (t *Token) expect(tag string) error {
+	if tag != "" && tag != t.Tag() {
+		return ErrVersion
+	}
+	return nil
+}
+
 // opens says whether the token is good for anything.
 func (t *Token) opens(at time.Time) bool {
 	return t.RevokedAt == nil && (t.ExpiresAt == nil || at.Before(*t.ExpiresAt))
@@ -174,8 +191,9 @@ func (s *Store) Tokens(ctx context.Context, paging Paging) (Page[Token], error) 
 }
 
 // UpdateToken changes a token by edit, which gets what it is and returns what it shall be. One that was revoked stays
-// as it is, and the last that administers stays one that does: *Conflict.
-func (s *Store) UpdateToken(ctx context.Context, by Actor, id string, edit func(TokenSpec) (TokenSpec, error)) (Token, error) {
+// as it is, and the last that administers stays one that does: *Conflict. An ifTag that is not empty must be its Tag,
+// else the error is ErrVersion.
+func (s *Store) UpdateToken(ctx context.Context, by Actor, id, ifTag string, edit func(TokenSpec) (TokenSpec, error)) (Token, error) {
 	var changed Token
 	err := s.Write(ctx, func(tx *ent.Tx) error {
 		row, err := tx.AdminToken.Get(ctx, id)
@@ -185,6 +203,9 @@ func (s *Store) UpdateToken(ctx context.Context, by Actor, id string, edit func(
 		before := tokenRecord(row)
 		if before.RevokedAt != nil {
 			return &Conflict{Message: "the token was revoked, which is final"}
+		}
+		if err := before.expect(ifTag); err != nil {
+			return err
 		}
 		spec, err := edit(before.TokenSpec)
 		if err != nil {
@@ -208,8 +229,8 @@ func (s *Store) UpdateToken(ctx context.Context, by Actor, id string, edit func(
 }
 
 // RevokeToken makes a token open nothing, for good. It stays in the list, since the audit names it; revoking it again
-// changes nothing. The last that administers is a *Conflict.
-func (s *Store) RevokeToken(ctx context.Context, by Actor, id string) error {
+// changes nothing. The last that administers is a *Conflict. ifTag is as that of UpdateToken.
+func (s *Store) RevokeToken(ctx context.Context, by Actor, id, ifTag string) error {
 	return s.Write(ctx, func(tx *ent.Tx) error {
 		row, err := tx.AdminToken.Get(ctx, id)
 		if err != nil {
@@ -218,6 +239,9 @@ func (s *Store) RevokeToken(ctx context.Context, by Actor, id string) error {
 		before := tokenRecord(row)
 		if before.RevokedAt != nil {
 			return nil
+		}
+		if err := before.expect(ifTag); err != nil {
+			return err
 		}
 		if row, err = row.Update().SetRevokedAt(now()).Save(ctx); err != nil {
 			return fmt.Errorf("revoke token: %w", err)

@@ -112,10 +112,10 @@ func TestATokenIsRevokedForGood(t *testing.T) {
 		}
 		demote := func(spec TokenSpec) (TokenSpec, error) { spec.Role = Viewer; return spec, nil }
 		expired(t, s)
-		if err := s.RevokeToken(ctx, root, first.ID); !conflict(err) {
+		if err := s.RevokeToken(ctx, root, first.ID, ""); !conflict(err) {
 			t.Errorf("the last admin was revoked: %v", err)
 		}
-		if _, err := s.UpdateToken(ctx, root, first.ID, demote); !conflict(err) {
+		if _, err := s.UpdateToken(ctx, root, first.ID, "", demote); !conflict(err) {
 			t.Errorf("the last admin was made a viewer: %v", err)
 		}
 		if _, err := s.Authenticate(ctx, text); err != nil {
@@ -125,7 +125,7 @@ func TestATokenIsRevokedForGood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if changed, err := s.UpdateToken(ctx, root, second.ID, func(spec TokenSpec) (TokenSpec, error) {
+		if changed, err := s.UpdateToken(ctx, root, second.ID, "", func(spec TokenSpec) (TokenSpec, error) {
 			soon := time.Now().Add(time.Hour)
 			spec.Name, spec.ExpiresAt = "other", &soon
 			return spec, nil
@@ -133,17 +133,17 @@ func TestATokenIsRevokedForGood(t *testing.T) {
 			t.Errorf("it became %+v, %v", changed, err)
 		}
 		for range 2 {
-			if err := s.RevokeToken(ctx, root, first.ID); err != nil {
+			if err := s.RevokeToken(ctx, root, first.ID, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if _, err := s.Authenticate(ctx, text); !errors.Is(err, ErrUnauthorized) {
 			t.Errorf("revoked, it says %v", err)
 		}
-		if _, err := s.UpdateToken(ctx, root, first.ID, demote); !conflict(err) {
+		if _, err := s.UpdateToken(ctx, root, first.ID, "", demote); !conflict(err) {
 			t.Errorf("what was revoked was changed: %v", err)
 		}
-		if err := s.RevokeToken(ctx, root, "0000000000000000"); !errors.Is(err, ErrNotFound) {
+		if err := s.RevokeToken(ctx, root, "0000000000000000", ""); !errors.Is(err, ErrNotFound) {
 			t.Errorf("an unknown one: %v", err)
 		}
 		page, err := s.Tokens(ctx, Paging{Limit: 2})

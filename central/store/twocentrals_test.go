@@ -158,7 +158,7 @@ func (c *client) act(ctx context.Context) (what string, err error) {
 			_, _, err = c.RegisterNode(ctx, Actor{Name: "site:x", Site: site}, wire.Registration{MACAddress: c.mac(), Vendor: c.name()})
 			return "register a node", err
 		}
-		return "delete a node", c.DeleteNode(ctx, root, c.node(ctx))
+		return "delete a node", c.DeleteNode(ctx, root, c.node(ctx), 0)
 	}
 	_, err = c.QueueCommand(ctx, root, c.group(ctx, true), CommandSpec{Command: "sync"})
 	return "queue a command", err

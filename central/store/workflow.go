@@ -141,12 +141,16 @@ func (s *Store) UpdateWorkflow(ctx context.Context, by Actor, id uuid.UUID, ifRe
 	return changed, err
 }
 
-// DeleteWorkflow deletes a workflow that no node and no group names, else the error is a *Conflict.
-func (s *Store) DeleteWorkflow(ctx context.Context, by Actor, id uuid.UUID) error {
+// DeleteWorkflow deletes a workflow that no node and no group names, else the error is a *Conflict. ifRevision is as
+// that of UpdateWorkflow.
+func (s *Store) DeleteWorkflow(ctx context.Context, by Actor, id uuid.UUID, ifRevision int64) error {
 	return s.Write(ctx, func(tx *ent.Tx) error {
 		row, err := tx.Workflow.Get(ctx, id)
 		if err != nil {
 			return missing(err)
+		}
+		if ifRevision != 0 && ifRevision != row.Revision {
+			return ErrVersion
 		}
 		nodes, err := tx.Node.Query().Where(node.WorkflowID(id)).Count(ctx)
 		if err != nil {

@@ -109,8 +109,8 @@ func nodeShowCommand(dial dialer) *cobra.Command {
 
 // showNode writes a node and its history as two tables.
 func showNode(cmd *cobra.Command, c *client, n wire.Node) error {
-	var history struct{ Items []store.StateStep }
-	if err := c.call(cmd.Context(), "GET", wire.PathNodes+"/"+n.ID+"/history", nil, &history); err != nil {
+	history, err := list[store.StateStep](cmd.Context(), c, wire.PathNodes+"/"+n.ID+"/history", nil)
+	if err != nil {
 		return err
 	}
 	facts := [][2]string{
@@ -152,7 +152,7 @@ func showNode(cmd *cobra.Command, c *client, n wire.Node) error {
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
 	fmt.Fprintln(table, "AT\tFROM\tTO\tBY\tCOMMENT")
-	for _, step := range history.Items {
+	for _, step := range history {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", moment(&step.At), orDash(step.From), step.To, step.By, step.Comment)
 	}
 	return table.Flush()
