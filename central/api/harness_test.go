@@ -26,23 +26,17 @@ import (
 	"github.com/pureboot/pureboot/ent/migrate/scratch"
 )
 
-// postgres is the server of all tests, started by the first that needs it.
-var postgres struct {
-	sync.Mutex
-	server *scratch.Server
-	err    error
-}
+// databases are those of all tests.
+var databases scratch.Migrated
 
-// suite runs the tests and ends the server after them.
+// suite runs the tests and ends the databases after them.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
 	code := s.m.Run()
-	if postgres.server != nil {
-		if err := postgres.server.Stop(); err != nil {
-			fmt.Println(err)
-			return 1
-		}
+	if err := databases.Stop(); err != nil {
+		fmt.Println(err)
+		return 1
 	}
 	return code
 }
@@ -55,20 +49,13 @@ func onBoth(t *testing.T, test func(t *testing.T, c *central)) {
 	t.Run("postgres", func(t *testing.T) { test(t, openCentral(t, database(t))) })
 }
 
+// database returns the DSN of an empty PostgreSQL database, or skips the test.
 func database(t *testing.T) string {
 	t.Helper()
-	postgres.Lock()
-	defer postgres.Unlock()
-	if postgres.server == nil && postgres.err == nil {
-		postgres.server, postgres.err = scratch.Postgres(t.Context())
-	}
-	if errors.Is(postgres.err, scratch.ErrMissing) {
-		t.Skip(postgres.err)
-	} else if postgres.err != nil {
-		t.Fatal(postgres.err)
-	}
-	url, err := postgres.server.Database(t.Context())
-	if err != nil {
+	url, err := databases.Postgres(t.Context())
+	if errors.Is(err, scratch.ErrMissing) {
+		t.Skip(err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	return url
@@ -101,6 +88,12 @@ func openCentral(t *testing.T, dsn string) *central {
 	dir := t.TempDir()
 	c.dir = dir
 	var err error
+	if dsn == "" {
+		err = databases.SQLite(t.Context(), filepath.Join(dir, "pureboot.db"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if c.store, err = store.Open(t.Context(), store.Options{DSN: dsn, Dir: dir, Log: log}); err != nil {
 		t.Fatal(err)
 	}

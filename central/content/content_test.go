@@ -28,7 +28,22 @@ import (
 	"github.com/pureboot/pureboot/ent/migrate/scratch"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// databases are those of all tests.
+var databases scratch.Migrated
+
+// suite runs the tests and ends the databases after them.
+type suite struct{ m *testing.M }
+
+func (s suite) Run() int {
+	code := s.m.Run()
+	if err := databases.Stop(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return code
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
 
 func open(t testing.TB, dir string) *Repository {
 	t.Helper()
@@ -39,19 +54,10 @@ func open(t testing.TB, dir string) *Repository {
 func onBoth(t *testing.T, test func(t *testing.T, r *Repository)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, open(t, t.TempDir())) })
 	t.Run("postgres", func(t *testing.T) {
-		server, err := scratch.Postgres(t.Context())
+		url, err := databases.Postgres(t.Context())
 		if errors.Is(err, scratch.ErrMissing) {
 			t.Skip(err)
 		} else if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := server.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
-		url, err := server.Database(t.Context())
-		if err != nil {
 			t.Fatal(err)
 		}
 		test(t, openOver(t, t.TempDir(), url))
@@ -61,7 +67,13 @@ func onBoth(t *testing.T, test func(t *testing.T, r *Repository)) {
 func openOver(t testing.TB, dir, dsn string) *Repository {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Options{DSN: dsn, Dir: t.TempDir(), Log: quiet})
+	data := t.TempDir()
+	if dsn == "" {
+		if err := databases.SQLite(t.Context(), filepath.Join(data, "pureboot.db")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st, err := store.Open(t.Context(), store.Options{DSN: dsn, Dir: data, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ func TestARestoredDatabaseBeginsNewStreams(t *testing.T) {
 
 // PostgreSQL is restored by its own tools, into another database or with another history.
 func TestPostgresTellsARestoredDatabase(t *testing.T) {
-	o, ctx := Options{DSN: database(t), Log: quiet()}, t.Context()
+	o, ctx := Options{DSN: postgres(t, databases.Empty), Log: quiet()}, t.Context()
 	stream := func() string {
 		s, err := Open(ctx, o)
 		if err != nil {

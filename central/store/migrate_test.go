@@ -51,7 +51,7 @@ func TestACommandDoesNotMigrateUnderACentral(t *testing.T) {
 }
 
 func TestANewerDatabaseIsRefused(t *testing.T) {
-	onBoth(t, func(t *testing.T, o Options) {
+	onEmpty(t, func(t *testing.T, o Options) {
 		s, err := Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 }
 
 func TestMigrationsListsWithoutChanging(t *testing.T) {
-	onBoth(t, func(t *testing.T, o Options) {
+	onEmpty(t, func(t *testing.T, o Options) {
 		before, err := Migrations(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ var filled = []string{
 
 // What a migration adds is filled from what was there.
 func TestAnUpgradeFillsNewTables(t *testing.T) {
-	onBoth(t, func(t *testing.T, o Options) {
+	onEmpty(t, func(t *testing.T, o Options) {
 		db, p, steps := earlier(t, o)
 		if _, err := p.UpTo(t.Context(), steps[0].Version); err != nil {
 			t.Fatal(err)
@@ -177,7 +177,7 @@ func derived(t *testing.T, s *Store) {
 }
 
 func TestCentralsThatStartAtOnceMigrateOnce(t *testing.T) {
-	o := Options{DSN: database(t), Log: quiet()}
+	o := Options{DSN: postgres(t, databases.Empty), Log: quiet()}
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {

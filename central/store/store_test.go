@@ -16,49 +16,50 @@ import (
 	"github.com/pureboot/pureboot/ent/migrate/scratch"
 )
 
-// postgres is the server of all tests, started by the first that needs it.
-var postgres struct {
-	sync.Mutex
-	server *scratch.Server
-	err    error
-}
+// databases are those of all tests.
+var databases scratch.Migrated
 
-// suite runs the tests and ends the server after them.
+// suite runs the tests and ends the databases after them.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int {
 	code := s.m.Run()
-	if postgres.server != nil {
-		if err := postgres.server.Stop(); err != nil {
-			fmt.Println(err)
-			return 1
-		}
+	if err := databases.Stop(); err != nil {
+		fmt.Println(err)
+		return 1
 	}
 	return code
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
 
-// onBoth runs a test on SQLite, and on PostgreSQL where it is installed. o opens an empty database.
+// onBoth runs a test on SQLite, and on PostgreSQL where it is installed. o opens a database without rows.
 func onBoth(t *testing.T, test func(t *testing.T, o Options)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, Options{Dir: t.TempDir(), Log: quiet()}) })
-	t.Run("postgres", func(t *testing.T) { test(t, Options{DSN: database(t), Log: quiet()}) })
+	t.Run("sqlite", func(t *testing.T) {
+		o := Options{Dir: t.TempDir(), Log: quiet()}
+		if err := databases.SQLite(t.Context(), filepath.Join(o.Dir, "pureboot.db")); err != nil {
+			t.Fatal(err)
+		}
+		test(t, o)
+	})
+	t.Run("postgres", func(t *testing.T) { test(t, Options{DSN: postgres(t, databases.Postgres), Log: quiet()}) })
 }
 
-func database(t *testing.T) string {
+// onEmpty is onBoth with databases that have no schema yet.
+func onEmpty(t *testing.T, test func(t *testing.T, o Options)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, Options{Dir: t.TempDir(), Log: quiet()}) })
+	t.Run("postgres", func(t *testing.T) {
+		test(t, Options{DSN: postgres(t, databases.Empty), Log: quiet()})
+	})
+}
+
+// postgres returns the URL that make returns, or skips the test where PostgreSQL is not installed.
+func postgres(t *testing.T, make func(context.Context) (string, error)) string {
 	t.Helper()
-	postgres.Lock()
-	defer postgres.Unlock()
-	if postgres.server == nil && postgres.err == nil {
-		postgres.server, postgres.err = scratch.Postgres(t.Context())
-	}
-	if errors.Is(postgres.err, scratch.ErrMissing) {
-		t.Skip(postgres.err)
-	} else if postgres.err != nil {
-		t.Fatal(postgres.err)
-	}
-	url, err := postgres.server.Database(t.Context())
-	if err != nil {
+	url, err := make(t.Context())
+	if errors.Is(err, scratch.ErrMissing) {
+		t.Skip(err)
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	return url

@@ -19,7 +19,7 @@ var givenUp = []string{"device_groups.agent_status", "device_groups.agent_last_s
 // A table that is rebuilt is dropped on the way, and what refers to it must not go with it. Each earlier version is
 // filled in every column of every table and upgraded: step by step, and in one go as an operator sees it.
 func TestAnUpgradeLosesNothing(t *testing.T) {
-	onBoth(t, func(t *testing.T, o Options) {
+	onEmpty(t, func(t *testing.T, o Options) {
 		steps, err := Migrations(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func TestTheTrapOfForeignKeys(t *testing.T) {
 // another is o with an empty database of its own.
 func another(t *testing.T, o Options) Options {
 	if o.DSN != "" {
-		o.DSN = database(t)
+		o.DSN = postgres(t, databases.Empty)
 	} else {
 		o.Dir = t.TempDir()
 	}

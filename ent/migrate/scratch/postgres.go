@@ -96,6 +96,15 @@ func Postgres(ctx context.Context, settings ...string) (_ *Server, err error) {
 
 // Database makes an empty database and returns its URL. Not for use by several goroutines.
 func (s *Server) Database(ctx context.Context) (string, error) {
+	name, err := s.create(ctx, "template1")
+	if err != nil {
+		return "", err
+	}
+	return s.url(name), nil
+}
+
+// create makes a copy of a database that nobody is connected to, and returns its name.
+func (s *Server) create(ctx context.Context, of string) (string, error) {
 	db, err := sql.Open("pgx", s.url("postgres"))
 	if err != nil {
 		return "", err
@@ -103,10 +112,10 @@ func (s *Server) Database(ctx context.Context) (string, error) {
 	defer db.Close()
 	s.next++
 	name := "scratch" + strconv.Itoa(s.next)
-	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+	if _, err := db.ExecContext(ctx, "CREATE DATABASE "+name+" TEMPLATE "+of); err != nil {
 		return "", err
 	}
-	return s.url(name), nil
+	return name, nil
 }
 
 // Stop ends the server and deletes its data.
