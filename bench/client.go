@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 )
@@ -38,7 +40,7 @@ type reply struct {
 	status  int
 	length  int64         // Content-Length, or -1
 	bytes   int64         // of the body
-	first   time.Duration // to the first byte of the body
+	first   time.Duration // from the request to the first byte of the body
 	total   time.Duration
 }
 
@@ -48,48 +50,80 @@ var errLeft = errors.New("left")
 // buffers are the clients' own; large, so that a herd does not measure itself.
 var buffers = sync.Pool{New: func() any { return new([maxPiece]byte) }}
 
-// ask makes the request on a connection of its own and checks every byte.
-func ask(ctx context.Context, url string, q request) (r reply) {
-	began := time.Now()
-	defer func() { r.total = time.Since(began) }()
-	dialer := &net.Dialer{}
-	transport := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if tcp, ok := conn.(*net.TCPConn); ok && q.pace > 0 {
-				err = errors.Join(err, tcp.SetReadBuffer(64<<10)) // a slow machine does not buffer what it cannot take
-			}
-			return conn, err
-		},
+// client is a connection and what it takes to use it. It is as little as possible, for the clients have the cores in
+// common with the servers.
+type client struct {
+	conn net.Conn
+	in   *bufio.Reader
+	buf  *[maxPiece]byte
+}
+
+func connect(ctx context.Context, target string, pace int64) (*client, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, err
 	}
-	defer transport.CloseIdleConnections()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	if pace > 0 { // a slow machine does not buffer what it cannot take
+		if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	c := &client{conn: conn, in: bufio.NewReader(conn), buf: buffers.Get().(*[maxPiece]byte)}
+	clear(c.buf[:]) // its pages are there when it is used
+	return c, nil
+}
+
+func (c *client) close() {
+	c.conn.Close()
+	buffers.Put(c.buf)
+}
+
+// ask makes the request on a connection of its own and checks every byte.
+func ask(ctx context.Context, target string, q request) reply {
+	c, err := connect(ctx, target, q.pace)
+	if err != nil {
+		return reply{err: err}
+	}
+	defer c.close()
+	return c.ask(ctx, target, q)
+}
+
+// ask makes the client's one request and checks every byte.
+func (c *client) ask(ctx context.Context, target string, q request) (r reply) {
 	method := q.method
 	if method == "" {
 		method = http.MethodGet
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return reply{err: err}
 	}
+	req.Close = true
 	if q.to > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", q.from, q.to-1))
 	}
-	res, err := transport.RoundTrip(req)
+	began := time.Now()
+	defer func() { r.total = time.Since(began) }()
+	defer context.AfterFunc(ctx, func() { c.conn.Close() })()
+	if err := req.Write(c.conn); err != nil {
+		return reply{err: err}
+	}
+	res, err := http.ReadResponse(c.in, req)
 	if err != nil {
 		return reply{err: err}
 	}
-	defer res.Body.Close()
 	r = reply{verdict: right, status: res.StatusCode, length: res.ContentLength}
 	var size int64
-	c := checker{texts: q.obj.texts()}
+	check := checker{texts: q.obj.texts()}
 	switch {
 	case res.StatusCode == http.StatusOK:
 		size = q.obj.size
 	case res.StatusCode == http.StatusPartialContent && q.to > 0:
-		size, c.offset = q.to-q.from, q.from
+		size, check.offset = q.to-q.from, q.from
 		want := fmt.Sprintf("bytes %d-%d/%d", q.from, q.to-1, q.obj.size)
 		if got := res.Header.Get("Content-Range"); got != want {
 			r.verdict, r.err = wrong, fmt.Errorf("content-range %q, want %q", got, want)
@@ -105,7 +139,7 @@ func ask(ctx context.Context, url string, q request) (r reply) {
 		}
 		return r
 	}
-	r.read(ctx, res.Body, &c, q, began)
+	r.read(ctx, res.Body, c.buf[:], &check, q, began)
 	if r.err == nil && r.bytes != size {
 		r.verdict, r.err = wrong, fmt.Errorf("a whole body of %d bytes, want %d", r.bytes, size)
 	}
@@ -113,10 +147,7 @@ func ask(ctx context.Context, url string, q request) (r reply) {
 }
 
 // read reads the body until it ends or the client leaves.
-func (r *reply) read(ctx context.Context, body io.Reader, c *checker, q request, began time.Time) {
-	buf := buffers.Get().(*[maxPiece]byte)
-	defer buffers.Put(buf)
-	p := buf[:]
+func (r *reply) read(ctx context.Context, body io.Reader, p []byte, c *checker, q request, began time.Time) {
 	if q.pace > 0 {
 		p = p[:16<<10]
 	}
@@ -153,15 +184,23 @@ func (r *reply) read(ctx context.Context, body io.Reader, c *checker, q request,
 	}
 }
 
-// herd makes the same request n times at once.
-func herd(ctx context.Context, n int, url string, q request) []reply {
-	replies := make([]reply, n)
+// herd makes the same request n times at once, on connections that are there already: what is measured is the server,
+// and not how fast the machine opens connections.
+func herd(ctx context.Context, n int, target string, q request) []reply {
+	replies, clients := make([]reply, n), make([]*client, n)
+	for i := range n {
+		clients[i], replies[i].err = connect(ctx, target, q.pace)
+	}
 	var all sync.WaitGroup
 	gate := make(chan struct{})
-	for i := range n {
+	for i, c := range clients {
+		if c == nil {
+			continue
+		}
 		all.Go(func() {
+			defer c.close()
 			<-gate
-			replies[i] = ask(ctx, url, q)
+			replies[i] = c.ask(ctx, target, q)
 		})
 	}
 	close(gate)

@@ -16,6 +16,7 @@ func startCommand() *cobra.Command {
 	}
 	fd := cmd.Flags().Int("ready-fd", -1, "file descriptor to write the bound addresses to, as one line of JSON, once serving")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		defer holdHeap()()
 		cfg, err := config(cmd)
 		if err != nil {
 			return err
