@@ -32,9 +32,6 @@ import (
 // drainTime is how long transfers under way may go on after the agent was told to stop.
 const drainTime = 10 * time.Second
 
-// cachePolicy is that of a site for which nobody has set another one.
-const cachePolicy = "minimal"
-
 // Agent is one running appliance.
 type Agent struct {
 	cfg     Config
@@ -48,6 +45,7 @@ type Agent struct {
 	heart    *uplink.Heartbeat // likewise
 	cache    *cache.Store
 	files    *content.Files
+	syncer   *uplink.Syncer // nil while not enrolled
 	nodes    *node.Store
 	gateway  *gateway.Gateway
 	operator *admin.API
@@ -133,7 +131,11 @@ func (a *Agent) openRooms(ctx context.Context) error {
 
 	files := content.Options{
 		Cache: a.cache, Dir: a.cfg.StateDir(), Urgent: budget.Urgent, Log: a.log.With("room", "content"),
-		Reordered: func() { a.operator.Reorder() }, // which nothing is before the operator's room is open
+		Reordered: func() {
+			if a.operator != nil { // else it reads the order when it opens
+				a.operator.Reorder()
+			}
+		},
 	}
 	nodes := node.Options{Dir: a.cfg.StateDir(), Log: a.log.With("room", "node")}
 	if a.client != nil { // an interface that holds a nil client would not be nil
@@ -143,9 +145,8 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		return err
 	}
 	a.onClose(func() error { a.files.Close(); return nil })
-	policy, err := content.NewPolicy(a.cfg.Cache.Policy, a.cfg.Cache.Patterns)
-	if err != nil {
-		return fmt.Errorf("cache: %w", err)
+	if err := a.openSync(); err != nil {
+		return err
 	}
 	if a.nodes, err = node.Open(ctx, nodes); err != nil {
 		return err
@@ -163,11 +164,14 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Upstreams: upstreams, Log: a.log.With("room", "gateway"),
 	})
 	a.registry = newRegistry(a)
-	a.operator = admin.New(admin.Options{
-		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams, Policy: cachePolicy,
+	operator := admin.Options{
+		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams,
 		Metrics: metricsHandler(a.registry), Dir: a.cfg.StateDir(), Log: a.log.With("room", "admin"),
-	})
-	a.files.SetPolicy(policy)
+	}
+	if a.syncer != nil {
+		operator.Sync = operatorSync{a}
+	}
+	a.operator = admin.New(operator)
 	// Only now: what is pinned must not be evicted because the limits came before the pins.
 	a.cache.SetLimits(int64(a.cfg.Cache.MaxSizeGB)*1e9, int64(a.cfg.Cache.MinFreeGB)*1e9)
 	a.server, err = tftp.New(tftp.Options{
@@ -273,6 +277,7 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 	if a.client != nil {
 		group.Go(func() error { return a.heart.Run(ctx) })
 		group.Go(func() error { return a.nodes.Run(ctx) })
+		group.Go(func() error { return a.syncer.Run(ctx) })
 	}
 	group.Go(func() error { return a.scrub(ctx) })
 	group.Go(func() error { return systemd.Watchdog(ctx, a.log, a.alive) })

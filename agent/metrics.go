@@ -15,6 +15,7 @@ import (
 	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/gateway"
 	"github.com/pureboot/pureboot/agent/httpcache"
+	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/tftp"
 )
@@ -51,6 +52,8 @@ type snapshot struct {
 	offline   time.Duration
 	epoch     wire.Epoch
 	seen      int
+	sync      uplink.SyncState
+	missing   int // files that the next sync would fetch
 	nodes     int // -1: not readable
 	outbox    int // likewise
 }
@@ -65,6 +68,9 @@ func (a *Agent) snapshot() snapshot {
 	}
 	for prefix, h := range a.upstreams {
 		s.upstreams[prefix] = h.Stats()
+	}
+	if a.syncer != nil {
+		s.sync, s.missing = a.syncer.State(), a.files.Missing()
 	}
 	var err error
 	if s.nodes, err = a.nodes.Count(ctx); err != nil {

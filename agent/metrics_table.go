@@ -66,6 +66,21 @@ var metrics = []metric{
 	counter("central_content_requests_total", "Requests to central for the bytes of files.", one(func(s *snapshot) int64 { return s.content.Requests })),
 	counter("central_content_failures_total", "Those of them that brought none.", one(func(s *snapshot) int64 { return s.content.Failures })),
 	counter("central_content_received_bytes_total", "Bytes of files received from central, as they came over the wire.", one(func(s *snapshot) int64 { return s.content.Bytes })),
+	counter("content_copied_bytes_total", "Bytes of changed files that were not fetched, because their old version had them.", one(func(s *snapshot) int64 { return s.content.Copied })),
+	gauge("sync_running", "1 while a sync runs, else 0.", one(func(s *snapshot) int { return b2i(s.sync.Running != nil) })),
+	counter("syncs_total", "Syncs that ended: success, partial (some files could not be had) or failed (none could, or not the list of them).", func(s *snapshot, out emit) {
+		for _, status := range []string{wire.SyncSuccess, wire.SyncPartial, wire.SyncFailed} {
+			out(float64(s.sync.Results[status]), status)
+		}
+	}, "result"),
+	counter("sync_files_total", "Files that syncs have brought, or verified.", one(func(s *snapshot) int64 { return s.sync.Files })),
+	counter("sync_received_bytes_total", "Bytes that came over the network for syncs.", one(func(s *snapshot) int64 { return s.sync.Bytes })),
+	gauge("sync_last_end_timestamp_seconds", "When the last sync ended, in Unix time; none before the first.", func(s *snapshot, out emit) {
+		if last := s.sync.Last; last != nil {
+			out(float64(last.FinishedAt.UnixMilli()) / 1e3)
+		}
+	}),
+	gauge("sync_pending_files", "Files that the next sync would fetch.", one(func(s *snapshot) int { return s.missing })),
 	gauge("central_enrolled", "1 if the agent is enrolled with a central, else 0.", one(func(s *snapshot) int { return b2i(s.enrolled) })),
 	gauge("central_up", "1 while central answers, else 0.", one(func(s *snapshot) int { return b2i(s.online) })),
 	gauge("central_offline_seconds", "For how long central has been out of reach.", one(func(s *snapshot) float64 { return s.offline.Seconds() })),

@@ -39,6 +39,7 @@ func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
 	if stats.Disk.State != cache.DiskOK { // machines are served all the same
 		h.Services["cache"] = fmt.Sprintf("the disk is %s: %s", stats.Disk.State, stats.Disk.Error)
 	}
+	a.reportSync(&h)
 	var err, epochErr error
 	h.NodeCacheEntries, err = a.nodes.Count(ctx)
 	h.NodeEpoch, epochErr = a.nodes.Epoch(ctx)

@@ -27,8 +27,8 @@ type Options struct {
 	Files     *content.Files
 	Nodes     *node.Store
 	Upstreams map[string]*httpcache.Handler // by prefix
+	Sync      Syncer                        // nil while the agent is not enrolled
 	Metrics   http.Handler                  // of /metrics; nil: there are none
-	Policy    string                        // of what is fetched before anybody asks
 	Dir       string                        // of the lists that an operator has made
 	Log       *slog.Logger
 }
@@ -86,6 +86,8 @@ func (a *API) routes() {
 		"PUT " + PathPrefetch:                a.putPrefetch,
 		"POST " + PathPrefetch:               a.addPrefetch,
 		"DELETE " + PathPrefetch:             a.deletePrefetch,
+		"GET " + PathSync:                    a.getSync,
+		"POST " + PathSync:                   a.postSync,
 		"GET " + PathVerify:                  a.getVerify,
 		"POST " + PathVerify:                 a.postVerify,
 	} {

@@ -161,7 +161,7 @@ func (s *site) open() {
 		up[prefix] = httpcache.New(httpcache.Options{Cache: store, Prefix: prefix, Origin: at, Log: log})
 	}
 	s.API = New(Options{
-		Cache: store, Files: files, Nodes: nodes, Upstreams: up, Policy: "minimal", Dir: s.dir, Log: log,
+		Cache: store, Files: files, Nodes: nodes, Upstreams: up, Dir: s.dir, Log: log,
 		Status: func(context.Context) Status { return Status{} },
 	})
 	ctx, stop := context.WithCancel(context.Background())

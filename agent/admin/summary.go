@@ -73,7 +73,7 @@ func (a *API) getCache(w http.ResponseWriter, r *http.Request) {
 func (a *API) sumUp(ctx context.Context) (Cache, error) {
 	s := a.Cache.Stats()
 	c := Cache{
-		TotalSizeBytes: s.Bytes + s.Partial, MaxSizeBytes: s.MaxBytes, Policy: a.Policy,
+		TotalSizeBytes: s.Bytes + s.Partial, MaxSizeBytes: s.MaxBytes, Policy: a.Files.Policy().Name(),
 		Categories: map[string]Category{}, PinnedBytes: s.Pinned,
 		HotTier:  HotTier{SizeBytes: s.HotBytes, MaxSizeBytes: s.HotMaxBytes},
 		HitRates: hitRates(s),

@@ -122,10 +122,10 @@ func (f *Files) Verify(ctx context.Context, file Info) (bool, error) {
 	return ok && f.holds(file.Key(), file.SHA256), err
 }
 
-// Arrived returns how many bytes there are of files that are being fetched.
-func (f *Files) Arrived(of func(cache.Key) bool) (n int64) {
+// Arrived returns how many bytes there are of files, CATEGORY/PATH, that are being fetched.
+func (f *Files) Arrived(names map[string]bool) (n int64) {
 	for _, e := range f.opt.Cache.Unfinished() {
-		if e.Filling && of(e.Key) {
+		if e.Filling && names[string(e.Key)] {
 			n += e.Have
 		}
 	}

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	cron "github.com/netresearch/go-cron"
@@ -32,6 +33,14 @@ func ParseSchedule(text string) (Schedule, error) {
 
 // maxSchedule bounds the text of a schedule, in bytes.
 const maxSchedule = 200
+
+// staggered moves a moment by up to a minute, so that not all sites of a fleet come at once.
+func staggered(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(rand.N(time.Minute))
+}
 
 // Next returns when it is due after a moment; the zero time: never.
 func (s Schedule) Next(after time.Time) time.Time {

@@ -34,7 +34,7 @@ func cachePrefetchCommand() *cobra.Command {
 			err = call(cmd, http.MethodGet, admin.PathPrefetch, nil, nil, &p)
 		}
 		if err == nil && *wait {
-			err = watch(cmd, admin.PathPrefetch, "prefetching", &p, func() (bool, int64, int64) {
+			err = watch(cmd, admin.PathPrefetch, always("prefetching"), &p, func() (bool, int64, int64) {
 				var have, all int64
 				for _, i := range p.Items {
 					have, all = have+i.HaveBytes, all+i.SizeBytes
@@ -64,8 +64,11 @@ func showPrefetch(cmd *cobra.Command, p admin.Prefetch) {
 	})
 }
 
+// always says the same of work that goes on.
+func always(what string) func() string { return func() string { return what } }
+
 // watch asks how far some work is until it has ended, into out, of which state tells. It shows that on a terminal.
-func watch[T any](cmd *cobra.Command, path, what string, out *T, state func() (running bool, done, total int64)) error {
+func watch[T any](cmd *cobra.Command, path string, what func() string, out *T, state func() (running bool, done, total int64)) error {
 	client, err := operate(cmd)
 	if err != nil {
 		return err
@@ -77,10 +80,10 @@ func watch[T any](cmd *cobra.Command, path, what string, out *T, state func() (r
 		if !running {
 			return nil
 		}
-		b.show(what, done, total)
+		b.show(what(), done, total)
 		select {
 		case <-cmd.Context().Done():
-			return errors.New("no longer waited for; the agent goes on")
+			return errUnwatched
 		case <-time.After(look):
 		}
 		*out = *new(T)
@@ -102,7 +105,7 @@ func cacheVerifyCommand() *cobra.Command {
 		var v admin.Verify
 		err := call(cmd, http.MethodPost, admin.PathVerify, nil, nil, &v)
 		if err == nil {
-			err = watch(cmd, admin.PathVerify, "verifying", &v, func() (bool, int64, int64) { return v.Running, v.CheckedBytes, v.TotalBytes })
+			err = watch(cmd, admin.PathVerify, always("verifying"), &v, func() (bool, int64, int64) { return v.Running, v.CheckedBytes, v.TotalBytes })
 		}
 		if err != nil {
 			return err

@@ -52,6 +52,11 @@ func table(cmd *cobra.Command, s admin.Status) {
 	row("machines", "%d known, %d seen in the last hour, %d reports wait for central", s.NodeCacheEntries, s.NodesSeenLastHour, s.Waiting)
 	row("cache", "%d files, %d bytes, %.0f %% of requests served from it", s.CacheEntries, s.CacheSizeBytes, 100*s.CacheHitRate)
 	row("disk", "%s, %.0f %% used", diskState(s.Cache.Disk), s.DiskUsagePercent)
+	if p := s.Sync; p != nil {
+		row("sync", "running: %d of %d files, %s of %s", p.FilesSynced, p.FilesTotal, size(p.BytesDone), size(p.BytesTotal))
+	} else if s.LastSyncAt != nil {
+		row("sync", "%s, %s ago, %d files to fetch", s.LastSyncResult, ago(s.LastSyncAt), s.PendingSyncItems)
+	}
 	if s.ContentEpoch.Stream != "" {
 		row("content", "epoch %d", s.ContentEpoch.N)
 	}
