@@ -130,11 +130,7 @@ func byCategory(category string) (match, error) {
 	return func(e cache.Entry) bool { return categoryOf(e.Key) == category }, nil
 }
 
-func byTag(tag string) (match, error) {
-	return func(e cache.Entry) bool {
-		return httpcache.IsKey(e.Key) && httpcache.Tagged(e, tag)
-	}, nil
-}
+func byTag(tag string) (match, error) { return httpcache.Tagged(tag), nil }
 
 func categoryOf(key cache.Key) string {
 	category, _ := content.Split(key)

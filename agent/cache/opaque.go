@@ -32,7 +32,9 @@ type Arrival struct {
 	Modified time.Time // kept, never interpreted
 	Meta     []byte    // the caller's, kept with the object; see SetMeta
 	Offset   int64     // where Body begins: 0 if a range was asked for and not given
-	Body     io.ReadCloser
+	// Body is nil if the origin was not asked, because what an earlier transfer has left of Version is wanted and still
+	// good enough (see Store.Held). Offset is then 0.
+	Body io.ReadCloser
 }
 
 // Origin asks for an opaque object's bytes from offset on, to the end, or length of them if length > 0; for the last
@@ -196,12 +198,16 @@ func (s *Store) arrive(f *fill) error {
 			return nil, err
 		}
 		f.first = a
+		if a.Body == nil {
+			return io.NopCloser(nil), nil // never read
+		}
 		return a.Body, nil
 	})
 	if err != nil {
 		return err
 	}
 	a := f.first
+	held := a.Body == nil
 	a.Body = body
 	if a.Version == "" || a.Size < -1 || a.Offset < 0 || a.Size >= 0 && a.Offset > a.Size {
 		return fmt.Errorf("%w: version %q, %d bytes from %d", ErrBadObject, a.Version, a.Size, a.Offset)
@@ -211,6 +217,10 @@ func (s *Store) arrive(f *fill) error {
 	}
 	if a.Offset > 0 && f.known != "" && a.Version != f.known {
 		return ErrChanged
+	}
+	if held {
+		body.Close()
+		f.first = nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -66,6 +66,19 @@ func (s *Store) dropPart(j *journal, freed *closers) {
 	s.deletePart(j, freed)
 }
 
+// dropParts gives up those that match accepts.
+func (s *Store) dropParts(match func(*journal) bool) {
+	var freed closers
+	defer freed.close() // after mu
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.parts {
+		if match(j) {
+			s.dropPart(j, &freed)
+		}
+	}
+}
+
 // deletePart deletes a part file, the journals first: what none of them names is worthless.
 func (s *Store) deletePart(j *journal, freed *closers) {
 	freed.add(s.folder.linger(j.part))

@@ -17,7 +17,11 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 	if err != nil {
 		return false, s.notStored(f, "sync part file", err)
 	}
-	rec := newRecord(f.id.key, f.path, f.obj, info.ModTime())
+	obj, err := f.sealed()
+	if err != nil {
+		return false, err
+	}
+	rec := newRecord(f.id.key, f.path, obj, info.ModTime())
 	rec.Meta = f.meta
 	defer func() {
 		if !published {
@@ -30,7 +34,7 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 	if err := s.folder.parents(f.path); err != nil {
 		return false, s.notStored(f, "make directories", err)
 	}
-	e := newEntry(rec, f.obj, time.Now())
+	e := newEntry(rec, obj, time.Now())
 	e.began = f.began
 	old, published, err := s.commit(f, e)
 	if !published {
@@ -47,6 +51,18 @@ func (s *Store) publish(f *fill) (published bool, err error) {
 	}
 	s.well()
 	return true, nil
+}
+
+// sealed is f's object with the digest of what has come, where nobody said beforehand what that would be: a byte that
+// the disk spoils later is then found. What came in order was hashed as it came, and only the rest is read again.
+func (f *fill) sealed() (Object, error) {
+	obj := f.object()
+	if obj.SHA256 != (Digest{}) {
+		return obj, nil
+	}
+	var err error
+	obj.SHA256, err = f.digest()
+	return obj, err
 }
 
 // commit gives the part file its name and the index the entry, in one critical section with the

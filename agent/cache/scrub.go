@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// Scrub reads every published object whose digest is known once, at most bytesPerSecond (0: as fast as it goes), and
+// Scrub reads every published object once, at most bytesPerSecond (0: as fast as it goes), and
 // compares it with its digests. A wrong chunk is kept from Readers at once, then fetched from Options.Repair's source and put
 // right in place; without a source, or if that fails, the object is dropped, the files that Reader.File has given out end
 // before the chunk, and the next Fetch brings it anew.
@@ -71,7 +71,9 @@ func (s *Store) scrub(ctx context.Context, e *entry, pace *Budget) error {
 	return nil
 }
 
-// mend puts chunk i of e right, or drops e and reports false.
+// mend puts chunk i of e right, or drops e and reports false. Readers end or wait from here on; but what the kernel is
+// sending by a file that Reader.File gave out earlier it sends as it finds it, until the chunk is written again: as
+// wrong as a moment before, when nobody knew. To cut the file there would cost all the good chunks behind.
 func (s *Store) mend(ctx context.Context, e *entry, i int64) bool {
 	e.bad.Store(i + 1)
 	s.count.corruptions.Add(1)

@@ -97,7 +97,53 @@ func TestScrubChecksOpaqueObjectsByTheirDigest(t *testing.T) {
 		t.Error("a damaged object stays")
 	}
 	if _, ok := s.Lookup("plain"); !ok {
-		t.Error("an object without a digest went")
+		t.Error("a sound object went")
+	}
+}
+
+// TestScrubChecksWhatNobodyHasDescribed: however the bytes came, and after a restart, it is known what they were.
+func TestScrubChecksWhatNobodyHasDescribed(t *testing.T) {
+	for name, begin := range map[string]int64{"in order": 0, "the end first": 3 * mib} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			w := newWeb(1, 4*mib+9)
+			if begin > 0 {
+				r, err := s.Stream(t.Context(), "w", "", begin, mib, w.answer)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Seek(begin, io.SeekStart); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.CopyN(io.Discard, r, mib); err != nil {
+					t.Fatal(err)
+				}
+				r.Close()
+			}
+			if err := streamed(t, s, "w", "", w).Stored(); err != nil {
+				t.Fatal(err)
+			}
+			s = reopen(t, s)
+			if e, ok := s.Lookup("w"); !ok || e.Object.SHA256 != w.obj.SHA256 {
+				t.Fatalf("stored as %+v", e.Object)
+			}
+			if err := s.Scrub(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if st := s.Stats(); st.Scrubbed != w.obj.Size || st.Corruptions != 0 {
+				t.Errorf("stats %+v", st)
+			}
+			flip(t, s, "w", 3*mib+5)
+			if err := s.Scrub(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := s.Lookup("w"); ok {
+				t.Error("a damaged object stays")
+			}
+			if err := streamed(t, s, "w", "", w).Stored(); err != nil {
+				t.Errorf("it does not come anew: %v", err)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,8 @@ import (
 const staleFile = metaDir + "/stale"
 
 // MarkStale sets Entry.Stale of the published objects that match accepts (see Purge), durably, until SetMeta
-// says that they were found good or another version replaces them. It returns how many were marked.
+// says that they were found good or another version replaces them. What is left of unfinished ones goes: it has no mark.
+// It returns how many were accepted.
 func (s *Store) MarkStale(match func(Entry) bool) (int, error) {
 	s.marking.Lock()
 	defer s.marking.Unlock()
@@ -28,6 +30,13 @@ func (s *Store) MarkStale(match func(Entry) bool) (int, error) {
 	})
 	if err != nil || n == 0 {
 		return 0, err
+	}
+	if len(all.parts) > 0 {
+		s.dropParts(func(j *journal) bool { return slices.Contains(all.parts, j) })
+		if err := s.folder.sync(partDir); err != nil {
+			s.diskError("remove part files", "", err)
+			return n, err
+		}
 	}
 	for _, e := range all.entries {
 		e.stale.Store(true)

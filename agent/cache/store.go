@@ -179,16 +179,22 @@ func (e *entry) describe() Entry {
 	}
 }
 
-// Remove forgets key's published version, durably. Its open readers finish; a running fill of key
-// still publishes. A key that is not here is no error.
+// Remove forgets key's published version, and what is left of an unfinished one, durably. Its open readers finish; a
+// running fill of key still publishes. A key that is not here is no error.
 func (s *Store) Remove(key Key) error {
 	s.mu.RLock()
-	e, closed := s.entries[key], s.closed
+	e, part, closed := s.entries[key], s.parts[key] != nil, s.closed
 	s.mu.RUnlock()
-	switch {
-	case closed:
+	if closed {
 		return ErrClosed
-	case e == nil:
+	}
+	if part {
+		s.dropParts(func(j *journal) bool { return j.Key == key })
+		if err := s.folder.sync(partDir); err != nil {
+			return err
+		}
+	}
+	if e == nil {
 		return nil
 	}
 	s.lose(e)

@@ -17,6 +17,25 @@ func (s *Store) Unfinished() []Entry {
 	return all
 }
 
+// Held describes what an ended transfer has left of a version of key, and reports whether all of a range is there:
+// length bytes from begin on; to the end if length is 0; the last -begin if begin is below 0.
+func (s *Store) Held(key Key, version string, begin, length int64) (Entry, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	j := s.parts[key]
+	if j == nil || j.Version != version || version == "" || j.Size < 0 {
+		return Entry{}, false
+	}
+	want := segment{begin, j.Size}
+	switch {
+	case begin < 0:
+		want.Begin = max(0, j.Size+begin)
+	case length > 0:
+		want.End = min(begin+length, j.Size)
+	}
+	return j.describe(), want.len() > 0 && j.Have.covers(want)
+}
+
 func (f *fill) describe() Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()

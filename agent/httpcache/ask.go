@@ -44,6 +44,7 @@ type ask struct {
 	unstored *http.Response               // an answer for the request alone
 	own      http.Header                  // fields of the answer for the request alone
 	left     bool                         // the request is over
+	unasked  bool                         // what was held was fresh
 	interim  func(int, http.Header) error // passes 1xx on; nil: there is nobody to pass them to
 }
 
@@ -146,6 +147,9 @@ func (a *ask) origin(ctx context.Context, version string, offset, length int64) 
 	a.mu.Unlock()
 	if version != "" && first != nil {
 		return a.goOn(ctx, first, version, offset, length)
+	}
+	if arrival := a.held(version); arrival != nil {
+		return arrival, nil
 	}
 	if version != "" && offset >= 0 {
 		if part := partOf(version); part != nil {

@@ -356,11 +356,14 @@ func (h *Handler) serveFetched(w http.ResponseWriter, r *visit, a *ask, reader *
 		}
 		status.Status = s.Status
 		h.count.collapsed.Add(1)
+	case a.wasHeld():
+		status = CacheStatus{Cache: cacheName, Hit: true, HasTTL: true, TTL: s.TTL(time.Now())}
+		h.count.hits.Add(1)
 	default:
 		status.Status = s.Status
 		h.count.misses.Add(1)
 	}
-	status.Stored = true
+	status.Stored = !status.Hit
 	withdraw := a.giveOwn(w.Header())
 	err := h.send(w, r, s, reader, status)
 	if err == nil {

@@ -98,14 +98,20 @@ func (h *Handler) Describe(e cache.Entry, now time.Time) Condition {
 	return Condition{Method: s.Method, Status: s.Status, Usable: true, TTL: s.TTL(now), Tags: tags(s.Header)}
 }
 
-// Tagged is whether an object's origin gave it that tag, in Cache-Tag (a list) or Surrogate-Key (words).
-func Tagged(e cache.Entry, tag string) bool {
+// Tagged matches the objects to which their origin gave that tag, in Cache-Tag (a list) or Surrogate-Key (words).
+func Tagged(tag string) func(cache.Entry) bool {
 	quoted, err := json.Marshal(tag)
-	if err != nil || !bytes.Contains(e.Meta, quoted[1:len(quoted)-1]) {
-		return false // most are told apart without being decoded
+	if err != nil {
+		return func(cache.Entry) bool { return false }
 	}
-	var k kept
-	return json.Unmarshal(e.Meta, &k) == nil && slices.Contains(tags(k.Header), tag)
+	text := quoted[1 : len(quoted)-1]
+	return func(e cache.Entry) bool {
+		if !IsKey(e.Key) || !bytes.Contains(e.Meta, text) {
+			return false // most are told apart without being decoded
+		}
+		var k kept
+		return json.Unmarshal(e.Meta, &k) == nil && slices.Contains(tags(k.Header), tag)
+	}
 }
 
 func tags(h http.Header) []string {

@@ -64,7 +64,7 @@ func TestALongURLIsKeptWithItsObject(t *testing.T) {
 		if at, ok := s.handler.URL(e.Key, e.Meta); !ok || at != want {
 			t.Errorf("%s is taken for %q", e.Key, at)
 		}
-		if !Tagged(e, "two") || Tagged(e, "tw") || Tagged(e, "") {
+		if !Tagged("two")(e) || Tagged("tw")(e) || Tagged("")(e) {
 			t.Error("its tags are not known")
 		}
 	}

@@ -83,6 +83,37 @@ func (a *ask) goOn(ctx context.Context, s *Stored, version string, offset, lengt
 	return arrival, nil
 }
 
+// held is the answer to a request for bytes that an earlier transfer has left, if that was of this version and is fresh: a
+// stored part answers as the whole does (RFC 9111 sections 3.3 and 4). Otherwise it is nil, and the origin has to be asked.
+func (a *ask) held(version string) *cache.Arrival {
+	e, ok := a.h.Cache.Held(a.key, version, a.begin, a.length)
+	if !ok || a.method != http.MethodGet {
+		return nil
+	}
+	s := parseKept(e.Meta, a.h.slots.origin)
+	if s == nil || a.h.slots.invalid(a.primary, s.Requested) {
+		return nil
+	}
+	r := &http.Request{Method: a.method, URL: a.target, Header: a.header}
+	if Evaluate(r, []*Stored{s}, time.Now()).Action != Serve {
+		return nil
+	}
+	a.begun(s, version)
+	a.mu.Lock()
+	a.unasked = true
+	a.mu.Unlock()
+	return &cache.Arrival{
+		Version: version, Strong: true, Size: e.Object.Size, SHA256: e.Object.SHA256, Modified: e.Object.Modified, Meta: e.Meta,
+	}
+}
+
+// wasHeld is whether the origin did not have to be asked.
+func (a *ask) wasHeld() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unasked
+}
+
 // resumed makes of a part's continuation the first answer about its whole.
 func (a *ask) resumed(x Exchange, resp *http.Response, arrival *cache.Arrival) (*cache.Arrival, error) {
 	again, err := a.arrive(x, resp, arrival.Offset)

@@ -99,6 +99,11 @@ func newSlots(o Options) *slots {
 			s.add(primaryOf(e.Key), e.Key)
 		}
 	}
+	for _, e := range o.Cache.Unfinished() {
+		if strings.HasPrefix(string(e.Key), s.name) {
+			s.add(primaryOf(e.Key), e.Key)
+		}
+	}
 	return s
 }
 

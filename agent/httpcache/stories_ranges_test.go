@@ -63,13 +63,18 @@ func TestPartsOfWhatIsNot(t *testing.T) {
 	tell(t, []story{
 		{"3.4: a part is kept for when the rest is there", []turn{
 			{ask, "206" + asked + part + fresh + tag + tail, got},
-			{ask, `206|?Range: bytes=2000000-2000000|?If-Range: "v1"|Content-Range: bytes 2000000-2000000/2000010|<@2000000-2000001` + fresh + tag, got},
+			{ask, "", got + "|Cache-Status~hit"},
+			{ask + "|Cache-Control: no-cache", `206|?Range: bytes=2000000-2000000|?If-Range: "v1"|Content-Range: bytes 2000000-2000000/2000010|<@2000000-2000001` + fresh + tag, got},
 			{"GET", `206|?Range: bytes=0-|?If-Range: "v1"|Content-Range: bytes 0-2000009/2000010` + fresh + tag + file, "200|Content-Length: 2000010" + file},
 			{"GET|Range: bytes=1000000-1000009", "", "206|<@1000000-1000010"},
 		}},
 		{"14.1.2: the end alone is fetched alone, and kept", []turn{
 			{"GET|Range: bytes=-10", "206|?Range: bytes=-10|Content-Range: bytes 2000000-2000009/2000010|<@2000000-2000010" + fresh + tag, got},
-			{"GET|Range: bytes=-5", `206|?Range: bytes=2000005-2000005|?If-Range: "v1"|Content-Range: bytes 2000005-2000005/2000010|<@2000005-2000006` + fresh + tag, "206|<@2000005-2000010"},
+			{"GET|Range: bytes=-5", "", "206|<@2000005-2000010|Cache-Status~hit"},
+		}},
+		{"4: a part that is stale is asked about", []turn{
+			{ask, "206" + asked + part + "|Cache-Control: max-age=0" + tag + tail, got},
+			{ask, `206|?Range: bytes=2000000-2000000|?If-Range: "v1"|Content-Range: bytes 2000000-2000000/2000010|<@2000000-2000001` + fresh + tag, got},
 		}},
 		{"14.1.2: an origin without ranges sends all", []turn{
 			{"GET|Range: bytes=-10", whole + "|?Range: bytes=-10", got}, {"GET", "", "200" + file},
