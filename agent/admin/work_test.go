@@ -132,7 +132,7 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 		s.call("GET", PathVerify, "", &v)
 		return !v.Running
 	})
-	if v.TotalBytes != 25 || v.CheckedBytes != 25 || v.Corrupt != 1 || v.Repaired != 1 || v.Canceled || v.FinishedAt == nil {
+	if v.TotalBytes != 63 || v.CheckedBytes != 63 || v.Corrupt != 1 || v.Repaired != 1 || v.Canceled || v.FinishedAt == nil {
 		t.Errorf("checked %+v", v)
 	}
 	if text, err := os.ReadFile(filepath.Join(s.dir, "cache/images/debian/linux")); err == nil && string(text) != "kernel" {
