@@ -52,6 +52,26 @@ type Agent struct {
 	HeartbeatInterval int `json:"heartbeat_interval,omitempty"`
 	// That the latest AgentStatusChange says; empty before the first
 	Status string `json:"status,omitempty"`
+	// Of the secret that the agent made for a rotation: valid too, and alone once it was used
+	NextCredentialHash string `json:"-"`
+	// Id of the rotation that was asked for and is not over
+	Rotation string `json:"rotation,omitempty"`
+	// RotationAskedAt holds the value of the "rotation_asked_at" field.
+	RotationAskedAt *time.Time `json:"rotation_asked_at,omitempty"`
+	// Since when the credential opens nothing
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	// The agent's processes that were heard, JSON of lifecycle.Boots
+	Boots []byte `json:"boots,omitempty"`
+	// Once two agents have the credential: the one it still serves
+	KeptBootID string `json:"kept_boot_id,omitempty"`
+	// When that was found
+	FencedAt *time.Time `json:"fenced_at,omitempty"`
+	// SHA-256 of the certificate that was used last
+	CertificateHash string `json:"certificate_hash,omitempty"`
+	// Of a newer one, not used yet
+	NextCertificateHash string `json:"next_certificate_hash,omitempty"`
+	// Of the newer of the two
+	CertificateExpiresAt *time.Time `json:"certificate_expires_at,omitempty"`
 	// Edges holds the relations/edges for other nodes in the graph.
 	// The values are being populated by the AgentQuery when eager-loading is set.
 	Edges        AgentEdges `json:"edges"`
@@ -83,13 +103,13 @@ func (*Agent) scanValues(columns []string) ([]any, error) {
 	values := make([]any, len(columns))
 	for i := range columns {
 		switch columns[i] {
-		case agent.FieldCapabilities, agent.FieldHeartbeat:
+		case agent.FieldCapabilities, agent.FieldHeartbeat, agent.FieldBoots:
 			values[i] = new([]byte)
 		case agent.FieldProtocolVersion, agent.FieldSeq, agent.FieldHeartbeatInterval:
 			values[i] = new(sql.NullInt64)
-		case agent.FieldCredentialHash, agent.FieldJoinTokenHash, agent.FieldHostname, agent.FieldAgentVersion, agent.FieldBootID, agent.FieldStatus:
+		case agent.FieldCredentialHash, agent.FieldJoinTokenHash, agent.FieldHostname, agent.FieldAgentVersion, agent.FieldBootID, agent.FieldStatus, agent.FieldNextCredentialHash, agent.FieldRotation, agent.FieldKeptBootID, agent.FieldCertificateHash, agent.FieldNextCertificateHash:
 			values[i] = new(sql.NullString)
-		case agent.FieldCreatedAt, agent.FieldUpdatedAt, agent.FieldEnrolledAt, agent.FieldLastHeartbeatAt:
+		case agent.FieldCreatedAt, agent.FieldUpdatedAt, agent.FieldEnrolledAt, agent.FieldLastHeartbeatAt, agent.FieldRotationAskedAt, agent.FieldRevokedAt, agent.FieldFencedAt, agent.FieldCertificateExpiresAt:
 			values[i] = new(sql.NullTime)
 		case agent.FieldID, agent.FieldSiteID:
 			values[i] = new(uuid.UUID)
@@ -213,6 +233,70 @@ func (_m *Agent) assignValues(columns []string, values []any) error {
 			} else if value.Valid {
 				_m.Status = value.String
 			}
+		case agent.FieldNextCredentialHash:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field next_credential_hash", values[i])
+			} else if value.Valid {
+				_m.NextCredentialHash = value.String
+			}
+		case agent.FieldRotation:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field rotation", values[i])
+			} else if value.Valid {
+				_m.Rotation = value.String
+			}
+		case agent.FieldRotationAskedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field rotation_asked_at", values[i])
+			} else if value.Valid {
+				_m.RotationAskedAt = new(time.Time)
+				*_m.RotationAskedAt = value.Time
+			}
+		case agent.FieldRevokedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field revoked_at", values[i])
+			} else if value.Valid {
+				_m.RevokedAt = new(time.Time)
+				*_m.RevokedAt = value.Time
+			}
+		case agent.FieldBoots:
+			if value, ok := values[i].(*[]byte); !ok {
+				return fmt.Errorf("unexpected type %T for field boots", values[i])
+			} else if value != nil {
+				_m.Boots = *value
+			}
+		case agent.FieldKeptBootID:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field kept_boot_id", values[i])
+			} else if value.Valid {
+				_m.KeptBootID = value.String
+			}
+		case agent.FieldFencedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field fenced_at", values[i])
+			} else if value.Valid {
+				_m.FencedAt = new(time.Time)
+				*_m.FencedAt = value.Time
+			}
+		case agent.FieldCertificateHash:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field certificate_hash", values[i])
+			} else if value.Valid {
+				_m.CertificateHash = value.String
+			}
+		case agent.FieldNextCertificateHash:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field next_certificate_hash", values[i])
+			} else if value.Valid {
+				_m.NextCertificateHash = value.String
+			}
+		case agent.FieldCertificateExpiresAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field certificate_expires_at", values[i])
+			} else if value.Valid {
+				_m.CertificateExpiresAt = new(time.Time)
+				*_m.CertificateExpiresAt = value.Time
+			}
 		default:
 			_m.selectValues.Set(columns[i], values[i])
 		}
@@ -301,6 +385,43 @@ func (_m *Agent) String() string {
 	builder.WriteString(", ")
 	builder.WriteString("status=")
 	builder.WriteString(_m.Status)
+	builder.WriteString(", ")
+	builder.WriteString("next_credential_hash=<sensitive>")
+	builder.WriteString(", ")
+	builder.WriteString("rotation=")
+	builder.WriteString(_m.Rotation)
+	builder.WriteString(", ")
+	if v := _m.RotationAskedAt; v != nil {
+		builder.WriteString("rotation_asked_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	if v := _m.RevokedAt; v != nil {
+		builder.WriteString("revoked_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("boots=")
+	builder.WriteString(fmt.Sprintf("%v", _m.Boots))
+	builder.WriteString(", ")
+	builder.WriteString("kept_boot_id=")
+	builder.WriteString(_m.KeptBootID)
+	builder.WriteString(", ")
+	if v := _m.FencedAt; v != nil {
+		builder.WriteString("fenced_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("certificate_hash=")
+	builder.WriteString(_m.CertificateHash)
+	builder.WriteString(", ")
+	builder.WriteString("next_certificate_hash=")
+	builder.WriteString(_m.NextCertificateHash)
+	builder.WriteString(", ")
+	if v := _m.CertificateExpiresAt; v != nil {
+		builder.WriteString("certificate_expires_at=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
 	builder.WriteByte(')')
 	return builder.String()
 }

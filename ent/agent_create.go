@@ -201,6 +201,138 @@ func (_c *AgentCreate) SetNillableStatus(v *string) *AgentCreate {
 	return _c
 }
 
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (_c *AgentCreate) SetNextCredentialHash(v string) *AgentCreate {
+	_c.mutation.SetNextCredentialHash(v)
+	return _c
+}
+
+// SetNillableNextCredentialHash sets the "next_credential_hash" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableNextCredentialHash(v *string) *AgentCreate {
+	if v != nil {
+		_c.SetNextCredentialHash(*v)
+	}
+	return _c
+}
+
+// SetRotation sets the "rotation" field.
+func (_c *AgentCreate) SetRotation(v string) *AgentCreate {
+	_c.mutation.SetRotation(v)
+	return _c
+}
+
+// SetNillableRotation sets the "rotation" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableRotation(v *string) *AgentCreate {
+	if v != nil {
+		_c.SetRotation(*v)
+	}
+	return _c
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (_c *AgentCreate) SetRotationAskedAt(v time.Time) *AgentCreate {
+	_c.mutation.SetRotationAskedAt(v)
+	return _c
+}
+
+// SetNillableRotationAskedAt sets the "rotation_asked_at" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableRotationAskedAt(v *time.Time) *AgentCreate {
+	if v != nil {
+		_c.SetRotationAskedAt(*v)
+	}
+	return _c
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (_c *AgentCreate) SetRevokedAt(v time.Time) *AgentCreate {
+	_c.mutation.SetRevokedAt(v)
+	return _c
+}
+
+// SetNillableRevokedAt sets the "revoked_at" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableRevokedAt(v *time.Time) *AgentCreate {
+	if v != nil {
+		_c.SetRevokedAt(*v)
+	}
+	return _c
+}
+
+// SetBoots sets the "boots" field.
+func (_c *AgentCreate) SetBoots(v []byte) *AgentCreate {
+	_c.mutation.SetBoots(v)
+	return _c
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (_c *AgentCreate) SetKeptBootID(v string) *AgentCreate {
+	_c.mutation.SetKeptBootID(v)
+	return _c
+}
+
+// SetNillableKeptBootID sets the "kept_boot_id" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableKeptBootID(v *string) *AgentCreate {
+	if v != nil {
+		_c.SetKeptBootID(*v)
+	}
+	return _c
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (_c *AgentCreate) SetFencedAt(v time.Time) *AgentCreate {
+	_c.mutation.SetFencedAt(v)
+	return _c
+}
+
+// SetNillableFencedAt sets the "fenced_at" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableFencedAt(v *time.Time) *AgentCreate {
+	if v != nil {
+		_c.SetFencedAt(*v)
+	}
+	return _c
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (_c *AgentCreate) SetCertificateHash(v string) *AgentCreate {
+	_c.mutation.SetCertificateHash(v)
+	return _c
+}
+
+// SetNillableCertificateHash sets the "certificate_hash" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableCertificateHash(v *string) *AgentCreate {
+	if v != nil {
+		_c.SetCertificateHash(*v)
+	}
+	return _c
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (_c *AgentCreate) SetNextCertificateHash(v string) *AgentCreate {
+	_c.mutation.SetNextCertificateHash(v)
+	return _c
+}
+
+// SetNillableNextCertificateHash sets the "next_certificate_hash" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableNextCertificateHash(v *string) *AgentCreate {
+	if v != nil {
+		_c.SetNextCertificateHash(*v)
+	}
+	return _c
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (_c *AgentCreate) SetCertificateExpiresAt(v time.Time) *AgentCreate {
+	_c.mutation.SetCertificateExpiresAt(v)
+	return _c
+}
+
+// SetNillableCertificateExpiresAt sets the "certificate_expires_at" field if the given value is not nil.
+func (_c *AgentCreate) SetNillableCertificateExpiresAt(v *time.Time) *AgentCreate {
+	if v != nil {
+		_c.SetCertificateExpiresAt(*v)
+	}
+	return _c
+}
+
 // SetID sets the "id" field.
 func (_c *AgentCreate) SetID(v uuid.UUID) *AgentCreate {
 	_c.mutation.SetID(v)
@@ -295,6 +427,26 @@ func (_c *AgentCreate) defaults() {
 		v := agent.DefaultStatus
 		_c.mutation.SetStatus(v)
 	}
+	if _, ok := _c.mutation.NextCredentialHash(); !ok {
+		v := agent.DefaultNextCredentialHash
+		_c.mutation.SetNextCredentialHash(v)
+	}
+	if _, ok := _c.mutation.Rotation(); !ok {
+		v := agent.DefaultRotation
+		_c.mutation.SetRotation(v)
+	}
+	if _, ok := _c.mutation.KeptBootID(); !ok {
+		v := agent.DefaultKeptBootID
+		_c.mutation.SetKeptBootID(v)
+	}
+	if _, ok := _c.mutation.CertificateHash(); !ok {
+		v := agent.DefaultCertificateHash
+		_c.mutation.SetCertificateHash(v)
+	}
+	if _, ok := _c.mutation.NextCertificateHash(); !ok {
+		v := agent.DefaultNextCertificateHash
+		_c.mutation.SetNextCertificateHash(v)
+	}
 	if _, ok := _c.mutation.ID(); !ok {
 		v := agent.DefaultID()
 		_c.mutation.SetID(v)
@@ -373,6 +525,46 @@ func (_c *AgentCreate) check() error {
 	if v, ok := _c.mutation.Status(); ok {
 		if err := agent.StatusValidator(v); err != nil {
 			return &ValidationError{Name: "status", err: fmt.Errorf(`ent: validator failed for field "Agent.status": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.NextCredentialHash(); !ok {
+		return &ValidationError{Name: "next_credential_hash", err: errors.New(`ent: missing required field "Agent.next_credential_hash"`)}
+	}
+	if v, ok := _c.mutation.NextCredentialHash(); ok {
+		if err := agent.NextCredentialHashValidator(v); err != nil {
+			return &ValidationError{Name: "next_credential_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.next_credential_hash": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.Rotation(); !ok {
+		return &ValidationError{Name: "rotation", err: errors.New(`ent: missing required field "Agent.rotation"`)}
+	}
+	if v, ok := _c.mutation.Rotation(); ok {
+		if err := agent.RotationValidator(v); err != nil {
+			return &ValidationError{Name: "rotation", err: fmt.Errorf(`ent: validator failed for field "Agent.rotation": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.KeptBootID(); !ok {
+		return &ValidationError{Name: "kept_boot_id", err: errors.New(`ent: missing required field "Agent.kept_boot_id"`)}
+	}
+	if v, ok := _c.mutation.KeptBootID(); ok {
+		if err := agent.KeptBootIDValidator(v); err != nil {
+			return &ValidationError{Name: "kept_boot_id", err: fmt.Errorf(`ent: validator failed for field "Agent.kept_boot_id": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.CertificateHash(); !ok {
+		return &ValidationError{Name: "certificate_hash", err: errors.New(`ent: missing required field "Agent.certificate_hash"`)}
+	}
+	if v, ok := _c.mutation.CertificateHash(); ok {
+		if err := agent.CertificateHashValidator(v); err != nil {
+			return &ValidationError{Name: "certificate_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.certificate_hash": %w`, err)}
+		}
+	}
+	if _, ok := _c.mutation.NextCertificateHash(); !ok {
+		return &ValidationError{Name: "next_certificate_hash", err: errors.New(`ent: missing required field "Agent.next_certificate_hash"`)}
+	}
+	if v, ok := _c.mutation.NextCertificateHash(); ok {
+		if err := agent.NextCertificateHashValidator(v); err != nil {
+			return &ValidationError{Name: "next_certificate_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.next_certificate_hash": %w`, err)}
 		}
 	}
 	if len(_c.mutation.SiteIDs()) == 0 {
@@ -473,6 +665,46 @@ func (_c *AgentCreate) createSpec() (*Agent, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.Status(); ok {
 		_spec.SetField(agent.FieldStatus, field.TypeString, value)
 		_node.Status = value
+	}
+	if value, ok := _c.mutation.NextCredentialHash(); ok {
+		_spec.SetField(agent.FieldNextCredentialHash, field.TypeString, value)
+		_node.NextCredentialHash = value
+	}
+	if value, ok := _c.mutation.Rotation(); ok {
+		_spec.SetField(agent.FieldRotation, field.TypeString, value)
+		_node.Rotation = value
+	}
+	if value, ok := _c.mutation.RotationAskedAt(); ok {
+		_spec.SetField(agent.FieldRotationAskedAt, field.TypeTime, value)
+		_node.RotationAskedAt = &value
+	}
+	if value, ok := _c.mutation.RevokedAt(); ok {
+		_spec.SetField(agent.FieldRevokedAt, field.TypeTime, value)
+		_node.RevokedAt = &value
+	}
+	if value, ok := _c.mutation.Boots(); ok {
+		_spec.SetField(agent.FieldBoots, field.TypeBytes, value)
+		_node.Boots = value
+	}
+	if value, ok := _c.mutation.KeptBootID(); ok {
+		_spec.SetField(agent.FieldKeptBootID, field.TypeString, value)
+		_node.KeptBootID = value
+	}
+	if value, ok := _c.mutation.FencedAt(); ok {
+		_spec.SetField(agent.FieldFencedAt, field.TypeTime, value)
+		_node.FencedAt = &value
+	}
+	if value, ok := _c.mutation.CertificateHash(); ok {
+		_spec.SetField(agent.FieldCertificateHash, field.TypeString, value)
+		_node.CertificateHash = value
+	}
+	if value, ok := _c.mutation.NextCertificateHash(); ok {
+		_spec.SetField(agent.FieldNextCertificateHash, field.TypeString, value)
+		_node.NextCertificateHash = value
+	}
+	if value, ok := _c.mutation.CertificateExpiresAt(); ok {
+		_spec.SetField(agent.FieldCertificateExpiresAt, field.TypeTime, value)
+		_node.CertificateExpiresAt = &value
 	}
 	if nodes := _c.mutation.SiteIDs(); len(nodes) > 0 {
 		edge := &sqlgraph.EdgeSpec{
@@ -738,6 +970,156 @@ func (u *AgentUpsert) SetStatus(v string) *AgentUpsert {
 // UpdateStatus sets the "status" field to the value that was provided on create.
 func (u *AgentUpsert) UpdateStatus() *AgentUpsert {
 	u.SetExcluded(agent.FieldStatus)
+	return u
+}
+
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (u *AgentUpsert) SetNextCredentialHash(v string) *AgentUpsert {
+	u.Set(agent.FieldNextCredentialHash, v)
+	return u
+}
+
+// UpdateNextCredentialHash sets the "next_credential_hash" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateNextCredentialHash() *AgentUpsert {
+	u.SetExcluded(agent.FieldNextCredentialHash)
+	return u
+}
+
+// SetRotation sets the "rotation" field.
+func (u *AgentUpsert) SetRotation(v string) *AgentUpsert {
+	u.Set(agent.FieldRotation, v)
+	return u
+}
+
+// UpdateRotation sets the "rotation" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateRotation() *AgentUpsert {
+	u.SetExcluded(agent.FieldRotation)
+	return u
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (u *AgentUpsert) SetRotationAskedAt(v time.Time) *AgentUpsert {
+	u.Set(agent.FieldRotationAskedAt, v)
+	return u
+}
+
+// UpdateRotationAskedAt sets the "rotation_asked_at" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateRotationAskedAt() *AgentUpsert {
+	u.SetExcluded(agent.FieldRotationAskedAt)
+	return u
+}
+
+// ClearRotationAskedAt clears the value of the "rotation_asked_at" field.
+func (u *AgentUpsert) ClearRotationAskedAt() *AgentUpsert {
+	u.SetNull(agent.FieldRotationAskedAt)
+	return u
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (u *AgentUpsert) SetRevokedAt(v time.Time) *AgentUpsert {
+	u.Set(agent.FieldRevokedAt, v)
+	return u
+}
+
+// UpdateRevokedAt sets the "revoked_at" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateRevokedAt() *AgentUpsert {
+	u.SetExcluded(agent.FieldRevokedAt)
+	return u
+}
+
+// ClearRevokedAt clears the value of the "revoked_at" field.
+func (u *AgentUpsert) ClearRevokedAt() *AgentUpsert {
+	u.SetNull(agent.FieldRevokedAt)
+	return u
+}
+
+// SetBoots sets the "boots" field.
+func (u *AgentUpsert) SetBoots(v []byte) *AgentUpsert {
+	u.Set(agent.FieldBoots, v)
+	return u
+}
+
+// UpdateBoots sets the "boots" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateBoots() *AgentUpsert {
+	u.SetExcluded(agent.FieldBoots)
+	return u
+}
+
+// ClearBoots clears the value of the "boots" field.
+func (u *AgentUpsert) ClearBoots() *AgentUpsert {
+	u.SetNull(agent.FieldBoots)
+	return u
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (u *AgentUpsert) SetKeptBootID(v string) *AgentUpsert {
+	u.Set(agent.FieldKeptBootID, v)
+	return u
+}
+
+// UpdateKeptBootID sets the "kept_boot_id" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateKeptBootID() *AgentUpsert {
+	u.SetExcluded(agent.FieldKeptBootID)
+	return u
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (u *AgentUpsert) SetFencedAt(v time.Time) *AgentUpsert {
+	u.Set(agent.FieldFencedAt, v)
+	return u
+}
+
+// UpdateFencedAt sets the "fenced_at" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateFencedAt() *AgentUpsert {
+	u.SetExcluded(agent.FieldFencedAt)
+	return u
+}
+
+// ClearFencedAt clears the value of the "fenced_at" field.
+func (u *AgentUpsert) ClearFencedAt() *AgentUpsert {
+	u.SetNull(agent.FieldFencedAt)
+	return u
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (u *AgentUpsert) SetCertificateHash(v string) *AgentUpsert {
+	u.Set(agent.FieldCertificateHash, v)
+	return u
+}
+
+// UpdateCertificateHash sets the "certificate_hash" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateCertificateHash() *AgentUpsert {
+	u.SetExcluded(agent.FieldCertificateHash)
+	return u
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (u *AgentUpsert) SetNextCertificateHash(v string) *AgentUpsert {
+	u.Set(agent.FieldNextCertificateHash, v)
+	return u
+}
+
+// UpdateNextCertificateHash sets the "next_certificate_hash" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateNextCertificateHash() *AgentUpsert {
+	u.SetExcluded(agent.FieldNextCertificateHash)
+	return u
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (u *AgentUpsert) SetCertificateExpiresAt(v time.Time) *AgentUpsert {
+	u.Set(agent.FieldCertificateExpiresAt, v)
+	return u
+}
+
+// UpdateCertificateExpiresAt sets the "certificate_expires_at" field to the value that was provided on create.
+func (u *AgentUpsert) UpdateCertificateExpiresAt() *AgentUpsert {
+	u.SetExcluded(agent.FieldCertificateExpiresAt)
+	return u
+}
+
+// ClearCertificateExpiresAt clears the value of the "certificate_expires_at" field.
+func (u *AgentUpsert) ClearCertificateExpiresAt() *AgentUpsert {
+	u.SetNull(agent.FieldCertificateExpiresAt)
 	return u
 }
 
@@ -1023,6 +1405,181 @@ func (u *AgentUpsertOne) SetStatus(v string) *AgentUpsertOne {
 func (u *AgentUpsertOne) UpdateStatus() *AgentUpsertOne {
 	return u.Update(func(s *AgentUpsert) {
 		s.UpdateStatus()
+	})
+}
+
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (u *AgentUpsertOne) SetNextCredentialHash(v string) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetNextCredentialHash(v)
+	})
+}
+
+// UpdateNextCredentialHash sets the "next_credential_hash" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateNextCredentialHash() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateNextCredentialHash()
+	})
+}
+
+// SetRotation sets the "rotation" field.
+func (u *AgentUpsertOne) SetRotation(v string) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetRotation(v)
+	})
+}
+
+// UpdateRotation sets the "rotation" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateRotation() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateRotation()
+	})
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (u *AgentUpsertOne) SetRotationAskedAt(v time.Time) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetRotationAskedAt(v)
+	})
+}
+
+// UpdateRotationAskedAt sets the "rotation_asked_at" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateRotationAskedAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateRotationAskedAt()
+	})
+}
+
+// ClearRotationAskedAt clears the value of the "rotation_asked_at" field.
+func (u *AgentUpsertOne) ClearRotationAskedAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearRotationAskedAt()
+	})
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (u *AgentUpsertOne) SetRevokedAt(v time.Time) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetRevokedAt(v)
+	})
+}
+
+// UpdateRevokedAt sets the "revoked_at" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateRevokedAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateRevokedAt()
+	})
+}
+
+// ClearRevokedAt clears the value of the "revoked_at" field.
+func (u *AgentUpsertOne) ClearRevokedAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearRevokedAt()
+	})
+}
+
+// SetBoots sets the "boots" field.
+func (u *AgentUpsertOne) SetBoots(v []byte) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetBoots(v)
+	})
+}
+
+// UpdateBoots sets the "boots" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateBoots() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateBoots()
+	})
+}
+
+// ClearBoots clears the value of the "boots" field.
+func (u *AgentUpsertOne) ClearBoots() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearBoots()
+	})
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (u *AgentUpsertOne) SetKeptBootID(v string) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetKeptBootID(v)
+	})
+}
+
+// UpdateKeptBootID sets the "kept_boot_id" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateKeptBootID() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateKeptBootID()
+	})
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (u *AgentUpsertOne) SetFencedAt(v time.Time) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetFencedAt(v)
+	})
+}
+
+// UpdateFencedAt sets the "fenced_at" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateFencedAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateFencedAt()
+	})
+}
+
+// ClearFencedAt clears the value of the "fenced_at" field.
+func (u *AgentUpsertOne) ClearFencedAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearFencedAt()
+	})
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (u *AgentUpsertOne) SetCertificateHash(v string) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetCertificateHash(v)
+	})
+}
+
+// UpdateCertificateHash sets the "certificate_hash" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateCertificateHash() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateCertificateHash()
+	})
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (u *AgentUpsertOne) SetNextCertificateHash(v string) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetNextCertificateHash(v)
+	})
+}
+
+// UpdateNextCertificateHash sets the "next_certificate_hash" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateNextCertificateHash() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateNextCertificateHash()
+	})
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (u *AgentUpsertOne) SetCertificateExpiresAt(v time.Time) *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetCertificateExpiresAt(v)
+	})
+}
+
+// UpdateCertificateExpiresAt sets the "certificate_expires_at" field to the value that was provided on create.
+func (u *AgentUpsertOne) UpdateCertificateExpiresAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateCertificateExpiresAt()
+	})
+}
+
+// ClearCertificateExpiresAt clears the value of the "certificate_expires_at" field.
+func (u *AgentUpsertOne) ClearCertificateExpiresAt() *AgentUpsertOne {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearCertificateExpiresAt()
 	})
 }
 
@@ -1475,6 +2032,181 @@ func (u *AgentUpsertBulk) SetStatus(v string) *AgentUpsertBulk {
 func (u *AgentUpsertBulk) UpdateStatus() *AgentUpsertBulk {
 	return u.Update(func(s *AgentUpsert) {
 		s.UpdateStatus()
+	})
+}
+
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (u *AgentUpsertBulk) SetNextCredentialHash(v string) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetNextCredentialHash(v)
+	})
+}
+
+// UpdateNextCredentialHash sets the "next_credential_hash" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateNextCredentialHash() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateNextCredentialHash()
+	})
+}
+
+// SetRotation sets the "rotation" field.
+func (u *AgentUpsertBulk) SetRotation(v string) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetRotation(v)
+	})
+}
+
+// UpdateRotation sets the "rotation" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateRotation() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateRotation()
+	})
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (u *AgentUpsertBulk) SetRotationAskedAt(v time.Time) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetRotationAskedAt(v)
+	})
+}
+
+// UpdateRotationAskedAt sets the "rotation_asked_at" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateRotationAskedAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateRotationAskedAt()
+	})
+}
+
+// ClearRotationAskedAt clears the value of the "rotation_asked_at" field.
+func (u *AgentUpsertBulk) ClearRotationAskedAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearRotationAskedAt()
+	})
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (u *AgentUpsertBulk) SetRevokedAt(v time.Time) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetRevokedAt(v)
+	})
+}
+
+// UpdateRevokedAt sets the "revoked_at" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateRevokedAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateRevokedAt()
+	})
+}
+
+// ClearRevokedAt clears the value of the "revoked_at" field.
+func (u *AgentUpsertBulk) ClearRevokedAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearRevokedAt()
+	})
+}
+
+// SetBoots sets the "boots" field.
+func (u *AgentUpsertBulk) SetBoots(v []byte) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetBoots(v)
+	})
+}
+
+// UpdateBoots sets the "boots" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateBoots() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateBoots()
+	})
+}
+
+// ClearBoots clears the value of the "boots" field.
+func (u *AgentUpsertBulk) ClearBoots() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearBoots()
+	})
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (u *AgentUpsertBulk) SetKeptBootID(v string) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetKeptBootID(v)
+	})
+}
+
+// UpdateKeptBootID sets the "kept_boot_id" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateKeptBootID() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateKeptBootID()
+	})
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (u *AgentUpsertBulk) SetFencedAt(v time.Time) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetFencedAt(v)
+	})
+}
+
+// UpdateFencedAt sets the "fenced_at" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateFencedAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateFencedAt()
+	})
+}
+
+// ClearFencedAt clears the value of the "fenced_at" field.
+func (u *AgentUpsertBulk) ClearFencedAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearFencedAt()
+	})
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (u *AgentUpsertBulk) SetCertificateHash(v string) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetCertificateHash(v)
+	})
+}
+
+// UpdateCertificateHash sets the "certificate_hash" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateCertificateHash() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateCertificateHash()
+	})
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (u *AgentUpsertBulk) SetNextCertificateHash(v string) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetNextCertificateHash(v)
+	})
+}
+
+// UpdateNextCertificateHash sets the "next_certificate_hash" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateNextCertificateHash() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateNextCertificateHash()
+	})
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (u *AgentUpsertBulk) SetCertificateExpiresAt(v time.Time) *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.SetCertificateExpiresAt(v)
+	})
+}
+
+// UpdateCertificateExpiresAt sets the "certificate_expires_at" field to the value that was provided on create.
+func (u *AgentUpsertBulk) UpdateCertificateExpiresAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.UpdateCertificateExpiresAt()
+	})
+}
+
+// ClearCertificateExpiresAt clears the value of the "certificate_expires_at" field.
+func (u *AgentUpsertBulk) ClearCertificateExpiresAt() *AgentUpsertBulk {
+	return u.Update(func(s *AgentUpsert) {
+		s.ClearCertificateExpiresAt()
 	})
 }
 

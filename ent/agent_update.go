@@ -241,6 +241,168 @@ func (_u *AgentUpdate) SetNillableStatus(v *string) *AgentUpdate {
 	return _u
 }
 
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (_u *AgentUpdate) SetNextCredentialHash(v string) *AgentUpdate {
+	_u.mutation.SetNextCredentialHash(v)
+	return _u
+}
+
+// SetNillableNextCredentialHash sets the "next_credential_hash" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableNextCredentialHash(v *string) *AgentUpdate {
+	if v != nil {
+		_u.SetNextCredentialHash(*v)
+	}
+	return _u
+}
+
+// SetRotation sets the "rotation" field.
+func (_u *AgentUpdate) SetRotation(v string) *AgentUpdate {
+	_u.mutation.SetRotation(v)
+	return _u
+}
+
+// SetNillableRotation sets the "rotation" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableRotation(v *string) *AgentUpdate {
+	if v != nil {
+		_u.SetRotation(*v)
+	}
+	return _u
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (_u *AgentUpdate) SetRotationAskedAt(v time.Time) *AgentUpdate {
+	_u.mutation.SetRotationAskedAt(v)
+	return _u
+}
+
+// SetNillableRotationAskedAt sets the "rotation_asked_at" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableRotationAskedAt(v *time.Time) *AgentUpdate {
+	if v != nil {
+		_u.SetRotationAskedAt(*v)
+	}
+	return _u
+}
+
+// ClearRotationAskedAt clears the value of the "rotation_asked_at" field.
+func (_u *AgentUpdate) ClearRotationAskedAt() *AgentUpdate {
+	_u.mutation.ClearRotationAskedAt()
+	return _u
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (_u *AgentUpdate) SetRevokedAt(v time.Time) *AgentUpdate {
+	_u.mutation.SetRevokedAt(v)
+	return _u
+}
+
+// SetNillableRevokedAt sets the "revoked_at" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableRevokedAt(v *time.Time) *AgentUpdate {
+	if v != nil {
+		_u.SetRevokedAt(*v)
+	}
+	return _u
+}
+
+// ClearRevokedAt clears the value of the "revoked_at" field.
+func (_u *AgentUpdate) ClearRevokedAt() *AgentUpdate {
+	_u.mutation.ClearRevokedAt()
+	return _u
+}
+
+// SetBoots sets the "boots" field.
+func (_u *AgentUpdate) SetBoots(v []byte) *AgentUpdate {
+	_u.mutation.SetBoots(v)
+	return _u
+}
+
+// ClearBoots clears the value of the "boots" field.
+func (_u *AgentUpdate) ClearBoots() *AgentUpdate {
+	_u.mutation.ClearBoots()
+	return _u
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (_u *AgentUpdate) SetKeptBootID(v string) *AgentUpdate {
+	_u.mutation.SetKeptBootID(v)
+	return _u
+}
+
+// SetNillableKeptBootID sets the "kept_boot_id" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableKeptBootID(v *string) *AgentUpdate {
+	if v != nil {
+		_u.SetKeptBootID(*v)
+	}
+	return _u
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (_u *AgentUpdate) SetFencedAt(v time.Time) *AgentUpdate {
+	_u.mutation.SetFencedAt(v)
+	return _u
+}
+
+// SetNillableFencedAt sets the "fenced_at" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableFencedAt(v *time.Time) *AgentUpdate {
+	if v != nil {
+		_u.SetFencedAt(*v)
+	}
+	return _u
+}
+
+// ClearFencedAt clears the value of the "fenced_at" field.
+func (_u *AgentUpdate) ClearFencedAt() *AgentUpdate {
+	_u.mutation.ClearFencedAt()
+	return _u
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (_u *AgentUpdate) SetCertificateHash(v string) *AgentUpdate {
+	_u.mutation.SetCertificateHash(v)
+	return _u
+}
+
+// SetNillableCertificateHash sets the "certificate_hash" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableCertificateHash(v *string) *AgentUpdate {
+	if v != nil {
+		_u.SetCertificateHash(*v)
+	}
+	return _u
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (_u *AgentUpdate) SetNextCertificateHash(v string) *AgentUpdate {
+	_u.mutation.SetNextCertificateHash(v)
+	return _u
+}
+
+// SetNillableNextCertificateHash sets the "next_certificate_hash" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableNextCertificateHash(v *string) *AgentUpdate {
+	if v != nil {
+		_u.SetNextCertificateHash(*v)
+	}
+	return _u
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (_u *AgentUpdate) SetCertificateExpiresAt(v time.Time) *AgentUpdate {
+	_u.mutation.SetCertificateExpiresAt(v)
+	return _u
+}
+
+// SetNillableCertificateExpiresAt sets the "certificate_expires_at" field if the given value is not nil.
+func (_u *AgentUpdate) SetNillableCertificateExpiresAt(v *time.Time) *AgentUpdate {
+	if v != nil {
+		_u.SetCertificateExpiresAt(*v)
+	}
+	return _u
+}
+
+// ClearCertificateExpiresAt clears the value of the "certificate_expires_at" field.
+func (_u *AgentUpdate) ClearCertificateExpiresAt() *AgentUpdate {
+	_u.mutation.ClearCertificateExpiresAt()
+	return _u
+}
+
 // Mutation returns the AgentMutation object of the builder.
 func (_u *AgentUpdate) Mutation() *AgentMutation {
 	return _u.mutation
@@ -312,6 +474,31 @@ func (_u *AgentUpdate) check() error {
 	if v, ok := _u.mutation.Status(); ok {
 		if err := agent.StatusValidator(v); err != nil {
 			return &ValidationError{Name: "status", err: fmt.Errorf(`ent: validator failed for field "Agent.status": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.NextCredentialHash(); ok {
+		if err := agent.NextCredentialHashValidator(v); err != nil {
+			return &ValidationError{Name: "next_credential_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.next_credential_hash": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.Rotation(); ok {
+		if err := agent.RotationValidator(v); err != nil {
+			return &ValidationError{Name: "rotation", err: fmt.Errorf(`ent: validator failed for field "Agent.rotation": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.KeptBootID(); ok {
+		if err := agent.KeptBootIDValidator(v); err != nil {
+			return &ValidationError{Name: "kept_boot_id", err: fmt.Errorf(`ent: validator failed for field "Agent.kept_boot_id": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.CertificateHash(); ok {
+		if err := agent.CertificateHashValidator(v); err != nil {
+			return &ValidationError{Name: "certificate_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.certificate_hash": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.NextCertificateHash(); ok {
+		if err := agent.NextCertificateHashValidator(v); err != nil {
+			return &ValidationError{Name: "next_certificate_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.next_certificate_hash": %w`, err)}
 		}
 	}
 	if _u.mutation.SiteCleared() && len(_u.mutation.SiteIDs()) > 0 {
@@ -399,6 +586,51 @@ func (_u *AgentUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if value, ok := _u.mutation.Status(); ok {
 		_spec.SetField(agent.FieldStatus, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.NextCredentialHash(); ok {
+		_spec.SetField(agent.FieldNextCredentialHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Rotation(); ok {
+		_spec.SetField(agent.FieldRotation, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.RotationAskedAt(); ok {
+		_spec.SetField(agent.FieldRotationAskedAt, field.TypeTime, value)
+	}
+	if _u.mutation.RotationAskedAtCleared() {
+		_spec.ClearField(agent.FieldRotationAskedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.RevokedAt(); ok {
+		_spec.SetField(agent.FieldRevokedAt, field.TypeTime, value)
+	}
+	if _u.mutation.RevokedAtCleared() {
+		_spec.ClearField(agent.FieldRevokedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.Boots(); ok {
+		_spec.SetField(agent.FieldBoots, field.TypeBytes, value)
+	}
+	if _u.mutation.BootsCleared() {
+		_spec.ClearField(agent.FieldBoots, field.TypeBytes)
+	}
+	if value, ok := _u.mutation.KeptBootID(); ok {
+		_spec.SetField(agent.FieldKeptBootID, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.FencedAt(); ok {
+		_spec.SetField(agent.FieldFencedAt, field.TypeTime, value)
+	}
+	if _u.mutation.FencedAtCleared() {
+		_spec.ClearField(agent.FieldFencedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.CertificateHash(); ok {
+		_spec.SetField(agent.FieldCertificateHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.NextCertificateHash(); ok {
+		_spec.SetField(agent.FieldNextCertificateHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.CertificateExpiresAt(); ok {
+		_spec.SetField(agent.FieldCertificateExpiresAt, field.TypeTime, value)
+	}
+	if _u.mutation.CertificateExpiresAtCleared() {
+		_spec.ClearField(agent.FieldCertificateExpiresAt, field.TypeTime)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	if _node, err = sqlgraph.UpdateNodes(ctx, _u.driver, _spec); err != nil {
@@ -633,6 +865,168 @@ func (_u *AgentUpdateOne) SetNillableStatus(v *string) *AgentUpdateOne {
 	return _u
 }
 
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (_u *AgentUpdateOne) SetNextCredentialHash(v string) *AgentUpdateOne {
+	_u.mutation.SetNextCredentialHash(v)
+	return _u
+}
+
+// SetNillableNextCredentialHash sets the "next_credential_hash" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableNextCredentialHash(v *string) *AgentUpdateOne {
+	if v != nil {
+		_u.SetNextCredentialHash(*v)
+	}
+	return _u
+}
+
+// SetRotation sets the "rotation" field.
+func (_u *AgentUpdateOne) SetRotation(v string) *AgentUpdateOne {
+	_u.mutation.SetRotation(v)
+	return _u
+}
+
+// SetNillableRotation sets the "rotation" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableRotation(v *string) *AgentUpdateOne {
+	if v != nil {
+		_u.SetRotation(*v)
+	}
+	return _u
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (_u *AgentUpdateOne) SetRotationAskedAt(v time.Time) *AgentUpdateOne {
+	_u.mutation.SetRotationAskedAt(v)
+	return _u
+}
+
+// SetNillableRotationAskedAt sets the "rotation_asked_at" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableRotationAskedAt(v *time.Time) *AgentUpdateOne {
+	if v != nil {
+		_u.SetRotationAskedAt(*v)
+	}
+	return _u
+}
+
+// ClearRotationAskedAt clears the value of the "rotation_asked_at" field.
+func (_u *AgentUpdateOne) ClearRotationAskedAt() *AgentUpdateOne {
+	_u.mutation.ClearRotationAskedAt()
+	return _u
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (_u *AgentUpdateOne) SetRevokedAt(v time.Time) *AgentUpdateOne {
+	_u.mutation.SetRevokedAt(v)
+	return _u
+}
+
+// SetNillableRevokedAt sets the "revoked_at" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableRevokedAt(v *time.Time) *AgentUpdateOne {
+	if v != nil {
+		_u.SetRevokedAt(*v)
+	}
+	return _u
+}
+
+// ClearRevokedAt clears the value of the "revoked_at" field.
+func (_u *AgentUpdateOne) ClearRevokedAt() *AgentUpdateOne {
+	_u.mutation.ClearRevokedAt()
+	return _u
+}
+
+// SetBoots sets the "boots" field.
+func (_u *AgentUpdateOne) SetBoots(v []byte) *AgentUpdateOne {
+	_u.mutation.SetBoots(v)
+	return _u
+}
+
+// ClearBoots clears the value of the "boots" field.
+func (_u *AgentUpdateOne) ClearBoots() *AgentUpdateOne {
+	_u.mutation.ClearBoots()
+	return _u
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (_u *AgentUpdateOne) SetKeptBootID(v string) *AgentUpdateOne {
+	_u.mutation.SetKeptBootID(v)
+	return _u
+}
+
+// SetNillableKeptBootID sets the "kept_boot_id" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableKeptBootID(v *string) *AgentUpdateOne {
+	if v != nil {
+		_u.SetKeptBootID(*v)
+	}
+	return _u
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (_u *AgentUpdateOne) SetFencedAt(v time.Time) *AgentUpdateOne {
+	_u.mutation.SetFencedAt(v)
+	return _u
+}
+
+// SetNillableFencedAt sets the "fenced_at" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableFencedAt(v *time.Time) *AgentUpdateOne {
+	if v != nil {
+		_u.SetFencedAt(*v)
+	}
+	return _u
+}
+
+// ClearFencedAt clears the value of the "fenced_at" field.
+func (_u *AgentUpdateOne) ClearFencedAt() *AgentUpdateOne {
+	_u.mutation.ClearFencedAt()
+	return _u
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (_u *AgentUpdateOne) SetCertificateHash(v string) *AgentUpdateOne {
+	_u.mutation.SetCertificateHash(v)
+	return _u
+}
+
+// SetNillableCertificateHash sets the "certificate_hash" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableCertificateHash(v *string) *AgentUpdateOne {
+	if v != nil {
+		_u.SetCertificateHash(*v)
+	}
+	return _u
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (_u *AgentUpdateOne) SetNextCertificateHash(v string) *AgentUpdateOne {
+	_u.mutation.SetNextCertificateHash(v)
+	return _u
+}
+
+// SetNillableNextCertificateHash sets the "next_certificate_hash" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableNextCertificateHash(v *string) *AgentUpdateOne {
+	if v != nil {
+		_u.SetNextCertificateHash(*v)
+	}
+	return _u
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (_u *AgentUpdateOne) SetCertificateExpiresAt(v time.Time) *AgentUpdateOne {
+	_u.mutation.SetCertificateExpiresAt(v)
+	return _u
+}
+
+// SetNillableCertificateExpiresAt sets the "certificate_expires_at" field if the given value is not nil.
+func (_u *AgentUpdateOne) SetNillableCertificateExpiresAt(v *time.Time) *AgentUpdateOne {
+	if v != nil {
+		_u.SetCertificateExpiresAt(*v)
+	}
+	return _u
+}
+
+// ClearCertificateExpiresAt clears the value of the "certificate_expires_at" field.
+func (_u *AgentUpdateOne) ClearCertificateExpiresAt() *AgentUpdateOne {
+	_u.mutation.ClearCertificateExpiresAt()
+	return _u
+}
+
 // Mutation returns the AgentMutation object of the builder.
 func (_u *AgentUpdateOne) Mutation() *AgentMutation {
 	return _u.mutation
@@ -717,6 +1111,31 @@ func (_u *AgentUpdateOne) check() error {
 	if v, ok := _u.mutation.Status(); ok {
 		if err := agent.StatusValidator(v); err != nil {
 			return &ValidationError{Name: "status", err: fmt.Errorf(`ent: validator failed for field "Agent.status": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.NextCredentialHash(); ok {
+		if err := agent.NextCredentialHashValidator(v); err != nil {
+			return &ValidationError{Name: "next_credential_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.next_credential_hash": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.Rotation(); ok {
+		if err := agent.RotationValidator(v); err != nil {
+			return &ValidationError{Name: "rotation", err: fmt.Errorf(`ent: validator failed for field "Agent.rotation": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.KeptBootID(); ok {
+		if err := agent.KeptBootIDValidator(v); err != nil {
+			return &ValidationError{Name: "kept_boot_id", err: fmt.Errorf(`ent: validator failed for field "Agent.kept_boot_id": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.CertificateHash(); ok {
+		if err := agent.CertificateHashValidator(v); err != nil {
+			return &ValidationError{Name: "certificate_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.certificate_hash": %w`, err)}
+		}
+	}
+	if v, ok := _u.mutation.NextCertificateHash(); ok {
+		if err := agent.NextCertificateHashValidator(v); err != nil {
+			return &ValidationError{Name: "next_certificate_hash", err: fmt.Errorf(`ent: validator failed for field "Agent.next_certificate_hash": %w`, err)}
 		}
 	}
 	if _u.mutation.SiteCleared() && len(_u.mutation.SiteIDs()) > 0 {
@@ -821,6 +1240,51 @@ func (_u *AgentUpdateOne) sqlSave(ctx context.Context) (_node *Agent, err error)
 	}
 	if value, ok := _u.mutation.Status(); ok {
 		_spec.SetField(agent.FieldStatus, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.NextCredentialHash(); ok {
+		_spec.SetField(agent.FieldNextCredentialHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.Rotation(); ok {
+		_spec.SetField(agent.FieldRotation, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.RotationAskedAt(); ok {
+		_spec.SetField(agent.FieldRotationAskedAt, field.TypeTime, value)
+	}
+	if _u.mutation.RotationAskedAtCleared() {
+		_spec.ClearField(agent.FieldRotationAskedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.RevokedAt(); ok {
+		_spec.SetField(agent.FieldRevokedAt, field.TypeTime, value)
+	}
+	if _u.mutation.RevokedAtCleared() {
+		_spec.ClearField(agent.FieldRevokedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.Boots(); ok {
+		_spec.SetField(agent.FieldBoots, field.TypeBytes, value)
+	}
+	if _u.mutation.BootsCleared() {
+		_spec.ClearField(agent.FieldBoots, field.TypeBytes)
+	}
+	if value, ok := _u.mutation.KeptBootID(); ok {
+		_spec.SetField(agent.FieldKeptBootID, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.FencedAt(); ok {
+		_spec.SetField(agent.FieldFencedAt, field.TypeTime, value)
+	}
+	if _u.mutation.FencedAtCleared() {
+		_spec.ClearField(agent.FieldFencedAt, field.TypeTime)
+	}
+	if value, ok := _u.mutation.CertificateHash(); ok {
+		_spec.SetField(agent.FieldCertificateHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.NextCertificateHash(); ok {
+		_spec.SetField(agent.FieldNextCertificateHash, field.TypeString, value)
+	}
+	if value, ok := _u.mutation.CertificateExpiresAt(); ok {
+		_spec.SetField(agent.FieldCertificateExpiresAt, field.TypeTime, value)
+	}
+	if _u.mutation.CertificateExpiresAtCleared() {
+		_spec.ClearField(agent.FieldCertificateExpiresAt, field.TypeTime)
 	}
 	_spec.AddModifiers(_u.modifiers...)
 	_node = &Agent{config: _u.config}

@@ -843,34 +843,44 @@ func (m *AdminTokenMutation) ResetEdge(name string) error {
 // AgentMutation represents an operation that mutates the Agent nodes in the graph.
 type AgentMutation struct {
 	config
-	op                    Op
-	typ                   string
-	id                    *uuid.UUID
-	created_at            *time.Time
-	updated_at            *time.Time
-	credential_hash       *string
-	join_token_hash       *string
-	enrolled_at           *time.Time
-	hostname              *string
-	agent_version         *string
-	protocol_version      *int
-	addprotocol_version   *int
-	capabilities          *[]string
-	appendcapabilities    []string
-	boot_id               *string
-	seq                   *int64
-	addseq                *int64
-	heartbeat             *[]byte
-	last_heartbeat_at     *time.Time
-	heartbeat_interval    *int
-	addheartbeat_interval *int
-	status                *string
-	clearedFields         map[string]struct{}
-	site                  *uuid.UUID
-	clearedsite           bool
-	done                  bool
-	oldValue              func(context.Context) (*Agent, error)
-	predicates            []predicate.Agent
+	op                     Op
+	typ                    string
+	id                     *uuid.UUID
+	created_at             *time.Time
+	updated_at             *time.Time
+	credential_hash        *string
+	join_token_hash        *string
+	enrolled_at            *time.Time
+	hostname               *string
+	agent_version          *string
+	protocol_version       *int
+	addprotocol_version    *int
+	capabilities           *[]string
+	appendcapabilities     []string
+	boot_id                *string
+	seq                    *int64
+	addseq                 *int64
+	heartbeat              *[]byte
+	last_heartbeat_at      *time.Time
+	heartbeat_interval     *int
+	addheartbeat_interval  *int
+	status                 *string
+	next_credential_hash   *string
+	rotation               *string
+	rotation_asked_at      *time.Time
+	revoked_at             *time.Time
+	boots                  *[]byte
+	kept_boot_id           *string
+	fenced_at              *time.Time
+	certificate_hash       *string
+	next_certificate_hash  *string
+	certificate_expires_at *time.Time
+	clearedFields          map[string]struct{}
+	site                   *uuid.UUID
+	clearedsite            bool
+	done                   bool
+	oldValue               func(context.Context) (*Agent, error)
+	predicates             []predicate.Agent
 }
 
 var _ ent.Mutation = (*AgentMutation)(nil)
@@ -1654,6 +1664,431 @@ func (m *AgentMutation) ResetStatus() {
 	m.status = nil
 }
 
+// SetNextCredentialHash sets the "next_credential_hash" field.
+func (m *AgentMutation) SetNextCredentialHash(s string) {
+	m.next_credential_hash = &s
+}
+
+// NextCredentialHash returns the value of the "next_credential_hash" field in the mutation.
+func (m *AgentMutation) NextCredentialHash() (r string, exists bool) {
+	v := m.next_credential_hash
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNextCredentialHash returns the old "next_credential_hash" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldNextCredentialHash(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNextCredentialHash is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNextCredentialHash requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNextCredentialHash: %w", err)
+	}
+	return oldValue.NextCredentialHash, nil
+}
+
+// ResetNextCredentialHash resets all changes to the "next_credential_hash" field.
+func (m *AgentMutation) ResetNextCredentialHash() {
+	m.next_credential_hash = nil
+}
+
+// SetRotation sets the "rotation" field.
+func (m *AgentMutation) SetRotation(s string) {
+	m.rotation = &s
+}
+
+// Rotation returns the value of the "rotation" field in the mutation.
+func (m *AgentMutation) Rotation() (r string, exists bool) {
+	v := m.rotation
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRotation returns the old "rotation" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldRotation(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRotation is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRotation requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRotation: %w", err)
+	}
+	return oldValue.Rotation, nil
+}
+
+// ResetRotation resets all changes to the "rotation" field.
+func (m *AgentMutation) ResetRotation() {
+	m.rotation = nil
+}
+
+// SetRotationAskedAt sets the "rotation_asked_at" field.
+func (m *AgentMutation) SetRotationAskedAt(t time.Time) {
+	m.rotation_asked_at = &t
+}
+
+// RotationAskedAt returns the value of the "rotation_asked_at" field in the mutation.
+func (m *AgentMutation) RotationAskedAt() (r time.Time, exists bool) {
+	v := m.rotation_asked_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRotationAskedAt returns the old "rotation_asked_at" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldRotationAskedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRotationAskedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRotationAskedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRotationAskedAt: %w", err)
+	}
+	return oldValue.RotationAskedAt, nil
+}
+
+// ClearRotationAskedAt clears the value of the "rotation_asked_at" field.
+func (m *AgentMutation) ClearRotationAskedAt() {
+	m.rotation_asked_at = nil
+	m.clearedFields[agent.FieldRotationAskedAt] = struct{}{}
+}
+
+// RotationAskedAtCleared returns if the "rotation_asked_at" field was cleared in this mutation.
+func (m *AgentMutation) RotationAskedAtCleared() bool {
+	_, ok := m.clearedFields[agent.FieldRotationAskedAt]
+	return ok
+}
+
+// ResetRotationAskedAt resets all changes to the "rotation_asked_at" field.
+func (m *AgentMutation) ResetRotationAskedAt() {
+	m.rotation_asked_at = nil
+	delete(m.clearedFields, agent.FieldRotationAskedAt)
+}
+
+// SetRevokedAt sets the "revoked_at" field.
+func (m *AgentMutation) SetRevokedAt(t time.Time) {
+	m.revoked_at = &t
+}
+
+// RevokedAt returns the value of the "revoked_at" field in the mutation.
+func (m *AgentMutation) RevokedAt() (r time.Time, exists bool) {
+	v := m.revoked_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldRevokedAt returns the old "revoked_at" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldRevokedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldRevokedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldRevokedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldRevokedAt: %w", err)
+	}
+	return oldValue.RevokedAt, nil
+}
+
+// ClearRevokedAt clears the value of the "revoked_at" field.
+func (m *AgentMutation) ClearRevokedAt() {
+	m.revoked_at = nil
+	m.clearedFields[agent.FieldRevokedAt] = struct{}{}
+}
+
+// RevokedAtCleared returns if the "revoked_at" field was cleared in this mutation.
+func (m *AgentMutation) RevokedAtCleared() bool {
+	_, ok := m.clearedFields[agent.FieldRevokedAt]
+	return ok
+}
+
+// ResetRevokedAt resets all changes to the "revoked_at" field.
+func (m *AgentMutation) ResetRevokedAt() {
+	m.revoked_at = nil
+	delete(m.clearedFields, agent.FieldRevokedAt)
+}
+
+// SetBoots sets the "boots" field.
+func (m *AgentMutation) SetBoots(b []byte) {
+	m.boots = &b
+}
+
+// Boots returns the value of the "boots" field in the mutation.
+func (m *AgentMutation) Boots() (r []byte, exists bool) {
+	v := m.boots
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldBoots returns the old "boots" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldBoots(ctx context.Context) (v []byte, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldBoots is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldBoots requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldBoots: %w", err)
+	}
+	return oldValue.Boots, nil
+}
+
+// ClearBoots clears the value of the "boots" field.
+func (m *AgentMutation) ClearBoots() {
+	m.boots = nil
+	m.clearedFields[agent.FieldBoots] = struct{}{}
+}
+
+// BootsCleared returns if the "boots" field was cleared in this mutation.
+func (m *AgentMutation) BootsCleared() bool {
+	_, ok := m.clearedFields[agent.FieldBoots]
+	return ok
+}
+
+// ResetBoots resets all changes to the "boots" field.
+func (m *AgentMutation) ResetBoots() {
+	m.boots = nil
+	delete(m.clearedFields, agent.FieldBoots)
+}
+
+// SetKeptBootID sets the "kept_boot_id" field.
+func (m *AgentMutation) SetKeptBootID(s string) {
+	m.kept_boot_id = &s
+}
+
+// KeptBootID returns the value of the "kept_boot_id" field in the mutation.
+func (m *AgentMutation) KeptBootID() (r string, exists bool) {
+	v := m.kept_boot_id
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldKeptBootID returns the old "kept_boot_id" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldKeptBootID(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldKeptBootID is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldKeptBootID requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldKeptBootID: %w", err)
+	}
+	return oldValue.KeptBootID, nil
+}
+
+// ResetKeptBootID resets all changes to the "kept_boot_id" field.
+func (m *AgentMutation) ResetKeptBootID() {
+	m.kept_boot_id = nil
+}
+
+// SetFencedAt sets the "fenced_at" field.
+func (m *AgentMutation) SetFencedAt(t time.Time) {
+	m.fenced_at = &t
+}
+
+// FencedAt returns the value of the "fenced_at" field in the mutation.
+func (m *AgentMutation) FencedAt() (r time.Time, exists bool) {
+	v := m.fenced_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldFencedAt returns the old "fenced_at" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldFencedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldFencedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldFencedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldFencedAt: %w", err)
+	}
+	return oldValue.FencedAt, nil
+}
+
+// ClearFencedAt clears the value of the "fenced_at" field.
+func (m *AgentMutation) ClearFencedAt() {
+	m.fenced_at = nil
+	m.clearedFields[agent.FieldFencedAt] = struct{}{}
+}
+
+// FencedAtCleared returns if the "fenced_at" field was cleared in this mutation.
+func (m *AgentMutation) FencedAtCleared() bool {
+	_, ok := m.clearedFields[agent.FieldFencedAt]
+	return ok
+}
+
+// ResetFencedAt resets all changes to the "fenced_at" field.
+func (m *AgentMutation) ResetFencedAt() {
+	m.fenced_at = nil
+	delete(m.clearedFields, agent.FieldFencedAt)
+}
+
+// SetCertificateHash sets the "certificate_hash" field.
+func (m *AgentMutation) SetCertificateHash(s string) {
+	m.certificate_hash = &s
+}
+
+// CertificateHash returns the value of the "certificate_hash" field in the mutation.
+func (m *AgentMutation) CertificateHash() (r string, exists bool) {
+	v := m.certificate_hash
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCertificateHash returns the old "certificate_hash" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldCertificateHash(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCertificateHash is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCertificateHash requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCertificateHash: %w", err)
+	}
+	return oldValue.CertificateHash, nil
+}
+
+// ResetCertificateHash resets all changes to the "certificate_hash" field.
+func (m *AgentMutation) ResetCertificateHash() {
+	m.certificate_hash = nil
+}
+
+// SetNextCertificateHash sets the "next_certificate_hash" field.
+func (m *AgentMutation) SetNextCertificateHash(s string) {
+	m.next_certificate_hash = &s
+}
+
+// NextCertificateHash returns the value of the "next_certificate_hash" field in the mutation.
+func (m *AgentMutation) NextCertificateHash() (r string, exists bool) {
+	v := m.next_certificate_hash
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldNextCertificateHash returns the old "next_certificate_hash" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldNextCertificateHash(ctx context.Context) (v string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldNextCertificateHash is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldNextCertificateHash requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldNextCertificateHash: %w", err)
+	}
+	return oldValue.NextCertificateHash, nil
+}
+
+// ResetNextCertificateHash resets all changes to the "next_certificate_hash" field.
+func (m *AgentMutation) ResetNextCertificateHash() {
+	m.next_certificate_hash = nil
+}
+
+// SetCertificateExpiresAt sets the "certificate_expires_at" field.
+func (m *AgentMutation) SetCertificateExpiresAt(t time.Time) {
+	m.certificate_expires_at = &t
+}
+
+// CertificateExpiresAt returns the value of the "certificate_expires_at" field in the mutation.
+func (m *AgentMutation) CertificateExpiresAt() (r time.Time, exists bool) {
+	v := m.certificate_expires_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldCertificateExpiresAt returns the old "certificate_expires_at" field's value of the Agent entity.
+// If the Agent object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *AgentMutation) OldCertificateExpiresAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldCertificateExpiresAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldCertificateExpiresAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldCertificateExpiresAt: %w", err)
+	}
+	return oldValue.CertificateExpiresAt, nil
+}
+
+// ClearCertificateExpiresAt clears the value of the "certificate_expires_at" field.
+func (m *AgentMutation) ClearCertificateExpiresAt() {
+	m.certificate_expires_at = nil
+	m.clearedFields[agent.FieldCertificateExpiresAt] = struct{}{}
+}
+
+// CertificateExpiresAtCleared returns if the "certificate_expires_at" field was cleared in this mutation.
+func (m *AgentMutation) CertificateExpiresAtCleared() bool {
+	_, ok := m.clearedFields[agent.FieldCertificateExpiresAt]
+	return ok
+}
+
+// ResetCertificateExpiresAt resets all changes to the "certificate_expires_at" field.
+func (m *AgentMutation) ResetCertificateExpiresAt() {
+	m.certificate_expires_at = nil
+	delete(m.clearedFields, agent.FieldCertificateExpiresAt)
+}
+
 // ClearSite clears the "site" edge to the DeviceGroup entity.
 func (m *AgentMutation) ClearSite() {
 	m.clearedsite = true
@@ -1715,7 +2150,7 @@ func (m *AgentMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *AgentMutation) Fields() []string {
-	fields := make([]string, 0, 16)
+	fields := make([]string, 0, 26)
 	if m.created_at != nil {
 		fields = append(fields, agent.FieldCreatedAt)
 	}
@@ -1764,6 +2199,36 @@ func (m *AgentMutation) Fields() []string {
 	if m.status != nil {
 		fields = append(fields, agent.FieldStatus)
 	}
+	if m.next_credential_hash != nil {
+		fields = append(fields, agent.FieldNextCredentialHash)
+	}
+	if m.rotation != nil {
+		fields = append(fields, agent.FieldRotation)
+	}
+	if m.rotation_asked_at != nil {
+		fields = append(fields, agent.FieldRotationAskedAt)
+	}
+	if m.revoked_at != nil {
+		fields = append(fields, agent.FieldRevokedAt)
+	}
+	if m.boots != nil {
+		fields = append(fields, agent.FieldBoots)
+	}
+	if m.kept_boot_id != nil {
+		fields = append(fields, agent.FieldKeptBootID)
+	}
+	if m.fenced_at != nil {
+		fields = append(fields, agent.FieldFencedAt)
+	}
+	if m.certificate_hash != nil {
+		fields = append(fields, agent.FieldCertificateHash)
+	}
+	if m.next_certificate_hash != nil {
+		fields = append(fields, agent.FieldNextCertificateHash)
+	}
+	if m.certificate_expires_at != nil {
+		fields = append(fields, agent.FieldCertificateExpiresAt)
+	}
 	return fields
 }
 
@@ -1804,6 +2269,26 @@ func (m *AgentMutation) Field(name string) (ent.Value, bool) {
 		return m.HeartbeatInterval()
 	case agent.FieldStatus:
 		return m.Status()
+	case agent.FieldNextCredentialHash:
+		return m.NextCredentialHash()
+	case agent.FieldRotation:
+		return m.Rotation()
+	case agent.FieldRotationAskedAt:
+		return m.RotationAskedAt()
+	case agent.FieldRevokedAt:
+		return m.RevokedAt()
+	case agent.FieldBoots:
+		return m.Boots()
+	case agent.FieldKeptBootID:
+		return m.KeptBootID()
+	case agent.FieldFencedAt:
+		return m.FencedAt()
+	case agent.FieldCertificateHash:
+		return m.CertificateHash()
+	case agent.FieldNextCertificateHash:
+		return m.NextCertificateHash()
+	case agent.FieldCertificateExpiresAt:
+		return m.CertificateExpiresAt()
 	}
 	return nil, false
 }
@@ -1845,6 +2330,26 @@ func (m *AgentMutation) OldField(ctx context.Context, name string) (ent.Value, e
 		return m.OldHeartbeatInterval(ctx)
 	case agent.FieldStatus:
 		return m.OldStatus(ctx)
+	case agent.FieldNextCredentialHash:
+		return m.OldNextCredentialHash(ctx)
+	case agent.FieldRotation:
+		return m.OldRotation(ctx)
+	case agent.FieldRotationAskedAt:
+		return m.OldRotationAskedAt(ctx)
+	case agent.FieldRevokedAt:
+		return m.OldRevokedAt(ctx)
+	case agent.FieldBoots:
+		return m.OldBoots(ctx)
+	case agent.FieldKeptBootID:
+		return m.OldKeptBootID(ctx)
+	case agent.FieldFencedAt:
+		return m.OldFencedAt(ctx)
+	case agent.FieldCertificateHash:
+		return m.OldCertificateHash(ctx)
+	case agent.FieldNextCertificateHash:
+		return m.OldNextCertificateHash(ctx)
+	case agent.FieldCertificateExpiresAt:
+		return m.OldCertificateExpiresAt(ctx)
 	}
 	return nil, fmt.Errorf("unknown Agent field %s", name)
 }
@@ -1966,6 +2471,76 @@ func (m *AgentMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetStatus(v)
 		return nil
+	case agent.FieldNextCredentialHash:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNextCredentialHash(v)
+		return nil
+	case agent.FieldRotation:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRotation(v)
+		return nil
+	case agent.FieldRotationAskedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRotationAskedAt(v)
+		return nil
+	case agent.FieldRevokedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetRevokedAt(v)
+		return nil
+	case agent.FieldBoots:
+		v, ok := value.([]byte)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetBoots(v)
+		return nil
+	case agent.FieldKeptBootID:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetKeptBootID(v)
+		return nil
+	case agent.FieldFencedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetFencedAt(v)
+		return nil
+	case agent.FieldCertificateHash:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCertificateHash(v)
+		return nil
+	case agent.FieldNextCertificateHash:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetNextCertificateHash(v)
+		return nil
+	case agent.FieldCertificateExpiresAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetCertificateExpiresAt(v)
+		return nil
 	}
 	return fmt.Errorf("unknown Agent field %s", name)
 }
@@ -2041,6 +2616,21 @@ func (m *AgentMutation) ClearedFields() []string {
 	if m.FieldCleared(agent.FieldLastHeartbeatAt) {
 		fields = append(fields, agent.FieldLastHeartbeatAt)
 	}
+	if m.FieldCleared(agent.FieldRotationAskedAt) {
+		fields = append(fields, agent.FieldRotationAskedAt)
+	}
+	if m.FieldCleared(agent.FieldRevokedAt) {
+		fields = append(fields, agent.FieldRevokedAt)
+	}
+	if m.FieldCleared(agent.FieldBoots) {
+		fields = append(fields, agent.FieldBoots)
+	}
+	if m.FieldCleared(agent.FieldFencedAt) {
+		fields = append(fields, agent.FieldFencedAt)
+	}
+	if m.FieldCleared(agent.FieldCertificateExpiresAt) {
+		fields = append(fields, agent.FieldCertificateExpiresAt)
+	}
 	return fields
 }
 
@@ -2060,6 +2650,21 @@ func (m *AgentMutation) ClearField(name string) error {
 		return nil
 	case agent.FieldLastHeartbeatAt:
 		m.ClearLastHeartbeatAt()
+		return nil
+	case agent.FieldRotationAskedAt:
+		m.ClearRotationAskedAt()
+		return nil
+	case agent.FieldRevokedAt:
+		m.ClearRevokedAt()
+		return nil
+	case agent.FieldBoots:
+		m.ClearBoots()
+		return nil
+	case agent.FieldFencedAt:
+		m.ClearFencedAt()
+		return nil
+	case agent.FieldCertificateExpiresAt:
+		m.ClearCertificateExpiresAt()
 		return nil
 	}
 	return fmt.Errorf("unknown Agent nullable field %s", name)
@@ -2116,6 +2721,36 @@ func (m *AgentMutation) ResetField(name string) error {
 		return nil
 	case agent.FieldStatus:
 		m.ResetStatus()
+		return nil
+	case agent.FieldNextCredentialHash:
+		m.ResetNextCredentialHash()
+		return nil
+	case agent.FieldRotation:
+		m.ResetRotation()
+		return nil
+	case agent.FieldRotationAskedAt:
+		m.ResetRotationAskedAt()
+		return nil
+	case agent.FieldRevokedAt:
+		m.ResetRevokedAt()
+		return nil
+	case agent.FieldBoots:
+		m.ResetBoots()
+		return nil
+	case agent.FieldKeptBootID:
+		m.ResetKeptBootID()
+		return nil
+	case agent.FieldFencedAt:
+		m.ResetFencedAt()
+		return nil
+	case agent.FieldCertificateHash:
+		m.ResetCertificateHash()
+		return nil
+	case agent.FieldNextCertificateHash:
+		m.ResetNextCertificateHash()
+		return nil
+	case agent.FieldCertificateExpiresAt:
+		m.ResetCertificateExpiresAt()
 		return nil
 	}
 	return fmt.Errorf("unknown Agent field %s", name)

@@ -136,6 +136,36 @@ func init() {
 	agent.DefaultStatus = agentDescStatus.Default.(string)
 	// agent.StatusValidator is a validator for the "status" field. It is called by the builders before save.
 	agent.StatusValidator = agentDescStatus.Validators[0].(func(string) error)
+	// agentDescNextCredentialHash is the schema descriptor for next_credential_hash field.
+	agentDescNextCredentialHash := agentFields[15].Descriptor()
+	// agent.DefaultNextCredentialHash holds the default value on creation for the next_credential_hash field.
+	agent.DefaultNextCredentialHash = agentDescNextCredentialHash.Default.(string)
+	// agent.NextCredentialHashValidator is a validator for the "next_credential_hash" field. It is called by the builders before save.
+	agent.NextCredentialHashValidator = agentDescNextCredentialHash.Validators[0].(func(string) error)
+	// agentDescRotation is the schema descriptor for rotation field.
+	agentDescRotation := agentFields[16].Descriptor()
+	// agent.DefaultRotation holds the default value on creation for the rotation field.
+	agent.DefaultRotation = agentDescRotation.Default.(string)
+	// agent.RotationValidator is a validator for the "rotation" field. It is called by the builders before save.
+	agent.RotationValidator = agentDescRotation.Validators[0].(func(string) error)
+	// agentDescKeptBootID is the schema descriptor for kept_boot_id field.
+	agentDescKeptBootID := agentFields[20].Descriptor()
+	// agent.DefaultKeptBootID holds the default value on creation for the kept_boot_id field.
+	agent.DefaultKeptBootID = agentDescKeptBootID.Default.(string)
+	// agent.KeptBootIDValidator is a validator for the "kept_boot_id" field. It is called by the builders before save.
+	agent.KeptBootIDValidator = agentDescKeptBootID.Validators[0].(func(string) error)
+	// agentDescCertificateHash is the schema descriptor for certificate_hash field.
+	agentDescCertificateHash := agentFields[22].Descriptor()
+	// agent.DefaultCertificateHash holds the default value on creation for the certificate_hash field.
+	agent.DefaultCertificateHash = agentDescCertificateHash.Default.(string)
+	// agent.CertificateHashValidator is a validator for the "certificate_hash" field. It is called by the builders before save.
+	agent.CertificateHashValidator = agentDescCertificateHash.Validators[0].(func(string) error)
+	// agentDescNextCertificateHash is the schema descriptor for next_certificate_hash field.
+	agentDescNextCertificateHash := agentFields[23].Descriptor()
+	// agent.DefaultNextCertificateHash holds the default value on creation for the next_certificate_hash field.
+	agent.DefaultNextCertificateHash = agentDescNextCertificateHash.Default.(string)
+	// agent.NextCertificateHashValidator is a validator for the "next_certificate_hash" field. It is called by the builders before save.
+	agent.NextCertificateHashValidator = agentDescNextCertificateHash.Validators[0].(func(string) error)
 	// agentDescID is the schema descriptor for id field.
 	agentDescID := agentFields[0].Descriptor()
 	// agent.DefaultID holds the default value on creation for the id field.

@@ -17,6 +17,7 @@ type Register struct {
 	CredentialSHA256 string `json:"credential_sha256"` // hexadecimal, of the secret's text
 	Hostname         string `json:"hostname,omitempty"`
 	AgentURL         string `json:"agent_url,omitempty"`
+	CSR              string `json:"csr,omitempty"` // PEM, for a certificate as of CertificateRequest
 }
 
 // Registered answers Register. The agent's credential is pba_<SiteID>_<secret>.
@@ -24,6 +25,8 @@ type Registered struct {
 	SiteID     string    `json:"site_id"`
 	SiteName   string    `json:"site_name"`
 	ServerTime time.Time `json:"server_time"`
+
+	Certificate string `json:"certificate,omitempty"` // PEM, if one was asked for and central makes them
 }
 
 // Heartbeat is an agent's regular report.
@@ -55,6 +58,8 @@ type Heartbeat struct {
 
 	CommandEpoch Epoch           `json:"command_epoch,omitzero"` // up to where commands are in its journal
 	Results      []CommandResult `json:"results,omitempty"`      // what became of them
+
+	Next *NextCredential `json:"next_credential,omitempty"`
 }
 
 // HeartbeatAnswer is central's answer.
@@ -81,6 +86,8 @@ type HeartbeatAnswer struct {
 	Commands     []AgentCommand  `json:"commands,omitempty"` // in their order; some may have come before
 	Recalled     []CommandRecall `json:"recalled,omitempty"`
 	Acked        []CommandAck    `json:"acked,omitempty"` // of the heartbeat's results
+
+	Rotation *Rotation `json:"rotate_credential,omitempty"`
 }
 
 // JoinToken answers an admin who asks for one. It is shown once.

@@ -47,6 +47,26 @@ const (
 	FieldHeartbeatInterval = "heartbeat_interval"
 	// FieldStatus holds the string denoting the status field in the database.
 	FieldStatus = "status"
+	// FieldNextCredentialHash holds the string denoting the next_credential_hash field in the database.
+	FieldNextCredentialHash = "next_credential_hash"
+	// FieldRotation holds the string denoting the rotation field in the database.
+	FieldRotation = "rotation"
+	// FieldRotationAskedAt holds the string denoting the rotation_asked_at field in the database.
+	FieldRotationAskedAt = "rotation_asked_at"
+	// FieldRevokedAt holds the string denoting the revoked_at field in the database.
+	FieldRevokedAt = "revoked_at"
+	// FieldBoots holds the string denoting the boots field in the database.
+	FieldBoots = "boots"
+	// FieldKeptBootID holds the string denoting the kept_boot_id field in the database.
+	FieldKeptBootID = "kept_boot_id"
+	// FieldFencedAt holds the string denoting the fenced_at field in the database.
+	FieldFencedAt = "fenced_at"
+	// FieldCertificateHash holds the string denoting the certificate_hash field in the database.
+	FieldCertificateHash = "certificate_hash"
+	// FieldNextCertificateHash holds the string denoting the next_certificate_hash field in the database.
+	FieldNextCertificateHash = "next_certificate_hash"
+	// FieldCertificateExpiresAt holds the string denoting the certificate_expires_at field in the database.
+	FieldCertificateExpiresAt = "certificate_expires_at"
 	// EdgeSite holds the string denoting the site edge name in mutations.
 	EdgeSite = "site"
 	// Table holds the table name of the agent in the database.
@@ -79,6 +99,16 @@ var Columns = []string{
 	FieldLastHeartbeatAt,
 	FieldHeartbeatInterval,
 	FieldStatus,
+	FieldNextCredentialHash,
+	FieldRotation,
+	FieldRotationAskedAt,
+	FieldRevokedAt,
+	FieldBoots,
+	FieldKeptBootID,
+	FieldFencedAt,
+	FieldCertificateHash,
+	FieldNextCertificateHash,
+	FieldCertificateExpiresAt,
 }
 
 // ValidColumn reports if the column name is valid (part of the table columns).
@@ -126,6 +156,26 @@ var (
 	DefaultStatus string
 	// StatusValidator is a validator for the "status" field. It is called by the builders before save.
 	StatusValidator func(string) error
+	// DefaultNextCredentialHash holds the default value on creation for the "next_credential_hash" field.
+	DefaultNextCredentialHash string
+	// NextCredentialHashValidator is a validator for the "next_credential_hash" field. It is called by the builders before save.
+	NextCredentialHashValidator func(string) error
+	// DefaultRotation holds the default value on creation for the "rotation" field.
+	DefaultRotation string
+	// RotationValidator is a validator for the "rotation" field. It is called by the builders before save.
+	RotationValidator func(string) error
+	// DefaultKeptBootID holds the default value on creation for the "kept_boot_id" field.
+	DefaultKeptBootID string
+	// KeptBootIDValidator is a validator for the "kept_boot_id" field. It is called by the builders before save.
+	KeptBootIDValidator func(string) error
+	// DefaultCertificateHash holds the default value on creation for the "certificate_hash" field.
+	DefaultCertificateHash string
+	// CertificateHashValidator is a validator for the "certificate_hash" field. It is called by the builders before save.
+	CertificateHashValidator func(string) error
+	// DefaultNextCertificateHash holds the default value on creation for the "next_certificate_hash" field.
+	DefaultNextCertificateHash string
+	// NextCertificateHashValidator is a validator for the "next_certificate_hash" field. It is called by the builders before save.
+	NextCertificateHashValidator func(string) error
 	// DefaultID holds the default value on creation for the "id" field.
 	DefaultID func() uuid.UUID
 )
@@ -206,6 +256,51 @@ func ByHeartbeatInterval(opts ...sql.OrderTermOption) OrderOption {
 // ByStatus orders the results by the status field.
 func ByStatus(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldStatus, opts...).ToFunc()
+}
+
+// ByNextCredentialHash orders the results by the next_credential_hash field.
+func ByNextCredentialHash(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldNextCredentialHash, opts...).ToFunc()
+}
+
+// ByRotation orders the results by the rotation field.
+func ByRotation(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRotation, opts...).ToFunc()
+}
+
+// ByRotationAskedAt orders the results by the rotation_asked_at field.
+func ByRotationAskedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRotationAskedAt, opts...).ToFunc()
+}
+
+// ByRevokedAt orders the results by the revoked_at field.
+func ByRevokedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldRevokedAt, opts...).ToFunc()
+}
+
+// ByKeptBootID orders the results by the kept_boot_id field.
+func ByKeptBootID(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldKeptBootID, opts...).ToFunc()
+}
+
+// ByFencedAt orders the results by the fenced_at field.
+func ByFencedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldFencedAt, opts...).ToFunc()
+}
+
+// ByCertificateHash orders the results by the certificate_hash field.
+func ByCertificateHash(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCertificateHash, opts...).ToFunc()
+}
+
+// ByNextCertificateHash orders the results by the next_certificate_hash field.
+func ByNextCertificateHash(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldNextCertificateHash, opts...).ToFunc()
+}
+
+// ByCertificateExpiresAt orders the results by the certificate_expires_at field.
+func ByCertificateExpiresAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldCertificateExpiresAt, opts...).ToFunc()
 }
 
 // BySiteField orders the results by site field.

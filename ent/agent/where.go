@@ -131,6 +131,56 @@ func Status(v string) predicate.Agent {
 	return predicate.Agent(sql.FieldEQ(FieldStatus, v))
 }
 
+// NextCredentialHash applies equality check predicate on the "next_credential_hash" field. It's identical to NextCredentialHashEQ.
+func NextCredentialHash(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldNextCredentialHash, v))
+}
+
+// Rotation applies equality check predicate on the "rotation" field. It's identical to RotationEQ.
+func Rotation(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldRotation, v))
+}
+
+// RotationAskedAt applies equality check predicate on the "rotation_asked_at" field. It's identical to RotationAskedAtEQ.
+func RotationAskedAt(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldRotationAskedAt, v))
+}
+
+// RevokedAt applies equality check predicate on the "revoked_at" field. It's identical to RevokedAtEQ.
+func RevokedAt(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldRevokedAt, v))
+}
+
+// Boots applies equality check predicate on the "boots" field. It's identical to BootsEQ.
+func Boots(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldBoots, v))
+}
+
+// KeptBootID applies equality check predicate on the "kept_boot_id" field. It's identical to KeptBootIDEQ.
+func KeptBootID(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldKeptBootID, v))
+}
+
+// FencedAt applies equality check predicate on the "fenced_at" field. It's identical to FencedAtEQ.
+func FencedAt(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldFencedAt, v))
+}
+
+// CertificateHash applies equality check predicate on the "certificate_hash" field. It's identical to CertificateHashEQ.
+func CertificateHash(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldCertificateHash, v))
+}
+
+// NextCertificateHash applies equality check predicate on the "next_certificate_hash" field. It's identical to NextCertificateHashEQ.
+func NextCertificateHash(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldNextCertificateHash, v))
+}
+
+// CertificateExpiresAt applies equality check predicate on the "certificate_expires_at" field. It's identical to CertificateExpiresAtEQ.
+func CertificateExpiresAt(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldCertificateExpiresAt, v))
+}
+
 // CreatedAtEQ applies the EQ predicate on the "created_at" field.
 func CreatedAtEQ(v time.Time) predicate.Agent {
 	return predicate.Agent(sql.FieldEQ(FieldCreatedAt, v))
@@ -879,6 +929,581 @@ func StatusEqualFold(v string) predicate.Agent {
 // StatusContainsFold applies the ContainsFold predicate on the "status" field.
 func StatusContainsFold(v string) predicate.Agent {
 	return predicate.Agent(sql.FieldContainsFold(FieldStatus, v))
+}
+
+// NextCredentialHashEQ applies the EQ predicate on the "next_credential_hash" field.
+func NextCredentialHashEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashNEQ applies the NEQ predicate on the "next_credential_hash" field.
+func NextCredentialHashNEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashIn applies the In predicate on the "next_credential_hash" field.
+func NextCredentialHashIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldNextCredentialHash, vs...))
+}
+
+// NextCredentialHashNotIn applies the NotIn predicate on the "next_credential_hash" field.
+func NextCredentialHashNotIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldNextCredentialHash, vs...))
+}
+
+// NextCredentialHashGT applies the GT predicate on the "next_credential_hash" field.
+func NextCredentialHashGT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashGTE applies the GTE predicate on the "next_credential_hash" field.
+func NextCredentialHashGTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashLT applies the LT predicate on the "next_credential_hash" field.
+func NextCredentialHashLT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashLTE applies the LTE predicate on the "next_credential_hash" field.
+func NextCredentialHashLTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashContains applies the Contains predicate on the "next_credential_hash" field.
+func NextCredentialHashContains(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContains(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashHasPrefix applies the HasPrefix predicate on the "next_credential_hash" field.
+func NextCredentialHashHasPrefix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasPrefix(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashHasSuffix applies the HasSuffix predicate on the "next_credential_hash" field.
+func NextCredentialHashHasSuffix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasSuffix(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashEqualFold applies the EqualFold predicate on the "next_credential_hash" field.
+func NextCredentialHashEqualFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEqualFold(FieldNextCredentialHash, v))
+}
+
+// NextCredentialHashContainsFold applies the ContainsFold predicate on the "next_credential_hash" field.
+func NextCredentialHashContainsFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContainsFold(FieldNextCredentialHash, v))
+}
+
+// RotationEQ applies the EQ predicate on the "rotation" field.
+func RotationEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldRotation, v))
+}
+
+// RotationNEQ applies the NEQ predicate on the "rotation" field.
+func RotationNEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldRotation, v))
+}
+
+// RotationIn applies the In predicate on the "rotation" field.
+func RotationIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldRotation, vs...))
+}
+
+// RotationNotIn applies the NotIn predicate on the "rotation" field.
+func RotationNotIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldRotation, vs...))
+}
+
+// RotationGT applies the GT predicate on the "rotation" field.
+func RotationGT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldRotation, v))
+}
+
+// RotationGTE applies the GTE predicate on the "rotation" field.
+func RotationGTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldRotation, v))
+}
+
+// RotationLT applies the LT predicate on the "rotation" field.
+func RotationLT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldRotation, v))
+}
+
+// RotationLTE applies the LTE predicate on the "rotation" field.
+func RotationLTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldRotation, v))
+}
+
+// RotationContains applies the Contains predicate on the "rotation" field.
+func RotationContains(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContains(FieldRotation, v))
+}
+
+// RotationHasPrefix applies the HasPrefix predicate on the "rotation" field.
+func RotationHasPrefix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasPrefix(FieldRotation, v))
+}
+
+// RotationHasSuffix applies the HasSuffix predicate on the "rotation" field.
+func RotationHasSuffix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasSuffix(FieldRotation, v))
+}
+
+// RotationEqualFold applies the EqualFold predicate on the "rotation" field.
+func RotationEqualFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEqualFold(FieldRotation, v))
+}
+
+// RotationContainsFold applies the ContainsFold predicate on the "rotation" field.
+func RotationContainsFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContainsFold(FieldRotation, v))
+}
+
+// RotationAskedAtEQ applies the EQ predicate on the "rotation_asked_at" field.
+func RotationAskedAtEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldRotationAskedAt, v))
+}
+
+// RotationAskedAtNEQ applies the NEQ predicate on the "rotation_asked_at" field.
+func RotationAskedAtNEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldRotationAskedAt, v))
+}
+
+// RotationAskedAtIn applies the In predicate on the "rotation_asked_at" field.
+func RotationAskedAtIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldRotationAskedAt, vs...))
+}
+
+// RotationAskedAtNotIn applies the NotIn predicate on the "rotation_asked_at" field.
+func RotationAskedAtNotIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldRotationAskedAt, vs...))
+}
+
+// RotationAskedAtGT applies the GT predicate on the "rotation_asked_at" field.
+func RotationAskedAtGT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldRotationAskedAt, v))
+}
+
+// RotationAskedAtGTE applies the GTE predicate on the "rotation_asked_at" field.
+func RotationAskedAtGTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldRotationAskedAt, v))
+}
+
+// RotationAskedAtLT applies the LT predicate on the "rotation_asked_at" field.
+func RotationAskedAtLT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldRotationAskedAt, v))
+}
+
+// RotationAskedAtLTE applies the LTE predicate on the "rotation_asked_at" field.
+func RotationAskedAtLTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldRotationAskedAt, v))
+}
+
+// RotationAskedAtIsNil applies the IsNil predicate on the "rotation_asked_at" field.
+func RotationAskedAtIsNil() predicate.Agent {
+	return predicate.Agent(sql.FieldIsNull(FieldRotationAskedAt))
+}
+
+// RotationAskedAtNotNil applies the NotNil predicate on the "rotation_asked_at" field.
+func RotationAskedAtNotNil() predicate.Agent {
+	return predicate.Agent(sql.FieldNotNull(FieldRotationAskedAt))
+}
+
+// RevokedAtEQ applies the EQ predicate on the "revoked_at" field.
+func RevokedAtEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldRevokedAt, v))
+}
+
+// RevokedAtNEQ applies the NEQ predicate on the "revoked_at" field.
+func RevokedAtNEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldRevokedAt, v))
+}
+
+// RevokedAtIn applies the In predicate on the "revoked_at" field.
+func RevokedAtIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldRevokedAt, vs...))
+}
+
+// RevokedAtNotIn applies the NotIn predicate on the "revoked_at" field.
+func RevokedAtNotIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldRevokedAt, vs...))
+}
+
+// RevokedAtGT applies the GT predicate on the "revoked_at" field.
+func RevokedAtGT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldRevokedAt, v))
+}
+
+// RevokedAtGTE applies the GTE predicate on the "revoked_at" field.
+func RevokedAtGTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldRevokedAt, v))
+}
+
+// RevokedAtLT applies the LT predicate on the "revoked_at" field.
+func RevokedAtLT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldRevokedAt, v))
+}
+
+// RevokedAtLTE applies the LTE predicate on the "revoked_at" field.
+func RevokedAtLTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldRevokedAt, v))
+}
+
+// RevokedAtIsNil applies the IsNil predicate on the "revoked_at" field.
+func RevokedAtIsNil() predicate.Agent {
+	return predicate.Agent(sql.FieldIsNull(FieldRevokedAt))
+}
+
+// RevokedAtNotNil applies the NotNil predicate on the "revoked_at" field.
+func RevokedAtNotNil() predicate.Agent {
+	return predicate.Agent(sql.FieldNotNull(FieldRevokedAt))
+}
+
+// BootsEQ applies the EQ predicate on the "boots" field.
+func BootsEQ(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldBoots, v))
+}
+
+// BootsNEQ applies the NEQ predicate on the "boots" field.
+func BootsNEQ(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldBoots, v))
+}
+
+// BootsIn applies the In predicate on the "boots" field.
+func BootsIn(vs ...[]byte) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldBoots, vs...))
+}
+
+// BootsNotIn applies the NotIn predicate on the "boots" field.
+func BootsNotIn(vs ...[]byte) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldBoots, vs...))
+}
+
+// BootsGT applies the GT predicate on the "boots" field.
+func BootsGT(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldBoots, v))
+}
+
+// BootsGTE applies the GTE predicate on the "boots" field.
+func BootsGTE(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldBoots, v))
+}
+
+// BootsLT applies the LT predicate on the "boots" field.
+func BootsLT(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldBoots, v))
+}
+
+// BootsLTE applies the LTE predicate on the "boots" field.
+func BootsLTE(v []byte) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldBoots, v))
+}
+
+// BootsIsNil applies the IsNil predicate on the "boots" field.
+func BootsIsNil() predicate.Agent {
+	return predicate.Agent(sql.FieldIsNull(FieldBoots))
+}
+
+// BootsNotNil applies the NotNil predicate on the "boots" field.
+func BootsNotNil() predicate.Agent {
+	return predicate.Agent(sql.FieldNotNull(FieldBoots))
+}
+
+// KeptBootIDEQ applies the EQ predicate on the "kept_boot_id" field.
+func KeptBootIDEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldKeptBootID, v))
+}
+
+// KeptBootIDNEQ applies the NEQ predicate on the "kept_boot_id" field.
+func KeptBootIDNEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldKeptBootID, v))
+}
+
+// KeptBootIDIn applies the In predicate on the "kept_boot_id" field.
+func KeptBootIDIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldKeptBootID, vs...))
+}
+
+// KeptBootIDNotIn applies the NotIn predicate on the "kept_boot_id" field.
+func KeptBootIDNotIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldKeptBootID, vs...))
+}
+
+// KeptBootIDGT applies the GT predicate on the "kept_boot_id" field.
+func KeptBootIDGT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldKeptBootID, v))
+}
+
+// KeptBootIDGTE applies the GTE predicate on the "kept_boot_id" field.
+func KeptBootIDGTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldKeptBootID, v))
+}
+
+// KeptBootIDLT applies the LT predicate on the "kept_boot_id" field.
+func KeptBootIDLT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldKeptBootID, v))
+}
+
+// KeptBootIDLTE applies the LTE predicate on the "kept_boot_id" field.
+func KeptBootIDLTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldKeptBootID, v))
+}
+
+// KeptBootIDContains applies the Contains predicate on the "kept_boot_id" field.
+func KeptBootIDContains(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContains(FieldKeptBootID, v))
+}
+
+// KeptBootIDHasPrefix applies the HasPrefix predicate on the "kept_boot_id" field.
+func KeptBootIDHasPrefix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasPrefix(FieldKeptBootID, v))
+}
+
+// KeptBootIDHasSuffix applies the HasSuffix predicate on the "kept_boot_id" field.
+func KeptBootIDHasSuffix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasSuffix(FieldKeptBootID, v))
+}
+
+// KeptBootIDEqualFold applies the EqualFold predicate on the "kept_boot_id" field.
+func KeptBootIDEqualFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEqualFold(FieldKeptBootID, v))
+}
+
+// KeptBootIDContainsFold applies the ContainsFold predicate on the "kept_boot_id" field.
+func KeptBootIDContainsFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContainsFold(FieldKeptBootID, v))
+}
+
+// FencedAtEQ applies the EQ predicate on the "fenced_at" field.
+func FencedAtEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldFencedAt, v))
+}
+
+// FencedAtNEQ applies the NEQ predicate on the "fenced_at" field.
+func FencedAtNEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldFencedAt, v))
+}
+
+// FencedAtIn applies the In predicate on the "fenced_at" field.
+func FencedAtIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldFencedAt, vs...))
+}
+
+// FencedAtNotIn applies the NotIn predicate on the "fenced_at" field.
+func FencedAtNotIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldFencedAt, vs...))
+}
+
+// FencedAtGT applies the GT predicate on the "fenced_at" field.
+func FencedAtGT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldFencedAt, v))
+}
+
+// FencedAtGTE applies the GTE predicate on the "fenced_at" field.
+func FencedAtGTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldFencedAt, v))
+}
+
+// FencedAtLT applies the LT predicate on the "fenced_at" field.
+func FencedAtLT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldFencedAt, v))
+}
+
+// FencedAtLTE applies the LTE predicate on the "fenced_at" field.
+func FencedAtLTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldFencedAt, v))
+}
+
+// FencedAtIsNil applies the IsNil predicate on the "fenced_at" field.
+func FencedAtIsNil() predicate.Agent {
+	return predicate.Agent(sql.FieldIsNull(FieldFencedAt))
+}
+
+// FencedAtNotNil applies the NotNil predicate on the "fenced_at" field.
+func FencedAtNotNil() predicate.Agent {
+	return predicate.Agent(sql.FieldNotNull(FieldFencedAt))
+}
+
+// CertificateHashEQ applies the EQ predicate on the "certificate_hash" field.
+func CertificateHashEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldCertificateHash, v))
+}
+
+// CertificateHashNEQ applies the NEQ predicate on the "certificate_hash" field.
+func CertificateHashNEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldCertificateHash, v))
+}
+
+// CertificateHashIn applies the In predicate on the "certificate_hash" field.
+func CertificateHashIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldCertificateHash, vs...))
+}
+
+// CertificateHashNotIn applies the NotIn predicate on the "certificate_hash" field.
+func CertificateHashNotIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldCertificateHash, vs...))
+}
+
+// CertificateHashGT applies the GT predicate on the "certificate_hash" field.
+func CertificateHashGT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldCertificateHash, v))
+}
+
+// CertificateHashGTE applies the GTE predicate on the "certificate_hash" field.
+func CertificateHashGTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldCertificateHash, v))
+}
+
+// CertificateHashLT applies the LT predicate on the "certificate_hash" field.
+func CertificateHashLT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldCertificateHash, v))
+}
+
+// CertificateHashLTE applies the LTE predicate on the "certificate_hash" field.
+func CertificateHashLTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldCertificateHash, v))
+}
+
+// CertificateHashContains applies the Contains predicate on the "certificate_hash" field.
+func CertificateHashContains(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContains(FieldCertificateHash, v))
+}
+
+// CertificateHashHasPrefix applies the HasPrefix predicate on the "certificate_hash" field.
+func CertificateHashHasPrefix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasPrefix(FieldCertificateHash, v))
+}
+
+// CertificateHashHasSuffix applies the HasSuffix predicate on the "certificate_hash" field.
+func CertificateHashHasSuffix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasSuffix(FieldCertificateHash, v))
+}
+
+// CertificateHashEqualFold applies the EqualFold predicate on the "certificate_hash" field.
+func CertificateHashEqualFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEqualFold(FieldCertificateHash, v))
+}
+
+// CertificateHashContainsFold applies the ContainsFold predicate on the "certificate_hash" field.
+func CertificateHashContainsFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContainsFold(FieldCertificateHash, v))
+}
+
+// NextCertificateHashEQ applies the EQ predicate on the "next_certificate_hash" field.
+func NextCertificateHashEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashNEQ applies the NEQ predicate on the "next_certificate_hash" field.
+func NextCertificateHashNEQ(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashIn applies the In predicate on the "next_certificate_hash" field.
+func NextCertificateHashIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldNextCertificateHash, vs...))
+}
+
+// NextCertificateHashNotIn applies the NotIn predicate on the "next_certificate_hash" field.
+func NextCertificateHashNotIn(vs ...string) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldNextCertificateHash, vs...))
+}
+
+// NextCertificateHashGT applies the GT predicate on the "next_certificate_hash" field.
+func NextCertificateHashGT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashGTE applies the GTE predicate on the "next_certificate_hash" field.
+func NextCertificateHashGTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashLT applies the LT predicate on the "next_certificate_hash" field.
+func NextCertificateHashLT(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashLTE applies the LTE predicate on the "next_certificate_hash" field.
+func NextCertificateHashLTE(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashContains applies the Contains predicate on the "next_certificate_hash" field.
+func NextCertificateHashContains(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContains(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashHasPrefix applies the HasPrefix predicate on the "next_certificate_hash" field.
+func NextCertificateHashHasPrefix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasPrefix(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashHasSuffix applies the HasSuffix predicate on the "next_certificate_hash" field.
+func NextCertificateHashHasSuffix(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldHasSuffix(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashEqualFold applies the EqualFold predicate on the "next_certificate_hash" field.
+func NextCertificateHashEqualFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldEqualFold(FieldNextCertificateHash, v))
+}
+
+// NextCertificateHashContainsFold applies the ContainsFold predicate on the "next_certificate_hash" field.
+func NextCertificateHashContainsFold(v string) predicate.Agent {
+	return predicate.Agent(sql.FieldContainsFold(FieldNextCertificateHash, v))
+}
+
+// CertificateExpiresAtEQ applies the EQ predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldEQ(FieldCertificateExpiresAt, v))
+}
+
+// CertificateExpiresAtNEQ applies the NEQ predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtNEQ(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNEQ(FieldCertificateExpiresAt, v))
+}
+
+// CertificateExpiresAtIn applies the In predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldIn(FieldCertificateExpiresAt, vs...))
+}
+
+// CertificateExpiresAtNotIn applies the NotIn predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtNotIn(vs ...time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldNotIn(FieldCertificateExpiresAt, vs...))
+}
+
+// CertificateExpiresAtGT applies the GT predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtGT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGT(FieldCertificateExpiresAt, v))
+}
+
+// CertificateExpiresAtGTE applies the GTE predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtGTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldGTE(FieldCertificateExpiresAt, v))
+}
+
+// CertificateExpiresAtLT applies the LT predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtLT(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLT(FieldCertificateExpiresAt, v))
+}
+
+// CertificateExpiresAtLTE applies the LTE predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtLTE(v time.Time) predicate.Agent {
+	return predicate.Agent(sql.FieldLTE(FieldCertificateExpiresAt, v))
+}
+
+// CertificateExpiresAtIsNil applies the IsNil predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtIsNil() predicate.Agent {
+	return predicate.Agent(sql.FieldIsNull(FieldCertificateExpiresAt))
+}
+
+// CertificateExpiresAtNotNil applies the NotNil predicate on the "certificate_expires_at" field.
+func CertificateExpiresAtNotNil() predicate.Agent {
+	return predicate.Agent(sql.FieldNotNull(FieldCertificateExpiresAt))
 }
 
 // HasSite applies the HasEdge predicate on the "site" edge.

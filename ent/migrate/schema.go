@@ -45,6 +45,16 @@ var (
 		{Name: "last_heartbeat_at", Type: field.TypeTime, Nullable: true},
 		{Name: "heartbeat_interval", Type: field.TypeInt, Default: 0},
 		{Name: "status", Type: field.TypeString, Size: 20, Default: ""},
+		{Name: "next_credential_hash", Type: field.TypeString, Size: 64, Default: ""},
+		{Name: "rotation", Type: field.TypeString, Size: 64, Default: ""},
+		{Name: "rotation_asked_at", Type: field.TypeTime, Nullable: true},
+		{Name: "revoked_at", Type: field.TypeTime, Nullable: true},
+		{Name: "boots", Type: field.TypeBytes, Nullable: true},
+		{Name: "kept_boot_id", Type: field.TypeString, Size: 64, Default: ""},
+		{Name: "fenced_at", Type: field.TypeTime, Nullable: true},
+		{Name: "certificate_hash", Type: field.TypeString, Size: 64, Default: ""},
+		{Name: "next_certificate_hash", Type: field.TypeString, Size: 64, Default: ""},
+		{Name: "certificate_expires_at", Type: field.TypeTime, Nullable: true},
 		{Name: "site_id", Type: field.TypeUUID, Unique: true},
 	}
 	// AgentsTable holds the schema information for the "agents" table.
@@ -55,7 +65,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "agents_device_groups_agent",
-				Columns:    []*schema.Column{AgentsColumns[16]},
+				Columns:    []*schema.Column{AgentsColumns[26]},
 				RefColumns: []*schema.Column{DeviceGroupsColumns[0]},
 				OnDelete:   schema.Cascade,
 			},

@@ -31,6 +31,18 @@ func (Agent) Fields() []ent.Field {
 		field.Time("last_heartbeat_at").Optional().Nillable(),
 		field.Int("heartbeat_interval").Default(0).Comment("Seconds, that it was last told; 0 before its first heartbeat"),
 		field.String("status").MaxLen(20).Default("").Comment("That the latest AgentStatusChange says; empty before the first"),
+
+		field.String("next_credential_hash").MaxLen(64).Default("").Sensitive().
+			Comment("Of the secret that the agent made for a rotation: valid too, and alone once it was used"),
+		field.String("rotation").MaxLen(64).Default("").Comment("Id of the rotation that was asked for and is not over"),
+		field.Time("rotation_asked_at").Optional().Nillable(),
+		field.Time("revoked_at").Optional().Nillable().Comment("Since when the credential opens nothing"),
+		field.Bytes("boots").Optional().Comment("The agent's processes that were heard, JSON of lifecycle.Boots"),
+		field.String("kept_boot_id").MaxLen(64).Default("").Comment("Once two agents have the credential: the one it still serves"),
+		field.Time("fenced_at").Optional().Nillable().Comment("When that was found"),
+		field.String("certificate_hash").MaxLen(64).Default("").Comment("SHA-256 of the certificate that was used last"),
+		field.String("next_certificate_hash").MaxLen(64).Default("").Comment("Of a newer one, not used yet"),
+		field.Time("certificate_expires_at").Optional().Nillable().Comment("Of the newer of the two"),
 	}
 }
 

@@ -1,0 +1,3 @@
+-- +goose Up
+-- modify "agents" table
+ALTER TABLE "agents" ADD COLUMN "next_credential_hash" character varying NOT NULL DEFAULT '', ADD COLUMN "rotation" character varying NOT NULL DEFAULT '', ADD COLUMN "rotation_asked_at" timestamptz NULL, ADD COLUMN "revoked_at" timestamptz NULL, ADD COLUMN "boots" bytea NULL, ADD COLUMN "kept_boot_id" character varying NOT NULL DEFAULT '', ADD COLUMN "fenced_at" timestamptz NULL, ADD COLUMN "certificate_hash" character varying NOT NULL DEFAULT '', ADD COLUMN "next_certificate_hash" character varying NOT NULL DEFAULT '', ADD COLUMN "certificate_expires_at" timestamptz NULL;
