@@ -52,11 +52,11 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 		return p, &fleet.Limited{RetryAfter: wait}
 	}
 	if strings.HasPrefix(text, "pba_") {
-		actor, err := a.Fleet.Authenticate(r.Context(), text)
+		actor, err := a.Fleet.Authenticate(r.Context(), text, r.Header.Get(wire.HeaderBoot))
 		if err != nil {
 			return p, a.failedLogin(p, err)
 		}
-		p.Name, p.Site, p.id = actor.Name, actor.Site, actor.Site.String()
+		p.Name, p.Site, p.Standing, p.id = actor.Name, actor.Site, actor.Standing, actor.Site.String()
 		if !need.agents {
 			return p, forbidden("an agent may not do this")
 		}

@@ -73,6 +73,7 @@ func build(o Options) (*api, error) {
 	a.healthRoutes()
 	a.groupRoutes()
 	a.siteRoutes()
+	a.credentialRoutes()
 	a.commandRoutes()
 	a.nodeRoutes()
 	a.workflowRoutes()

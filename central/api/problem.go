@@ -53,6 +53,11 @@ func (a *api) problem(ctx context.Context, err error) error {
 	case errors.Is(err, store.ErrUnauthorized):
 		model.Status, model.Detail = http.StatusUnauthorized, "a valid token is needed"
 		header.Set("WWW-Authenticate", `Bearer realm="PureBoot"`)
+	case errors.Is(err, store.ErrRevoked):
+		model.Status, model.Type = http.StatusUnauthorized, wire.ProblemRevoked
+		header.Set("WWW-Authenticate", `Bearer realm="PureBoot"`)
+	case errors.Is(err, store.ErrFenced):
+		model.Status, model.Type = http.StatusForbidden, wire.ProblemFenced
 	case errors.Is(err, store.ErrJoinToken):
 		model.Status = http.StatusUnauthorized
 		header.Set("WWW-Authenticate", `Bearer realm="PureBoot"`)

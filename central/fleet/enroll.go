@@ -87,17 +87,6 @@ func (f *Fleet) parseJoinToken(text string) (id, secret string, err error) {
 	return parts[2], parts[3], nil
 }
 
-// Authenticate returns the actor that a credential, pba_<site id>_<secret>, stands for, or store.ErrUnauthorized.
-func (f *Fleet) Authenticate(ctx context.Context, credential string) (store.Actor, error) {
-	rest, ok := strings.CutPrefix(credential, "pba_")
-	site, secret, cut := strings.Cut(rest, "_")
-	id, err := uuid.Parse(site)
-	if !ok || !cut || err != nil || secret == "" || len(credential) > 512 {
-		return store.Actor{}, store.ErrUnauthorized
-	}
-	return f.Store.AuthenticateAgent(ctx, id, hash(secret))
-}
-
 func hash(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -17,6 +18,7 @@ type Health struct {
 	AgentStatus  *string           `json:"agent_status" enum:"online,degraded,offline" doc:"Null until an agent is enrolled"`
 	LastSeen     *time.Time        `json:"last_seen" doc:"Null until the first heartbeat; all that the agent said is of then"`
 	AgentVersion string            `json:"agent_version"`
+	Credential   *store.Credential `json:"credential" doc:"Null until an agent is enrolled"`
 	Services     map[string]string `json:"services" nullable:"false" doc:"Each running, or why it does not"`
 	Metrics      *Metrics          `json:"metrics" doc:"Null until the first heartbeat"`
 	Disk         *Disk             `json:"disk" doc:"Null until the first heartbeat"`
@@ -72,7 +74,7 @@ func (f *Fleet) Health(ctx context.Context, site uuid.UUID) (Health, error) {
 	}
 	h.Config = configState(g.Effective, nil)
 	if g.Agent != nil {
-		h.AgentVersion = g.Agent.AgentVersion
+		h.AgentVersion, h.Credential = g.Agent.AgentVersion, &g.Agent.Credential
 		h.Config = configState(g.Effective, g.Agent.Heartbeat)
 		h.add(g.Agent.Heartbeat)
 	}

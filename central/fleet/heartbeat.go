@@ -18,6 +18,10 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 		return wire.HeartbeatAnswer{}, err
 	}
 	defer leave()
+	rotation, err := f.credential(ctx, by, &h)
+	if err != nil {
+		return wire.HeartbeatAnswer{}, err
+	}
 	answer, settings, err := f.Store.Answer(ctx, by.Site, h.NodeEpoch)
 	if err != nil {
 		return answer, err
@@ -28,6 +32,7 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 	answer.NextIn = settings.HeartbeatSeconds.Value
 	answer.Config = configFor(settings, h.Config)
 	answer.Jitter = f.jitter(answer.NextIn)
+	answer.Rotation = rotation
 
 	beat, err := store.NewBeat(by.Site, answer.ServerTime, h)
 	if err != nil {

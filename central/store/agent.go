@@ -13,7 +13,6 @@ import (
 	"github.com/pureboot/pureboot/central/inherit"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
-	"github.com/pureboot/pureboot/ent/agent"
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 	"github.com/pureboot/pureboot/ent/node"
@@ -46,7 +45,8 @@ type Agent struct {
 
 	HeartbeatInterval int `json:"heartbeat_interval" doc:"Seconds, that it was last told; 0 before its first heartbeat"`
 
-	Heartbeat *wire.Heartbeat `json:"heartbeat" doc:"The last one; null until it came"`
+	Credential Credential      `json:"credential"`
+	Heartbeat  *wire.Heartbeat `json:"heartbeat" doc:"The last one; null until it came"`
 }
 
 // SetJoinToken makes a join token the outstanding one of a site, in place of any before it.
@@ -93,7 +93,7 @@ func (s *Store) Enrol(ctx context.Context, by Actor, e Enrolment) (wire.Register
 			switch {
 			case old == nil || !same(old.JoinTokenHash, e.SecretHash):
 				return ErrJoinToken
-			case same(old.CredentialHash, e.CredentialHash) && at.Sub(old.EnrolledAt) < retryWindow:
+			case same(old.CredentialHash, e.CredentialHash) && old.RevokedAt == nil && at.Sub(old.EnrolledAt) < retryWindow:
 				return nil
 			}
 			return ErrJoinTokenUsed
@@ -143,21 +143,6 @@ func capabilities(h wire.Hello) []string {
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// AuthenticateAgent returns the actor that a site's credential stands for: ErrUnauthorized if it is not that of the
-// agent of the site.
-func (s *Store) AuthenticateAgent(ctx context.Context, site uuid.UUID, secretHash string) (Actor, error) {
-	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite().Only(ctx)
-	if ent.IsNotFound(err) {
-		return Actor{}, ErrUnauthorized
-	} else if err != nil {
-		return Actor{}, fmt.Errorf("authenticate agent: %w", err)
-	}
-	if !same(row.CredentialHash, secretHash) {
-		return Actor{}, ErrUnauthorized
-	}
-	return Actor{Name: "site:" + row.Edges.Site.Name, Site: site}, nil
-}
 
 // Answer returns what the answer to a heartbeat says of the content and of the site's nodes, and the settings in effect
 // for the site, as of one moment.
@@ -231,6 +216,7 @@ func agentRecord(row *ent.Agent) *Agent {
 		SiteID: row.SiteID, EnrolledAt: row.EnrolledAt, LastSeen: row.LastHeartbeatAt, Hostname: row.Hostname,
 		AgentVersion: row.AgentVersion, ProtocolVersion: row.ProtocolVersion, Capabilities: list(row.Capabilities),
 		HeartbeatInterval: row.HeartbeatInterval,
+		Credential:        credentialRecord(row),
 	}
 	if len(row.Heartbeat) > 0 {
 		var h wire.Heartbeat

@@ -16,6 +16,7 @@ type Actor struct {
 	Site      uuid.UUID // of an agent, which reaches the nodes of its site alone; uuid.Nil for an administrator
 	From      string    // address
 	RequestID string
+	Standing  Standing // of an agent
 }
 
 func (a Actor) agent() bool { return a.Site != uuid.Nil }
