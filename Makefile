@@ -1,7 +1,9 @@
 # `make run` tries PureBoot out on this machine, `make test` checks it. CONTRIBUTING.md has the rest.
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-LDFLAGS := -X main.version=$(VERSION)
+# Of what is built, in seconds since 1970: no clock of an agent is behind it when it checks certificates.
+BUILT   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo $${SOURCE_DATE_EPOCH:-0})
+LDFLAGS := -X main.version=$(VERSION) -X github.com/pureboot/pureboot/agent.built=$(BUILT)
 OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./durable/... ./packaging/... ./bench/...
 
 export CGO_ENABLED = 0

@@ -99,7 +99,9 @@ func (a *Agent) openUplink() error {
 		return nil
 	}
 	if err == nil {
-		a.client, err = uplink.NewClient(a.identity, a.link)
+		a.client, err = uplink.NewClient(a.identity, uplink.ClientOptions{
+			Link: a.link, State: a.cfg.StateDir(), Clock: uplink.LoadClock(a.cfg.StateDir(), Built(), a.log), Log: a.log.With("room", "uplink"),
+		})
 	}
 	if err != nil {
 		// The machines that the site knows boot all the same, and the operator reads why the others do not.

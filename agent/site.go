@@ -89,6 +89,11 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 	for prefix, h := range a.upstreams {
 		s.Upstreams[prefix] = h.Stats()
 	}
+	if a.client != nil {
+		if at := a.client.Standing(); at.Refused != "" {
+			s.Refused = &admin.Refused{Why: at.Refused, Detail: at.Detail, Since: at.Since}
+		}
+	}
 	s.Hello = Hello(a.version)
 	if n, err := a.nodes.Waiting(ctx); err == nil {
 		s.Waiting = n

@@ -157,11 +157,11 @@ func TestAgentsTakeTheOriginForCentral(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := uplink.Enroll(t.Context(), t.TempDir(), "https://"+o.central.addr, token, wire.Hello{ProtocolVersion: wire.ProtocolVersion})
+	id, err := uplink.Enroll(t.Context(), uplink.Joining{State: t.TempDir(), CentralURL: "https://" + o.central.addr, Token: token, Hello: wire.Hello{ProtocolVersion: wire.ProtocolVersion}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := uplink.NewClient(id, new(uplink.Link))
+	client, err := uplink.NewClient(id, uplink.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

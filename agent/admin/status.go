@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/agent/httpcache"
@@ -19,12 +20,20 @@ type Status struct {
 	SiteName   string            `json:"site_name,omitempty"`
 	Enrolled   bool              `json:"enrolled"`
 	Online     bool              `json:"online"` // central answers
+	Refused    *Refused          `json:"refused,omitempty"`
 	Addresses  map[string]string `json:"addresses"`
 	Waiting    int               `json:"waiting_reports"` // of machines, for central
 	wire.Heartbeat
 
 	Cache     cache.Stats                `json:"cache"`               // counted since the start
 	Upstreams map[string]httpcache.Stats `json:"upstreams,omitempty"` // by prefix, likewise
+}
+
+// Refused says that central answers, and refuses this agent.
+type Refused struct {
+	Why    string    `json:"why"` // revoked, fenced (another agent has the same credential) or unknown
+	Detail string    `json:"detail"`
+	Since  time.Time `json:"since"`
 }
 
 func (a *API) getStatus(w http.ResponseWriter, r *http.Request) {

@@ -42,10 +42,20 @@ func (c *Client) Event(ctx context.Context, id string, e wire.Event) (wire.Node,
 	return n, c.call(ctx, http.MethodPost, wire.PathNodes+"/"+url.PathEscape(id)+"/event", nil, e, &n)
 }
 
-// Heartbeat reports to central.
+// Heartbeat reports to central, as this process of the agent, and takes a rotation of the credential a step further. The
+// time that central says is the least for the checks of certificates from then on.
 func (c *Client) Heartbeat(ctx context.Context, h wire.Heartbeat) (wire.HeartbeatAnswer, error) {
+	h.BootID, h.Next = c.bootID, c.keys.announce()
 	var a wire.HeartbeatAnswer
-	return a, c.call(ctx, http.MethodPost, wire.PathHeartbeat, nil, h, &a)
+	secret, err := c.exchange(ctx, http.MethodPost, wire.PathHeartbeat, nil, h, &a)
+	if err != nil {
+		return a, err
+	}
+	c.clock.learn(a.ServerTime, c.expires)
+	if c.keys.answered(secret, a.Rotation) {
+		a.NextIn = 1 // a rotation is over within seconds
+	}
+	return a, nil
 }
 
 // Chunks asks what a file is now: its digest and those of its pieces.

@@ -5,12 +5,14 @@ package uplink
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net"
 	"net/http"
@@ -38,37 +40,69 @@ const (
 	callTime   = 2 * time.Minute  // to end one that is not a file, where the caller is not stricter
 )
 
+// maxTries bounds how often a request is sent, of which all but the last were refused for the credential.
+const maxTries = 3
+
 // maxRetryAfter bounds what is believed of a Retry-After.
 const maxRetryAfter = time.Hour
 
 // Client calls central. It is safe for concurrent use. What is no success is a *wire.Refusal if it is central that
 // says so; any other error means that central was not reached, or not understood.
 type Client struct {
-	base       *url.URL
-	credential string // empty until enrolled
-	http       *http.Client
-	link       *Link
+	base    *url.URL
+	http    *http.Client
+	link    *Link
+	clock   *Clock
+	expires time.Time // of central's CA
+	log     *slog.Logger
+
+	keys     *keyring // nil until enrolled
+	bootID   string   // of this process, as far as central can tell
+	standing standing
 }
 
-// NewClient returns a client with the identity that an enrolment left. Link is told how each call went.
-func NewClient(id Identity, link *Link) (*Client, error) {
+// ClientOptions says what a client works with. Each may be left out.
+type ClientOptions struct {
+	Link  *Link        // is told how each call went
+	State string       // folder that a new credential is kept in; empty: none is kept
+	Clock *Clock       // nil means the machine's own
+	Log   *slog.Logger // nil means slog.Default()
+}
+
+// NewClient returns a client with the identity that an enrolment left. An agent has one, since central knows the process
+// by it.
+func NewClient(id Identity, o ClientOptions) (*Client, error) {
 	base, err := parseCentralURL(id.CentralURL)
 	if err != nil {
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(id.CA)) {
+	block, _ := pem.Decode([]byte(id.CA))
+	if block == nil {
 		return nil, errors.New("the enrolment holds no certificate of central's CA")
 	}
-	return newClient(base, roots, "pba_"+id.SiteID+"_"+id.Secret, link), nil
+	ca, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("read central's CA in the enrolment: %w", err)
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	c := newClient(base, ca, o)
+	c.keys, c.bootID = newKeyring(id, o.State, o.Log), rand.Text()
+	return c, nil
 }
 
 // newClient follows no redirect and uses no proxy: central is the one that was enrolled with. Its transport asks for no
 // compression, since digests and ranges are those of the file itself; a request that may come compressed says so.
-func newClient(base *url.URL, roots *x509.CertPool, credential string, link *Link) *Client {
+func newClient(base *url.URL, ca *x509.Certificate, o ClientOptions) *Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(ca)
+	if o.Link == nil {
+		o.Link = new(Link)
+	}
 	transport := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: dialTime, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        o.Clock.config(base.Hostname(), roots),
 		TLSHandshakeTimeout:    shakeTime,
 		ResponseHeaderTimeout:  headerTime,
 		MaxResponseHeaderBytes: maxHeader,
@@ -78,7 +112,7 @@ func newClient(base *url.URL, roots *x509.CertPool, credential string, link *Lin
 		DisableCompression:     true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 	}
-	return &Client{base: base, credential: credential, link: link, http: &http.Client{
+	return &Client{base: base, link: o.Link, clock: o.Clock, expires: ca.NotAfter, log: o.Log, http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -102,32 +136,38 @@ func (c *Client) Online() bool { return c.link.Online() }
 
 // call sends in as JSON, unless it is nil, and reads the answer into out.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, in, out any) error {
+	_, err := c.exchange(ctx, method, path, q, in, out)
+	return err
+}
+
+// exchange is call, and says which secret central took.
+func (c *Client) exchange(ctx context.Context, method, path string, q url.Values, in, out any) (secret string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("encode a request to central: %w", err)
+			return "", fmt.Errorf("encode a request to central: %w", err)
 		}
 		body = bytes.NewReader(text)
 	}
 	req, err := c.request(ctx, method, path, q, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	req.Header.Set("Accept-Encoding", "zstd")
-	res, err := c.do(req)
+	res, secret, err := c.do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer res.Body.Close()
 	if err := decode(res, out); err != nil {
 		c.failed(ctx)
-		return err
+		return "", err
 	}
 	c.link.worked()
-	return nil
+	return secret, nil
 }
 
 func (c *Client) request(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Request, error) {
@@ -139,9 +179,6 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 	if err != nil {
 		return nil, fmt.Errorf("request to central: %w", err)
 	}
-	if c.credential != "" {
-		req.Header.Set("Authorization", "Bearer "+c.credential)
-	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -152,9 +189,49 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 	return req, nil
 }
 
-// do sends the request and turns every answer of 300 and above into an error, which the link learns of. A success is
-// the caller's to judge.
-func (c *Client) do(req *http.Request) (*http.Response, error) {
+// do sends the request with the credential and turns every answer of 300 and above into an error, which the link learns
+// of. A success is the caller's to judge; it says which secret central took.
+func (c *Client) do(req *http.Request) (res *http.Response, secret string, err error) {
+	for tries := 1; ; tries++ {
+		secret, era := c.authorize(req)
+		if res, err = c.send(req); secret == "" {
+			return res, "", err
+		}
+		refusal, own := errors.AsType[*wire.Refusal](err)
+		if err != nil && !own || !c.judge(era, refusal) || tries == maxTries {
+			return res, secret, err
+		}
+		if req, err = again(req); err != nil {
+			return nil, "", err
+		}
+	}
+}
+
+// authorize adds the credential to a request, and the name of this process. It returns the secret, and the era of it; empty: there is none.
+func (c *Client) authorize(req *http.Request) (secret string, era int) {
+	if c.keys == nil {
+		return "", 0
+	}
+	secret, era = c.keys.secret()
+	req.Header.Set("Authorization", "Bearer pba_"+c.keys.site+"_"+secret)
+	req.Header.Set(wire.HeaderBoot, c.bootID)
+	return secret, era
+}
+
+// again returns a request that can be sent once more.
+func again(req *http.Request) (*http.Request, error) {
+	next := req.Clone(req.Context())
+	if req.GetBody != nil {
+		body, err := req.GetBody()
+		if err != nil {
+			return nil, fmt.Errorf("ask central again: %w", err)
+		}
+		next.Body = body
+	}
+	return next, nil
+}
+
+func (c *Client) send(req *http.Request) (*http.Response, error) {
 	res, err := c.http.Do(req)
 	if err != nil {
 		c.failed(req.Context())

@@ -35,7 +35,7 @@ func (c *Client) ReadContent(ctx context.Context, category, path, sha256 string,
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-"+to)
 		want = http.StatusPartialContent
 	}
-	res, err := c.do(req)
+	res, _, err := c.do(req)
 	if err != nil {
 		return nil, err
 	}

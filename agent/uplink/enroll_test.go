@@ -59,11 +59,15 @@ func files(t *testing.T, dir string) (names []string) {
 	return names
 }
 
+func enroll(t *testing.T, state, url string, token JoinToken) (Identity, error) {
+	return Enroll(t.Context(), Joining{State: state, CentralURL: url, Token: token, Hello: hello})
+}
+
 func TestEnrolment(t *testing.T) {
 	ca, central := newAuthority(t), new(registrar)
 	s := serve(t, ca.issue(t, forLoopback(), ca.cert), central.ServeHTTP)
 	state, token := filepath.Join(t.TempDir(), "state"), ca.token(t, "one")
-	id, err := Enroll(t.Context(), state, s.URL+"/", token, hello)
+	id, err := enroll(t, state, s.URL+"/", token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +102,7 @@ func TestEnrolment(t *testing.T) {
 	}
 
 	link := new(Link)
-	c, err := NewClient(id, link)
+	c, err := NewClient(id, ClientOptions{Link: link})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +149,7 @@ func TestEnrolmentAtAnythingButCentral(t *testing.T) {
 			imposter := new(registrar)
 			s := serve(t, cert.by.issue(t, cert.leaf, cert.chain...), imposter.ServeHTTP)
 			state := filepath.Join(t.TempDir(), "state")
-			_, err := Enroll(t.Context(), state, s.URL, ca.token(t, "one"), hello)
+			_, err := enroll(t, state, s.URL, ca.token(t, "one"))
 			if err == nil || errors.Is(err, ErrWrongCA) != cert.wrongCA {
 				t.Errorf("error %v", err)
 			}
@@ -166,7 +170,7 @@ func TestCentralsOwnCertificateMayBePinned(t *testing.T) {
 	cert := self.issue(t, forLoopback())
 	cert.Certificate, cert.PrivateKey = [][]byte{self.cert.Raw}, self.key
 	s := serve(t, cert, new(registrar).ServeHTTP)
-	if _, err := Enroll(t.Context(), t.TempDir(), s.URL, self.token(t, "one"), hello); err != nil {
+	if _, err := enroll(t, t.TempDir(), s.URL, self.token(t, "one")); err != nil {
 		t.Error(err)
 	}
 }
@@ -194,7 +198,7 @@ func TestLostAnswerToAnEnrolment(t *testing.T) {
 				central.ServeHTTP(w, r)
 			})
 			state := t.TempDir()
-			_, err := Enroll(t.Context(), state, s.URL, ca.token(t, "one"), hello)
+			_, err := enroll(t, state, s.URL, ca.token(t, "one"))
 			if err == nil {
 				t.Fatal("enrolled by a lost answer")
 			}
@@ -205,7 +209,7 @@ func TestLostAnswerToAnEnrolment(t *testing.T) {
 			if info, err := os.Stat(filepath.Join(state, pendingFile)); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("pending: %v", err)
 			}
-			id, err := Enroll(t.Context(), state, s.URL, ca.token(t, "one"), hello)
+			id, err := enroll(t, state, s.URL, ca.token(t, "one"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,7 +229,7 @@ func TestAnotherTokenMakesAnotherSecret(t *testing.T) {
 	s := serve(t, ca.issue(t, forLoopback(), ca.cert), func(w http.ResponseWriter, r *http.Request) { central.record(r); cut(w, r) })
 	state := t.TempDir()
 	enrol := func(id string) {
-		if _, err := Enroll(t.Context(), state, s.URL, ca.token(t, id), hello); err == nil {
+		if _, err := enroll(t, state, s.URL, ca.token(t, id)); err == nil {
 			t.Fatal("enrolled")
 		}
 	}
@@ -247,7 +251,7 @@ func TestRefusedTokenLeavesNothing(t *testing.T) {
 			refusal(w, status, "the join token has been used")
 		})
 		state := t.TempDir()
-		_, err := Enroll(t.Context(), state, s.URL, ca.token(t, "one"), hello)
+		_, err := enroll(t, state, s.URL, ca.token(t, "one"))
 		r, ok := errors.AsType[*wire.Refusal](err)
 		if !ok || r.Status != status || !strings.Contains(err.Error(), "has been used") {
 			t.Errorf("%d: %v", status, err)
@@ -264,17 +268,17 @@ func TestFailedEnrolmentKeepsTheOld(t *testing.T) {
 	good := serve(t, ca.issue(t, forLoopback(), ca.cert), new(registrar).ServeHTTP)
 	bad := serve(t, ca.issue(t, forLoopback(), ca.cert), func(w http.ResponseWriter, _ *http.Request) { refusal(w, 409, "used") })
 	state := t.TempDir()
-	before, err := Enroll(t.Context(), state, good.URL, ca.token(t, "one"), hello)
+	before, err := enroll(t, state, good.URL, ca.token(t, "one"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Enroll(t.Context(), state, bad.URL, ca.token(t, "two"), hello); err == nil {
+	if _, err := enroll(t, state, bad.URL, ca.token(t, "two")); err == nil {
 		t.Fatal("enrolled")
 	}
 	if after, err := LoadIdentity(state); err != nil || after != before {
 		t.Errorf("%+v, %v", after, err)
 	}
-	after, err := Enroll(t.Context(), state, good.URL, ca.token(t, "three"), hello)
+	after, err := enroll(t, state, good.URL, ca.token(t, "three"))
 	if err != nil || after.Secret == before.Secret {
 		t.Errorf("enrolled anew: %v", err)
 	}
@@ -286,7 +290,7 @@ func TestEnrolmentWithoutCentral(t *testing.T) {
 	url := s.URL
 	s.Close()
 	state := filepath.Join(t.TempDir(), "state")
-	if _, err := Enroll(t.Context(), state, url, ca.token(t, "one"), hello); err == nil {
+	if _, err := enroll(t, state, url, ca.token(t, "one")); err == nil {
 		t.Error("enrolled with nobody")
 	}
 	if names := files(t, state); names != nil {
@@ -343,10 +347,10 @@ func TestDamagedIdentity(t *testing.T) {
 		}
 		mustNotTell(t, err, "s3cret")
 	}
-	if _, err := NewClient(Identity{CentralURL: "https://central", CA: "no PEM"}, new(Link)); err == nil {
+	if _, err := NewClient(Identity{CentralURL: "https://central", CA: "no PEM"}, ClientOptions{}); err == nil {
 		t.Error("a client without a CA")
 	}
-	if _, err := NewClient(Identity{CentralURL: "http://central", CA: whole.CA}, new(Link)); err == nil {
+	if _, err := NewClient(Identity{CentralURL: "http://central", CA: whole.CA}, ClientOptions{}); err == nil {
 		t.Error("a client without TLS")
 	}
 }

@@ -2,7 +2,6 @@ package uplink
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -41,9 +40,8 @@ type Heartbeat struct {
 	Hello wire.Hello
 	Log   *slog.Logger
 
-	bootID string
-	seq    int64
-	pace   time.Duration // that central set last; 0 before its first answer
+	seq  int64
+	pace time.Duration // that central set last; 0 before its first answer
 
 	made sync.Once
 	soon chan struct{} // made by wanted; holds one wish at most
@@ -67,7 +65,6 @@ func (h *Heartbeat) wanted() chan struct{} {
 
 // Run sends the first heartbeat at once.
 func (h *Heartbeat) Run(ctx context.Context) error {
-	h.bootID = rand.Text()
 	failures := 0
 	for {
 		select {
@@ -124,7 +121,7 @@ func (h *Heartbeat) rest(ctx context.Context, pause time.Duration, short bool) b
 func (h *Heartbeat) beat(ctx context.Context) (time.Duration, error) {
 	report := h.Site.Report(ctx)
 	h.seq++
-	report.Hello, report.BootID, report.Seq = h.Hello, h.bootID, h.seq
+	report.Hello, report.Seq = h.Hello, h.seq
 	call, cancel := context.WithTimeout(ctx, beatTime)
 	answer, err := h.Client.Heartbeat(call, report)
 	cancel()

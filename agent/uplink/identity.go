@@ -18,6 +18,10 @@ type Identity struct {
 	SiteID     string `json:"site_id"`
 	SiteName   string `json:"site_name"`
 	Secret     string `json:"secret"`
+
+	// Of rotations: central may know the agent by either secret.
+	OtherSecret string `json:"other_secret,omitempty"`
+	Rotation    string `json:"rotation,omitempty"` // that OtherSecret was made for, until it is in use
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"io"
 	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -128,7 +129,7 @@ func client(t testing.TB, h http.HandlerFunc) (*Client, *Link) {
 func clientOf(t testing.TB, ca *authority, url string) (*Client, *Link) {
 	t.Helper()
 	link := new(Link)
-	c, err := NewClient(Identity{CentralURL: url, CA: ca.pem(), SiteID: siteID, Secret: "s3cret"}, link)
+	c, err := NewClient(Identity{CentralURL: url, CA: ca.pem(), SiteID: siteID, Secret: "s3cret"}, ClientOptions{Link: link, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,10 @@ const (
 // HeaderBoot names the process of the agent that a request comes from, as boot_id does in its heartbeats.
 const HeaderBoot = "PureBoot-Boot-ID"
 
+// SiteURN begins the URI in each certificate that central makes for an agent; the id of the site follows. A certificate
+// with one is never central's own.
+const SiteURN = "urn:pureboot:site:"
+
 // PathCertificate is where an agent asks for a certificate: POST CertificateRequest -> Certificate.
 const PathCertificate = "/api/v1/agents/certificate"
 

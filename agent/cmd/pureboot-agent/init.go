@@ -58,7 +58,10 @@ func initCommand() *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), initTime)
 		defer cancel()
-		id, err := uplink.Enroll(ctx, cfg.StateDir(), *url, token, agent.Hello(version))
+		id, err := uplink.Enroll(ctx, uplink.Joining{
+			State: cfg.StateDir(), CentralURL: *url, Token: token, Hello: agent.Hello(version),
+			Clock: uplink.LoadClock(cfg.StateDir(), agent.Built(), logger()),
+		})
 		if err != nil {
 			return err
 		}

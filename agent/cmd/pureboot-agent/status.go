@@ -38,6 +38,8 @@ func table(cmd *cobra.Command, s admin.Status) {
 	switch {
 	case !s.Enrolled:
 		row("central", "not enrolled: run pureboot-agent init")
+	case s.Refused != nil:
+		row("central", "%s, refuses this agent since %s: %s", s.CentralURL, s.Refused.Since.Format(time.DateTime), s.Refused.Detail)
 	case s.Online:
 		row("central", "%s, online", s.CentralURL)
 	default:
