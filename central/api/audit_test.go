@@ -32,7 +32,15 @@ func (s *scene) made(path string, body object) string {
 	return path + "/" + must[struct{ ID string }](s.central, 201, "POST", path, s.admin, body).ID
 }
 
-func (s *scene) aSite() string  { return s.made("/api/v1/sites", object{"name": s.name()}) }
+func (s *scene) aSite() string { return s.made("/api/v1/sites", object{"name": s.name()}) }
+
+// anAgent is a site with one.
+func (s *scene) anAgent() string {
+	site := s.site(s.name())
+	s.keep(s.enrol(site))
+	return "/api/v1/sites/" + site.ID.String()
+}
+
 func (s *scene) aGroup() string { return s.made("/api/v1/groups", object{"name": s.name()}) }
 func (s *scene) aNode() string {
 	return s.made("/api/v1/nodes", object{"mac_address": s.mac(), "params": object{"root_password": "hunter2hunter2"}})
@@ -128,6 +136,12 @@ var writes = map[string]struct {
 		}
 		s.keep(token.Token)
 		return r
+	}},
+	"POST /api/v1/sites/{id}/agent-credential/rotate": {images{true, true}, func(s *scene) reply {
+		return s.do("POST", s.anAgent()+"/agent-credential/rotate", s.admin, nil)
+	}},
+	"POST /api/v1/sites/{id}/agent-credential/revoke": {images{true, true}, func(s *scene) reply {
+		return s.do("POST", s.anAgent()+"/agent-credential/revoke", s.admin, nil)
 	}},
 	"PUT /api/v1/sites/{id}/assigned-content": {images{after: true}, func(s *scene) reply {
 		file := strings.TrimPrefix(s.aFile(), wire.PathContent+"/images/")
