@@ -31,7 +31,7 @@ func siteCommand() *cobra.Command {
 	}
 	dial := remote(cmd)
 	cmd.AddCommand(siteListCommand(dial), siteShowCommand(dial), siteCreateCommand(dial), sitePatchCommand(dial), siteMoveCommand(dial),
-		siteRemoveCommand(dial), siteSyncCommand(dial), siteInvalidateCommand(dial), siteCommandsCommand(dial))
+		siteRemoveCommand(dial), siteTokenCommand(dial), siteRotateCommand(dial), siteRevokeCommand(dial), siteSyncCommand(dial), siteInvalidateCommand(dial), siteCommandsCommand(dial))
 	return cmd
 }
 
