@@ -93,9 +93,15 @@ func startRealCentral(t *testing.T) *realCentral {
 	}
 	c.site = c.call(t, 201, "POST", "/api/v1/sites", `{"name":"oslo"}`)["id"].(string)
 	token := c.call(t, 200, "POST", "/api/v1/sites/"+c.site+"/agent-token", "")["token"]
+	c.enrolled(t, token.(string))
+	return c
+}
+
+// enrolled enrols the site's agent.
+func (c *realCentral) enrolled(t *testing.T, token string) {
+	t.Helper()
 	sum := sha256.Sum256([]byte(c.secret))
 	c.call(t, 201, "POST", wire.PathRegister, fmt.Sprintf(`{"join_token":%q,"credential_sha256":%q}`, token, hex.EncodeToString(sum[:])))
-	return c
 }
 
 // call sends a request as the admin, and returns the JSON that it must be answered with.
@@ -241,7 +247,12 @@ func (w *wireTap) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // startPair starts an agent that is enrolled with the central.
 func startPair(t *testing.T, c *realCentral) *appliance {
 	t.Helper()
-	cfg := config(t, nil)
+	return startWith(t, c, config(t, nil))
+}
+
+// startWith is startPair of an agent with this configuration.
+func startWith(t *testing.T, c *realCentral, cfg Config) *appliance {
+	t.Helper()
 	text, err := json.Marshal(uplink.Identity{
 		CentralURL: c.URL, SiteID: c.site, SiteName: "oslo", Secret: c.secret,
 		CA: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})),
