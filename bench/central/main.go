@@ -32,17 +32,24 @@ type settings struct {
 	databases []string
 	rows      *regexp.Regexp
 	sites     int
-	nodes     int // of each site
+	perSite   int // nodes
+	agents    int
+	seconds   int // of a load
 	dir       string
 	out       string
 }
 
 func run(ctx context.Context) (err error) {
+	if len(os.Args) == 2 && os.Args[1] == loadArg {
+		return serveLoad(ctx, os.Stdin, os.Stdout)
+	}
 	var s settings
 	databases := flag.String("databases", "sqlite,postgres", "what to measure on")
 	rows := flag.String("rows", "", "only the rows whose names match")
 	flag.IntVar(&s.sites, "sites", 1000, "sites, five deep")
-	flag.IntVar(&s.nodes, "nodes", 100, "nodes of each site")
+	flag.IntVar(&s.perSite, "nodes", 100, "nodes of each site")
+	flag.IntVar(&s.agents, "agents", 10000, "agents that send heartbeats")
+	flag.IntVar(&s.seconds, "seconds", 20, "how long a load lasts")
 	flag.StringVar(&s.dir, "dir", "", "folder for the databases; empty means a temporary one")
 	flag.StringVar(&s.out, "out", "", "file to write the results to, besides the standard output")
 	flag.Parse()
@@ -50,8 +57,8 @@ func run(ctx context.Context) (err error) {
 	if s.rows, err = regexp.Compile(*rows); err != nil {
 		return fmt.Errorf("-rows: %w", err)
 	}
-	if flag.NArg() > 0 || s.sites < 300 || s.nodes < 1 {
-		return errors.New("want no arguments, 300 sites at least and a node each")
+	if flag.NArg() > 0 || s.sites < 300 || s.perSite < 1 || s.agents < 1 || s.seconds < 1 {
+		return errors.New("want no arguments, 300 sites at least, a node each, an agent and a second")
 	}
 	dir, err := os.MkdirTemp(s.dir, "pureboot-bench-")
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -12,20 +14,46 @@ type row struct {
 	name, title string
 	promise     time.Duration // that the median stays below; 0 is none
 	run         func(ctx context.Context, s *server) (figure, error)
+
+	p99  time.Duration // that it stays below; 0 is none
+	core float64       // of the processor that the server stays below; 0 is none
+}
+
+// promised puts the promise into words.
+func (r row) promised() string {
+	var all []string
+	if r.promise > 0 {
+		all = append(all, "< "+brief(r.promise))
+	}
+	if r.p99 > 0 {
+		all = append(all, "p99 < "+brief(r.p99))
+	}
+	if r.core > 0 {
+		all = append(all, fmt.Sprintf("< %g of a core", r.core))
+	}
+	return strings.Join(all, ", ")
 }
 
 // rows lists all, in the order in which they run.
 var rows = []row{
-	{"settings", "read a site five deep, with its settings in effect", 2 * time.Millisecond, settingsInEffect},
-	{"sites-first", "first page of 10 sites", 20 * time.Millisecond, page("/api/v1/sites", 10, 1)},
-	{"sites-100th", "100th page of 10 sites", 20 * time.Millisecond, page("/api/v1/sites", 10, 100)},
-	{"sites-full", "first page of 100 sites", 20 * time.Millisecond, page("/api/v1/sites", 100, 1)},
-	{"nodes-first", "first page of 100 nodes", 20 * time.Millisecond, page("/api/v1/nodes", 100, 1)},
-	{"nodes-100th", "100th page of 100 nodes", 20 * time.Millisecond, page("/api/v1/nodes", 100, 100)},
-	{"below-first", "first page of 100 nodes of half of all sites", 0, below(1)},
-	{"below-100th", "100th page of it", 0, below(100)},
-	{"move", "move half of all sites to where nodes boot otherwise", 200 * time.Millisecond, move},
-	{"rename", "rename the top of half of all sites", 200 * time.Millisecond, rename},
+	{name: "settings", title: "read a site five deep, with its settings in effect", promise: 2 * time.Millisecond, run: settingsInEffect},
+	{name: "sites-first", title: "first page of 10 sites", promise: 20 * time.Millisecond, run: page("/api/v1/sites", 10, 1)},
+	{name: "sites-100th", title: "100th page of 10 sites", promise: 20 * time.Millisecond, run: page("/api/v1/sites", 10, 100)},
+	{name: "sites-full", title: "first page of 100 sites", promise: 20 * time.Millisecond, run: page("/api/v1/sites", 100, 1)},
+	{name: "nodes-first", title: "first page of 100 nodes", promise: 20 * time.Millisecond, run: page("/api/v1/nodes", 100, 1)},
+	{name: "nodes-100th", title: "100th page of 100 nodes", promise: 20 * time.Millisecond, run: page("/api/v1/nodes", 100, 100)},
+	{name: "nodes-seen", title: "first page of 100 nodes, the last seen first", promise: 20 * time.Millisecond, run: page("/api/v1/nodes?sort=-last_seen_at", 100, 1)},
+	{name: "nodes-seen-100th", title: "100th page of them", promise: 20 * time.Millisecond, run: page("/api/v1/nodes?sort=-last_seen_at", 100, 100)},
+	{name: "nodes-search", title: "search all nodes for a part of a host name", promise: 20 * time.Millisecond, run: search("ode-0123", 100)},
+	{name: "nodes-search-none", title: "search for what no node has", promise: 20 * time.Millisecond, run: search("nothing like it", 0)},
+	{name: "nodes-search-all", title: "search for what each node has", promise: 20 * time.Millisecond, run: search("example", 100)},
+	{name: "nodes-mac", title: "nodes by MAC address, 500 a second", p99: 5 * time.Millisecond, run: findNodes},
+	{name: "boot-mac", title: "the same as agents ask for what a node boots", p99: 5 * time.Millisecond, run: bootNodes},
+	{name: "below-first", title: "first page of 100 nodes of half of all sites", run: below(1)},
+	{name: "below-100th", title: "100th page of it", run: below(100)},
+	{name: "move", title: "move half of all sites to where nodes boot otherwise", promise: 200 * time.Millisecond, run: move},
+	{name: "rename", title: "rename the top of half of all sites", promise: 200 * time.Millisecond, run: rename},
+	{name: "heartbeats", title: "heartbeats of 10,000 agents, 200 a second", p99: 50 * time.Millisecond, core: 0.5, run: heartbeats},
 }
 
 // settingsInEffect reads the deepest sites at random.
@@ -48,7 +76,25 @@ func settingsInEffect(ctx context.Context, s *server) (figure, error) {
 // page reads the n-th page of a list, after it went there once.
 func page(path string, limit, n int) func(context.Context, *server) (figure, error) {
 	return func(ctx context.Context, s *server) (figure, error) {
-		return s.page(ctx, path+"?", limit, n)
+		joint := "?"
+		if strings.Contains(path, "?") {
+			joint = "&"
+		}
+		return s.page(ctx, path+joint, limit, n)
+	}
+}
+
+// search looks for nodes that have a text, of which the first page holds some.
+func search(text string, want int) func(context.Context, *server) (figure, error) {
+	return func(ctx context.Context, s *server) (figure, error) {
+		return repeat(50, func(int) (time.Duration, error) {
+			var list struct{ Items []struct{ ID string } }
+			took, err := s.call(ctx, "GET", "/api/v1/nodes?limit=100&search="+url.QueryEscape(text), nil, &list)
+			if err == nil && len(list.Items) != want {
+				err = fmt.Errorf("%d nodes found", len(list.Items))
+			}
+			return took, err
+		})
 	}
 }
 

@@ -24,8 +24,11 @@ import (
 // server is a central that serves in this process, with its data, and a client of it.
 type server struct {
 	*world
-	base, token string
-	client      *http.Client
+	set             settings
+	config          central.Config
+	base, token, ca string
+	client          *http.Client
+	log             *slog.Logger
 }
 
 // measureOn fills a database, starts a central over it and measures all rows.
@@ -65,12 +68,15 @@ func measureOn(ctx context.Context, s settings, database string) (_ []figure, er
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	client, err := trusting(filepath.Join(config.DataDir, "ca.crt"))
+	ca := filepath.Join(config.DataDir, "ca.crt")
+	client, err := trusting(ca)
 	if err != nil {
 		return nil, err
 	}
 	defer client.CloseIdleConnections()
-	sv := &server{world: w, base: "https://" + c.Addresses()["https"], token: token, client: client}
+	sv := &server{
+		world: w, set: s, config: config, base: "https://" + c.Addresses()["https"], token: token, ca: ca, client: client, log: log,
+	}
 
 	var figures []figure
 	for _, row := range rows {
@@ -85,7 +91,7 @@ func measureOn(ctx context.Context, s settings, database string) (_ []figure, er
 			return nil, fmt.Errorf("%s: %w", row.name, err)
 		}
 		f.row = row
-		fmt.Fprintf(os.Stderr, "%s: %-20s p50 %s, p99 %s, worst %s, processor %s\n", database, row.name, brief(f.p50), brief(f.p99), brief(f.worst), brief(f.cpu))
+		fmt.Fprintf(os.Stderr, "%s: %-20s p50 %s, p99 %s, worst %s, processor %s\n", database, row.name, brief(f.p50), brief(f.p99), brief(f.worst), f.processor())
 		figures = append(figures, f)
 	}
 	return figures, nil
@@ -98,7 +104,7 @@ func fillStore(ctx context.Context, s settings, config central.Config, log *slog
 		return nil, "", err
 	}
 	defer st.Close()
-	w, err := fill(ctx, st, s.sites, s.nodes)
+	w, err := fill(ctx, st, s.sites, s.perSite)
 	if err != nil {
 		return nil, "", err
 	}

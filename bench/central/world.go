@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,7 +20,7 @@ type world struct {
 	halves  [2]uuid.UUID // each the top of half of all sites
 	sites   []uuid.UUID
 	deepest []uuid.UUID // the sites five deep
-	nodes   int
+	nodes   int         // of all sites
 }
 
 // perWrite is how many rows one transaction makes.
@@ -85,6 +86,7 @@ func fill(ctx context.Context, st *store.Store, sites, nodes int) (*world, error
 // addNodes makes nodes whose homes are the sites in turn.
 func (w *world) addNodes(ctx context.Context, st *store.Store, n int) error {
 	states := []node.State{node.StateActive, node.StateActive, node.StateActive, node.StateInstalled, node.StateDiscovered, node.StatePending}
+	seen := time.Now().UTC()
 	err := st.Write(ctx, func(tx *ent.Tx) error {
 		nodes, cards := make([]*ent.NodeCreate, n), make([]*ent.NodeInterfaceCreate, n)
 		for i := range n {
@@ -93,6 +95,9 @@ func (w *world) addNodes(ctx context.Context, st *store.Store, n int) error {
 			nodes[i] = tx.Node.Create().SetID(id).SetMACAddress(mac(k)).SetHostname(fmt.Sprintf("node-%06d", k)).
 				SetState(states[rand.N(len(states))]).SetGroupID(site).SetHomeSiteID(site).SetSerialNumber(fmt.Sprintf("S%06d", k)).
 				SetVendor("Example").SetModel("R1").SetParams(map[string]string{"slot": fmt.Sprint(k % 40)})
+			if k%5 > 0 {
+				nodes[i].SetLastSeenAt(seen.Add(-time.Duration(rand.N(int64(30 * 24 * time.Hour)))))
+			}
 			cards[i] = tx.NodeInterface.Create().SetNodeID(id).SetMACAddress(mac(k))
 		}
 		if err := tx.Node.CreateBulk(nodes...).Exec(ctx); err != nil {
