@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,12 +21,12 @@ func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
 		UptimeSeconds:     int64(time.Since(a.began) / time.Second),
 		Services:          map[string]string{},
 		NodesSeenLastHour: a.nodes.SeenWithin(time.Hour),
-		ActiveBoots:       a.gateway.Active(),
+		ActiveBoots:       a.activeBoots(),
 		CacheSizeBytes:    stats.Bytes,
 		CacheEntries:      int(stats.Entries),
 		CacheHitRate:      hitRate(stats),
 		DiskUsagePercent:  diskUsage(a.cfg.CacheDir()),
-		OfflineSeconds:    int64(a.link.OfflineFor() / time.Second),
+		OfflineSeconds:    int64(a.link.LastOffline() / time.Second),
 		ContentEpoch:      a.files.Epoch(),
 	}
 	for name := range a.Addresses() {
@@ -48,6 +49,18 @@ func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
 		h.Services["nodes"] = "the node store cannot be read"
 	}
 	return h
+}
+
+// activeBoots counts the machines that are being served, over HTTP, TFTP or both.
+func (a *Agent) activeBoots() int {
+	machines := map[string]bool{}
+	for _, client := range a.gateway.Clients() {
+		machines[strings.Trim(client, "[]")] = true
+	}
+	for _, client := range a.server.Clients() {
+		machines[client.Addr().Unmap().String()] = true
+	}
+	return len(machines)
 }
 
 // Answer implements uplink.Site: it carries out what central said. What fails is said again by the next heartbeat.

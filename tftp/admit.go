@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -75,6 +78,13 @@ func (s *Server) held(r request) int {
 		}
 	}
 	return n
+}
+
+// Clients returns the addresses and ports of the clients whose transfers run.
+func (s *Server) Clients() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.running))
 }
 
 // answer ends the phase of Open and returns the request that is to be answered.

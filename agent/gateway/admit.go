@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -59,4 +61,10 @@ func (v *visitors) count() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.all
+}
+
+func (v *visitors) clients() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Collect(maps.Keys(v.of))
 }

@@ -86,6 +86,9 @@ func New(o Options) *Gateway {
 // Active returns how many requests are being answered.
 func (g *Gateway) Active() int { return g.visitors.count() }
 
+// Clients returns the addresses of the machines whose requests are being answered.
+func (g *Gateway) Clients() []string { return g.visitors.clients() }
+
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	admitted := g.visitors.enter(r.RemoteAddr)
 	if admitted {

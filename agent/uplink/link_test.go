@@ -43,6 +43,9 @@ func TestLink(t *testing.T) {
 func TestOfflineFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := new(Link)
+		if link.LastOffline() != 0 {
+			t.Error("was offline before anything was")
+		}
 		for range failuresToOffline {
 			time.Sleep(time.Minute)
 			link.failed()
@@ -53,12 +56,20 @@ func TestOfflineFor(t *testing.T) {
 		time.Sleep(time.Hour)
 		link.failed() // which begins nothing anew
 		link.worked()
-		if d := link.OfflineFor(); d != time.Hour {
+		const since = time.Hour + 2*time.Minute // when the first call failed
+		if d := link.OfflineFor(); d != since || link.LastOffline() != since {
 			t.Errorf("offline for %v", d)
 		}
+		time.Sleep(time.Minute)
 		link.worked()
 		if d := link.OfflineFor(); d != 0 {
 			t.Errorf("online, but offline for %v", d)
+		}
+		time.Sleep(time.Hour)
+		link.failed() // which is nothing by itself
+		link.worked()
+		if d := link.LastOffline(); d != since+time.Minute {
+			t.Errorf("the last time it was offline for %v", d)
 		}
 	})
 }

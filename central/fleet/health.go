@@ -34,9 +34,9 @@ type Health struct {
 // Metrics are the figures of a heartbeat.
 type Metrics struct {
 	UptimeSeconds     int64 `json:"uptime_seconds"`
-	OfflineSeconds    int64 `json:"offline_seconds" doc:"That the agent was without central the last time"`
+	OfflineSeconds    int64 `json:"offline_seconds" doc:"That the agent was without central the last time since its start, from the first call that failed"`
 	NodesSeenLastHour int   `json:"nodes_seen_last_hour"`
-	ActiveBoots       int   `json:"active_boots"`
+	ActiveBoots       int   `json:"active_boots" doc:"Machines that were being served"`
 	NodeCacheEntries  int   `json:"node_cache_entries"`
 }
 
@@ -49,7 +49,7 @@ type Disk struct {
 type Cache struct {
 	SizeBytes int64   `json:"size_bytes"`
 	Entries   int     `json:"entries"`
-	HitRate   float64 `json:"hit_rate" doc:"0 to 1"`
+	HitRate   float64 `json:"hit_rate" doc:"Share of the reads since the agent's start that needed nothing of central, 0 to 1"`
 	Policy    string  `json:"policy" enum:"minimal,assigned,mirror,pattern"`
 	MaxSizeGB int     `json:"max_size_gb"`
 }

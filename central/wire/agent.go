@@ -38,13 +38,13 @@ type Heartbeat struct {
 	UptimeSeconds     int64             `json:"uptime_seconds"`
 	Services          map[string]string `json:"services"` // name: running or the reason why not
 	NodesSeenLastHour int               `json:"nodes_seen_last_hour"`
-	ActiveBoots       int               `json:"active_boots"`
+	ActiveBoots       int               `json:"active_boots"` // machines that are being served
 	CacheSizeBytes    int64             `json:"cache_size_bytes"`
 	CacheEntries      int               `json:"cache_entries"`
-	CacheHitRate      float64           `json:"cache_hit_rate"`
+	CacheHitRate      float64           `json:"cache_hit_rate"` // share of the reads since its start that needed nothing of central, 0 to 1
 	NodeCacheEntries  int               `json:"node_cache_entries"`
 	DiskUsagePercent  float64           `json:"disk_usage_percent"`
-	OfflineSeconds    int64             `json:"offline_seconds"`
+	OfflineSeconds    int64             `json:"offline_seconds"` // that it was without central the last time, or is; 0 if that never happened since its start
 	LastSyncAt        *time.Time        `json:"last_sync_at,omitempty"`
 	LastSyncResult    string            `json:"last_sync_result,omitempty"` // success, partial or failed; empty before the first
 	PendingSyncItems  int               `json:"pending_sync_items"`         // files that the next sync would fetch
