@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	"central/lifecycle":            {},
 	"central/wire":                 {},
 	"bench":                        {"agent/", "central/wire"},
-	"bench/central":                {"central", "central/", "ent"},
+	"bench/central":                {"agent/uplink", "central", "central/", "ent"},
 	"packaging/quickstart":         {"central/wire"},
 	"durable":                      {},
 	"systemd":                      {},

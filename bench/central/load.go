@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type load struct {
 	Nodes   int
 	Rate    int // requests a second
 	Seconds int
+	Profile string // file for a profile of this process; empty is none
 }
 
 // loadAgent is an agent that central knows.
@@ -41,8 +43,9 @@ type loadAgent struct {
 
 // loadResult is what the other process found.
 type loadResult struct {
-	Times  []time.Duration // sorted
-	Failed string          // the first failure; empty if there was none
+	Times   []time.Duration // sorted
+	Refused int             // that were told to come back later
+	Failed  string          // the first failure of another kind; empty if there was none
 }
 
 // loadArg makes this program the other process.
@@ -82,6 +85,10 @@ func (l load) measure(plan []byte, in io.Writer, out *bufio.Reader) (figure, err
 	if _, err := out.ReadString('\n'); err != nil { // it has met central
 		return figure{}, err
 	}
+	stop, err := profile(l.Profile)
+	if err != nil {
+		return figure{}, err
+	}
 	before, began := processorTime(), time.Now()
 	if _, err := in.Write([]byte("go\n")); err != nil {
 		return figure{}, err
@@ -91,6 +98,9 @@ func (l load) measure(plan []byte, in io.Writer, out *bufio.Reader) (figure, err
 		return figure{}, err
 	}
 	used, took := processorTime()-before, time.Since(began)
+	if err := stop(); err != nil {
+		return figure{}, err
+	}
 	var r loadResult
 	if err := json.Unmarshal(text, &r); err != nil {
 		return figure{}, err
@@ -99,8 +109,27 @@ func (l load) measure(plan []byte, in io.Writer, out *bufio.Reader) (figure, err
 		return figure{}, errors.New(r.Failed)
 	}
 	f := summary(r.Times)
+	f.refused = r.Refused
 	f.cpu, f.core = used/time.Duration(f.n), used.Seconds()/took.Seconds()
 	return f, nil
+}
+
+// profile writes a profile of the processor to a file until it is stopped.
+func profile(name string) (stop func() error, err error) {
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // serveLoad is the other process.
@@ -149,8 +178,12 @@ func (l load) offer(ctx context.Context, do func(context.Context, int) error) lo
 	wg.Wait()
 	slices.Sort(times)
 	r := loadResult{Times: times}
-	if err := errors.Join(errs...); err != nil {
-		r.Failed = fmt.Sprintf("%.300s", err)
+	for _, err := range errs {
+		if refused, ok := errors.AsType[*wire.Refusal](err); ok && refused.RetryAfter > 0 {
+			r.Refused++
+		} else if err != nil && r.Failed == "" {
+			r.Failed = err.Error()
+		}
 	}
 	return r
 }

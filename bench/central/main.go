@@ -37,6 +37,7 @@ type settings struct {
 	seconds   int // of a load
 	dir       string
 	out       string
+	profiles  string
 }
 
 func run(ctx context.Context) (err error) {
@@ -51,6 +52,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&s.agents, "agents", 10000, "agents that send heartbeats")
 	flag.IntVar(&s.seconds, "seconds", 20, "how long a load lasts")
 	flag.StringVar(&s.dir, "dir", "", "folder for the databases; empty means a temporary one")
+	flag.StringVar(&s.profiles, "profile", "", "folder for profiles of central under each load")
 	flag.StringVar(&s.out, "out", "", "file to write the results to, besides the standard output")
 	flag.Parse()
 	s.databases = strings.Split(*databases, ",")

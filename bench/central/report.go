@@ -16,6 +16,7 @@ type figure struct {
 	n               int
 	p50, p99, worst time.Duration
 	cpu             time.Duration // of this process for each time
+	refused         int           // that were told to come back later
 	core            float64       // of a core that this process used all the while; 0 if it was also the client
 }
 
@@ -29,7 +30,7 @@ func (f figure) processor() string {
 
 // kept says whether the promise of its row is kept.
 func (f figure) kept() bool {
-	return (f.row.promise == 0 || f.p50 < f.row.promise) && (f.row.p99 == 0 || f.p99 < f.row.p99) && (f.row.core == 0 || f.core < f.row.core)
+	return f.refused == 0 && (f.row.promise == 0 || f.p50 < f.row.promise) && (f.row.p99 == 0 || f.p99 < f.row.p99) && (f.row.core == 0 || f.core < f.row.core)
 }
 
 // repeat does something n times, after a first time that does not count: connections and caches are cold then.
@@ -85,8 +86,12 @@ func (r *report) add(database string, figures []figure) {
 		if !f.kept() {
 			broken = " ✗"
 		}
-		fmt.Fprintf(out, "| `%s` | %s | %s%s | %s | %s | %s | %s | %d |\n",
-			f.row.name, f.row.title, f.row.promised(), broken, brief(f.p50), brief(f.p99), brief(f.worst), f.processor(), f.n)
+		times := fmt.Sprint(f.n)
+		if f.refused > 0 {
+			times += fmt.Sprintf(", %d refused", f.refused)
+		}
+		fmt.Fprintf(out, "| `%s` | %s | %s%s | %s | %s | %s | %s | %s |\n",
+			f.row.name, f.row.title, f.row.promised(), broken, brief(f.p50), brief(f.p99), brief(f.worst), f.processor(), times)
 	}
 }
 

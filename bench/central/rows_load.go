@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +17,7 @@ import (
 
 // findNodes looks nodes up by their MAC addresses at a rate.
 func findNodes(ctx context.Context, s *server) (figure, error) {
-	return load{Kind: "nodes", Base: s.base, CA: s.ca, Token: s.token, Nodes: s.nodes, Rate: 500, Seconds: s.set.seconds}.run(ctx)
+	return load{Kind: "nodes", Base: s.base, CA: s.ca, Token: s.token, Nodes: s.nodes, Rate: 500, Seconds: s.set.seconds, Profile: s.profile("nodes-mac")}.run(ctx)
 }
 
 // bootNodes asks for what nodes boot, as the agents of 100 sites.
@@ -31,7 +32,7 @@ func bootNodes(ctx context.Context, s *server) (figure, error) {
 	if err := s.enrol(ctx, agents); err != nil {
 		return figure{}, err
 	}
-	return load{Kind: "boots", Base: s.base, CA: s.ca, Agents: agents, Rate: 500, Seconds: s.set.seconds}.run(ctx)
+	return load{Kind: "boots", Base: s.base, CA: s.ca, Agents: agents, Rate: 500, Seconds: s.set.seconds, Profile: s.profile("boot-mac")}.run(ctx)
 }
 
 // heartbeats are those of many agents, each over a connection of its own.
@@ -40,7 +41,15 @@ func heartbeats(ctx context.Context, s *server) (figure, error) {
 	if err := s.enrol(ctx, agents); err != nil {
 		return figure{}, err
 	}
-	return load{Kind: "heartbeats", Base: s.base, CA: s.ca, Agents: agents, Rate: 200, Seconds: 2 * s.set.seconds}.run(ctx)
+	return load{Kind: "heartbeats", Base: s.base, CA: s.ca, Agents: agents, Rate: 200, Seconds: 2 * s.set.seconds, Profile: s.profile("heartbeats")}.run(ctx)
+}
+
+// profile is the file for the profile of a row.
+func (s *server) profile(row string) string {
+	if s.set.profiles == "" {
+		return ""
+	}
+	return filepath.Join(s.set.profiles, s.database+"-"+row+".pprof")
 }
 
 // enrol gives agents credentials, and sites to those that have none.

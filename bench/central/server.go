@@ -26,6 +26,7 @@ type server struct {
 	*world
 	set             settings
 	config          central.Config
+	database        string
 	base, token, ca string
 	client          *http.Client
 	log             *slog.Logger
@@ -75,7 +76,7 @@ func measureOn(ctx context.Context, s settings, database string) (_ []figure, er
 	}
 	defer client.CloseIdleConnections()
 	sv := &server{
-		world: w, set: s, config: config, base: "https://" + c.Addresses()["https"], token: token, ca: ca, client: client, log: log,
+		world: w, set: s, config: config, database: database, base: "https://" + c.Addresses()["https"], token: token, ca: ca, client: client, log: log,
 	}
 
 	var figures []figure

@@ -17,7 +17,7 @@ const (
 	watchEvery = 10 * time.Second // silence
 	lastWrite  = 5 * time.Second  // bounds the write at the end
 	maxWaiting = 64 << 20         // bytes of beats that wait to be written
-	perCore    = 32               // heartbeats under way at once
+	perCore    = 128              // heartbeats worked on at once: about a fifth of a second's work
 	restLeast  = 10 * time.Second // for an agent that comes while there are more
 	restMost   = 70 * time.Second
 )
