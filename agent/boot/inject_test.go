@@ -107,6 +107,24 @@ func FuzzInjection(f *testing.F) {
 			benign.Boot.Node.LastInstallError = h.lastError
 			harmless(t, hurt, benign)
 		}
+		// What is ordered for one boot passes the same checks.
+		for _, next := range []string{"local", "installer", "tool"} {
+			for _, state := range []lifecycle.State{lifecycle.Pending, lifecycle.Active} {
+				benign, hurt := ordered(state, next), ordered(state, next)
+				if once := hurt.Boot.NextWorkflow; once != nil {
+					once.Name, once.Cmdline, once.Kernel = h.name, "console=${param.console} host=${hostname} ip=${ip} "+h.cmdline, h.path
+					hurt.Boot.NextParams["console"] = h.param
+				}
+				hurt = h.into(hurt)
+				harmless(t, hurt, benign)
+				hurt.OrderToken, hurt.Boot.Node.NextBoot = h.fact, h.id
+				hurt.Boot.NextWorkflow = nil
+				got, _ := boot.Script(hurt)
+				if s := shapeOf(got); s != shapeOf(boot.Safe("")) && h.id != "" && h.id != "local" && h.id != "installer" {
+					t.Errorf("an order for nothing:\n%s", got)
+				}
+			}
+		}
 		noWorkflow, hurt := pending(), h.into(pending())
 		noWorkflow.Boot.Workflow, hurt.Boot.Workflow = nil, nil
 		harmless(t, hurt, noWorkflow)

@@ -129,15 +129,21 @@ func contentPath(p string) (string, error) {
 }
 
 // initrdName returns the last part of the path, as iPXE itself would name the file, so that a workflow may refer to it;
-// or a number where that would not do.
+// or a number where that would not do. UEFI finds files in any case, so names differ by more than that.
 func initrdName(at string, i int, others []initrd) string {
 	name := at
 	if u, err := url.Parse(at); err == nil {
 		name = path.Base(u.Path)
 	}
-	taken := slices.ContainsFunc(others, func(o initrd) bool { return o.Name == name })
-	if name == "kernel" || name == "started" || taken || strings.HasPrefix(name, "-") || !only(name, alphanumeric+".-_") {
-		return fmt.Sprintf("initrd%d", i)
+	taken := func(name string) bool {
+		return strings.EqualFold(name, "kernel") || strings.EqualFold(name, "started") ||
+			slices.ContainsFunc(others, func(o initrd) bool { return strings.EqualFold(o.Name, name) })
+	}
+	if strings.HasPrefix(name, "-") || !only(name, alphanumeric+".-_") {
+		name = fmt.Sprintf("initrd%d", i)
+	}
+	for n := i; taken(name); n++ { // one that was given may look like a number
+		name = fmt.Sprintf("initrd%d", n)
 	}
 	return name
 }

@@ -90,6 +90,13 @@ func TestInstallerLines(t *testing.T) {
 			"linux initrd=initrd0 initrd=rd initrd=initrd2 ",
 		},
 		{
+			"names are told apart whatever their case, from numbers too",
+			func(i *boot.Input) {
+				i.Boot.Workflow.Initrd = []string{"images/a/initrd1", "images/b/ü", "images/c/INITRD1", "images/d/Kernel", "images/e/initrd3"}
+			},
+			"linux initrd=initrd1 initrd=initrd2 initrd=initrd3 initrd=initrd4 initrd=initrd5 ",
+		},
+		{
 			"no command line at all",
 			func(i *boot.Input) {
 				i.Boot.Workflow.Initrd, i.Boot.Workflow.Cmdline, i.Boot.Node.ExtraCmdline = nil, " ", ""

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -31,6 +30,7 @@ func Render(template []byte, in Input) ([]byte, error) {
 // Names returns the names of ours that a template uses, each once, in their order.
 func Names(template []byte) []string {
 	var names []string
+	seen := map[string]bool{}
 	for text := string(template); ; {
 		i := strings.IndexByte(text, '$')
 		if i < 0 {
@@ -41,13 +41,18 @@ func Names(template []byte) []string {
 			text = rest
 			continue
 		}
-		name, ok := nameAt(text)
-		if ok && !slices.Contains(names, name) {
+		if name, ok := nameAt(text); ok && !seen[name] {
+			seen[name] = true
 			names = append(names, name)
 		}
 		text = text[1:]
 	}
 }
+
+// maxText bounds a text with its values, in bytes: a short template may name a long parameter many times.
+const maxText = 4 << 20
+
+var errLong = fmt.Errorf("longer than %d bytes with its values", maxText)
 
 // substitute replaces the names in a text. checkParam judges the parameters, whose dangers depend on the text.
 func (in Input) substitute(text string, checkParam func(string) error) (string, error) {
@@ -74,6 +79,9 @@ func (in Input) substitute(text string, checkParam func(string) error) (string, 
 		value, err := in.value(name, checkParam)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		if b.Len()+len(value) > maxText {
+			return "", errLong
 		}
 		b.WriteString(value)
 		text = text[len("${")+len(name)+len("}"):]

@@ -2,6 +2,7 @@ package boot_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -89,6 +90,38 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+// TestAShortTemplateDoesNotGrowWithoutEnd: what names a long parameter on each line is refused before it fills the memory.
+func TestAShortTemplateDoesNotGrowWithoutEnd(t *testing.T) {
+	input := pending()
+	input.Boot.Params["p"] = strings.Repeat("a", 4096)
+	if got, err := boot.Render([]byte(strings.Repeat("${param.p}\n", 1000)), input); err != nil || len(got) != 4097*1000 {
+		t.Errorf("4 MB: %d bytes, %v", len(got), err)
+	}
+	if got, err := boot.Render([]byte(strings.Repeat("${param.p}", 100_000)), input); err == nil || len(got) > 0 {
+		t.Errorf("400 MB: %d bytes, %v", len(got), err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for template, want := range map[string]string{
+		"": "", "no names": "",
+		"${mac} ${param.a} ${mac}":                     "mac param.a",
+		"$${mac} $$${ip} $${${ip}":                     "ip",
+		"${${hostname}} ${net0/ip} ${param.} ${MAC} $": "hostname",
+	} {
+		if got := strings.Join(boot.Names([]byte(template)), " "); got != want {
+			t.Errorf("%q: %q, want %q", template, got, want)
+		}
+	}
+	many := make([]byte, 0, 1<<20)
+	for i := range 50_000 {
+		many = fmt.Appendf(many, "${param.%d}", i)
+	}
+	if got := len(boot.Names(many)); got != 50_000 {
+		t.Errorf("%d of 50000", got)
+	}
+}
+
 // FuzzRender holds that a template's own text never changes, and that a value's never is replaced again.
 func FuzzRender(f *testing.F) {
 	f.Add("a ${param.p} b", "value")
@@ -100,6 +133,9 @@ func FuzzRender(f *testing.F) {
 		got, err := boot.Render([]byte(text), input)
 		if err != nil {
 			return
+		}
+		if names := boot.Names([]byte(text)); len(names) == 0 && string(got) != strings.ReplaceAll(text, "$${", "${") {
+			t.Errorf("%q uses no name and became %q", text, got)
 		}
 		if !strings.Contains(text, "${") && string(got) != text {
 			t.Errorf("%q without a name became %q", text, got)

@@ -243,6 +243,7 @@ func inForm(accept, text string, v any) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		ctx.SetHeader("Vary", "Accept")
 		ctx.SetHeader("Cache-Control", "no-store")
+		ctx.SetHeader("X-Content-Type-Options", "nosniff")
 		if negotiation.SelectQValueFast(accept, []string{"application/json", "text/plain"}) == "text/plain" {
 			ctx.SetHeader("Content-Type", "text/plain; charset=utf-8")
 			_, _ = io.WriteString(ctx.BodyWriter(), text) // a client that is gone needs no answer

@@ -152,11 +152,7 @@ func asksForParams(w *wire.Workflow) bool {
 
 // pathsOf returns all in a workflow that may name content.
 func pathsOf(w wire.Workflow) []string {
-	paths := append([]string{w.Kernel, w.Template}, w.Initrd...)
-	if rest, ok := strings.CutPrefix(w.BootURL, "${server}/"); ok {
-		paths = append(paths, rest)
-	}
-	return paths
+	return append([]string{w.Kernel, w.Template, strings.TrimPrefix(w.BootURL, "${server}/")}, w.Initrd...)
 }
 
 // maxNames bounds a list of names, and maxPatterns that of globs.

@@ -116,8 +116,12 @@ func testWhatASitesWorkflowsName(t *testing.T, o Options) {
 		w.InstallMethod, w.BootURL, w.Kernel, w.Initrd, w.Template = "sanboot", "${server}/images/tool.iso", "", nil, ""
 	})
 	node(func(n *NodeSpec) { n.WorkflowID = &disk })
+	plain := workflow("plain", func(w *WorkflowSpec) {
+		w.InstallMethod, w.BootURL, w.Kernel, w.Initrd, w.Template = "chain", "images/tool.efi", "", nil, ""
+	})
+	node(func(n *NodeSpec) { n.WorkflowID = &plain })
 	got, err := f.Needed(ctx, f.berlin.ID)
-	if err != nil || !slices.Contains(got.Names, "images/tool.iso") {
+	if err != nil || !slices.Contains(got.Names, "images/tool.iso") || !slices.Contains(got.Names, "images/tool.efi") {
 		t.Errorf("what is booted from the site itself: %v, %v", got.Names, err)
 	}
 }
