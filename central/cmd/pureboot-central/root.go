@@ -25,7 +25,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.PersistentFlags().String("config", "", "configuration file (default "+central.DefaultConfigFile+", if there is one)")
-	cmd.AddCommand(serveCommand(), initCommand(), migrateCommand(), backupCommand(), contentCommand(), siteCommand(), nodeCommand(), tokenCommand(), versionCommand())
+	cmd.AddCommand(serveCommand(), initCommand(), migrateCommand(), backupCommand(), contentCommand(), siteCommand(), nodeCommand(), conflictCommand(), migrationCommand(), tokenCommand(), versionCommand())
 	return cmd
 }
 
