@@ -196,3 +196,33 @@ func TestAnAgentOfAnotherVersionIsServed(t *testing.T) {
 	must[wire.Node](c, 200, "POST", "/api/v1/nodes/"+n.ID+"/event", agent, `{"event_type":"heartbeat","tomorrow":1}`)
 	must[wire.Manifest](c, 200, "GET", wire.PathManifest+"?tomorrow=1", agent, nil)
 }
+
+// TestAQueryThatIsNoText asks each list for what no database has, and some fail over.
+func TestAQueryThatIsNoText(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *central) {
+		node := (&scene{central: c}).aNode()
+		for path, names := range map[string][]string{
+			"/api/v1/sites": {"search", "cursor"}, "/api/v1/groups": {"search"}, "/api/v1/nodes": {"search", "tag", "mac", "cursor"},
+			"/api/v1/audit": {"who", "action", "subject"}, "/api/v1/approvals": {"subject"}, "/api/v1/workflows": {"cursor"},
+			"/api/v1/tokens": {"cursor"}, "/api/v1/content": {"prefix", "glob", "cursor"}, node + "/history": {"cursor"},
+		} {
+			for _, name := range names {
+				for _, text := range []string{"%00", "a%00b", "%ff", "%c3%28", "%ed%a0%80"} {
+					if r := c.do("GET", path+"?"+name+"="+text, c.admin, nil); r.status != 400 || !r.names(t, "query."+name) {
+						t.Errorf("%s?%s=%s: %d %s", path, name, text, r.status, r.body)
+					}
+				}
+				for _, text := range []string{"'", "%27%20OR%201%3D1%20--", "%25", "_", "AA", "AGEA", "gICA", "%F0%9F%92%A9"} { // AA is NUL in base64
+					if r := c.do("GET", path+"?"+name+"="+text, c.admin, nil); r.status >= 500 {
+						t.Errorf("%s?%s=%s: %d %s", path, name, text, r.status, r.body)
+					}
+				}
+			}
+		}
+		for _, query := range []string{"%zz", "a=%", "a;b"} {
+			if r := c.do("GET", "/api/v1/nodes?"+query, c.admin, nil); r.status != 400 {
+				t.Errorf("%s: %d %s", query, r.status, r.body)
+			}
+		}
+	})
+}

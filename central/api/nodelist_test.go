@@ -106,7 +106,7 @@ func testNodesAreFoundAndSorted(t *testing.T, c *central) {
 	for query, field := range map[string]string{
 		"sort=hostname&cursor=" + cursor:     "query.cursor",
 		"sort=state":                         "query.sort",
-		"search=a%00b":                       "query.search",
+		"search=a%07b":                       "query.search",
 		"tag=a%0Ab":                          "query.tag",
 		"mac=xyz":                            "query.mac",
 		"descendants=perhaps":                "query.descendants",

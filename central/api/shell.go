@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"runtime/debug"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -50,10 +52,31 @@ func level(r *http.Request, status int) slog.Level {
 	return slog.LevelInfo
 }
 
+// unreadable returns what in a query is no text: escapes that are none, no UTF-8, or a NUL, over which PostgreSQL fails.
+func unreadable(u *url.URL) []wire.ProblemField {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return []wire.ProblemField{{Location: "query", Message: "not well formed"}}
+	}
+	var faults []wire.ProblemField
+	for name, values := range query {
+		for _, text := range append(values, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				faults = append(faults, wire.ProblemField{Location: "query." + clip(strings.ToValidUTF8(name, "")), Message: "no UTF-8, or a NUL in it"})
+				break
+			}
+		}
+	}
+	return faults
+}
+
 // serve answers a request and returns who asked.
 func (a *api) serve(w *recorder, r *http.Request) string {
 	if !cleanPath(r) {
 		writeProblem(w, wire.Problem{Status: http.StatusBadRequest, Detail: "the path holds an empty, . or .. element, an encoded slash or a control character"})
+		return "-"
+	}
+	if faults := unreadable(r.URL); malformed(w, faults) {
 		return "-"
 	}
 	h, pattern := a.mux.Handler(r)

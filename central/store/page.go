@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/base64"
 	"math"
 	"strconv"
@@ -38,7 +39,7 @@ func (p Paging) start() (limit int, after string, err error) {
 		limit = DefaultLimit
 	}
 	key, err := base64.RawURLEncoding.DecodeString(p.Cursor)
-	if err != nil || !utf8.Valid(key) {
+	if err != nil || !utf8.Valid(key) || bytes.ContainsRune(key, 0) { // PostgreSQL takes neither
 		return 0, "", badCursor()
 	}
 	return limit, string(key), nil

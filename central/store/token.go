@@ -175,7 +175,7 @@ func (s *Store) Tokens(ctx context.Context, paging Paging) (Page[Token], error) 
 	if err != nil {
 		return page, err
 	}
-	name, id, _ := strings.Cut(after, "\x00")
+	name, id, _ := strings.Cut(after, "\n")
 	err = s.View(ctx, func(tx *ent.Tx) error {
 		total, err := tx.AdminToken.Query().Count(ctx)
 		if err != nil {
@@ -184,7 +184,7 @@ func (s *Store) Tokens(ctx context.Context, paging Paging) (Page[Token], error) 
 		rows, err := tx.AdminToken.Query().Where(func(q *sql.Selector) {
 			q.Where(sql.CompositeGT([]string{q.C(admintoken.FieldName), q.C(admintoken.FieldID)}, name, id))
 		}).Order(ent.Asc(admintoken.FieldName, admintoken.FieldID)).Limit(limit + 1).All(ctx)
-		page = pageOf(rows, limit, total, func(t *ent.AdminToken) string { return t.Name + "\x00" + t.ID }, tokenRecord)
+		page = pageOf(rows, limit, total, func(t *ent.AdminToken) string { return t.Name + "\n" + t.ID }, tokenRecord)
 		return err
 	})
 	return page, err
