@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,8 +42,11 @@ type Agent struct {
 
 	identity uplink.Identity
 	link     *uplink.Link
-	client   *uplink.Client    // nil while not enrolled
-	heart    *uplink.Heartbeat // likewise
+	client   *uplink.Client         // nil while not enrolled
+	heart    *uplink.Heartbeat      // likewise
+	config   *uplink.Config         // what central wants of the settings
+	current  atomic.Pointer[Config] // with the settings that are in use
+	budget   *cache.Budget
 	cache    *cache.Store
 	files    *content.Files
 	syncer   *uplink.Syncer // nil while not enrolled
@@ -116,12 +120,12 @@ func (a *Agent) openUplink() error {
 
 func (a *Agent) openRooms(ctx context.Context) error {
 	var err error
-	budget := cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6)
+	a.budget = cache.NewBudget(int64(a.cfg.Sync.MaxMBPerS) * 1e6)
 	a.cache, err = cache.Open(cache.Options{
 		Dir:      a.cfg.CacheDir(),
 		HotBytes: int64(a.cfg.Cache.HotMB) * 1e6,
 		Rank:     content.Rank,
-		Admit:    budget.Admit,
+		Admit:    a.budget.Admit,
 		// The scrub begins long after the rooms are open.
 		Repair: func(key cache.Key, obj cache.Object) cache.Source { return a.files.Repair(key, obj) },
 		Log:    a.log.With("room", "cache"),
@@ -158,7 +162,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	upstreams, err := a.openUpstreams(budget)
+	upstreams, err := a.openUpstreams()
 	if err != nil {
 		return err
 	}
@@ -175,15 +179,35 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	}
 	a.operator = admin.New(operator)
 	// Only now: what is pinned must not be evicted because the limits came before the pins.
-	a.cache.SetLimits(int64(a.cfg.Cache.MaxSizeGB)*1e9, int64(a.cfg.Cache.MinFreeGB)*1e9)
+	if err := a.openConfig(); err != nil {
+		return err
+	}
 	a.server, err = tftp.New(tftp.Options{
 		Open: a.openTFTP, Done: a.transfers.ended, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
 	})
 	return err
 }
 
+// openConfig has the rooms work by the last good settings of central's, or by the agent's own.
+func (a *Agent) openConfig() error {
+	var err error
+	a.config, err = uplink.OpenConfig(uplink.ConfigOptions{
+		Dir: a.cfg.StateDir(), Local: a.cfg.local(), Apply: a.Apply, Pinned: a.cfg.Pinned, Log: a.log.With("room", "uplink"),
+		Soon: func() {
+			if a.heart != nil {
+				a.heart.Soon()
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	a.onClose(func() error { a.config.Close(); return nil })
+	return nil
+}
+
 // openUpstreams makes the handlers of the configured upstreams. They share one pool of connections.
-func (a *Agent) openUpstreams(budget *cache.Budget) ([]gateway.Upstream, error) {
+func (a *Agent) openUpstreams() ([]gateway.Upstream, error) {
 	var upstreams []gateway.Upstream
 	a.upstreams = map[string]*httpcache.Handler{}
 	transport := httpcache.NewTransport()
@@ -194,7 +218,7 @@ func (a *Agent) openUpstreams(budget *cache.Budget) ([]gateway.Upstream, error) 
 		}
 		h := httpcache.New(httpcache.Options{
 			Cache: a.cache, Prefix: u.Prefix, Origin: origin, FollowRedirects: u.FollowRedirects, Transport: transport,
-			Admit: budget.Admit, Log: a.log.With("room", "httpcache", "upstream", u.Prefix),
+			Admit: a.budget.Admit, Log: a.log.With("room", "httpcache", "upstream", u.Prefix),
 		})
 		a.onClose(func() error { h.Close(); return nil })
 		a.upstreams[u.Prefix] = h

@@ -34,6 +34,13 @@ type Config struct {
 	Sync       Sync   `yaml:"sync" envPrefix:"SYNC_"`
 
 	Upstreams []Upstream `yaml:"upstreams"` // in the file alone
+
+	// Pinned names, as sites call them, the settings that the file or the environment has: central does not change them.
+	Pinned []string `yaml:"-"`
+
+	// What central alone sets.
+	HeartbeatSeconds int    `yaml:"-"`
+	Autonomy         string `yaml:"-"` // readonly, limited or full
 }
 
 // Listen says where the agent is reached. An empty address turns a listener off, port 0 takes a free one.
@@ -54,6 +61,10 @@ type Cache struct {
 
 	Policy   string   `yaml:"policy" env:"POLICY"`     // of what a sync brings: minimal, assigned, pattern or mirror
 	Patterns []string `yaml:"patterns" env:"PATTERNS"` // of the policy pattern: globs of CATEGORY/PATH
+
+	// RetentionDays is for how long a file is kept that nobody asks for; bootloaders, what is pinned and what the policy
+	// wants stay. 0: scripts a day, templates a week, all else 30 days.
+	RetentionDays int `yaml:"retention_days" env:"RETENTION_DAYS"`
 }
 
 // Sync says when the site is brought up to date, and bounds what is fetched over the WAN, by whatever way: what a machine
@@ -77,6 +88,8 @@ func Default() Config {
 		Listen:  Listen{HTTP: ":8080", TFTP: ":69", Admin: "/run/pureboot-agent/admin.sock", Metrics: "127.0.0.1:9464"},
 		Cache:   Cache{MaxSizeGB: 50, MinFreeGB: 2, HotMB: 256, Policy: wire.PolicyMinimal},
 		Sync:    Sync{Schedule: "0 2 * * *"},
+
+		HeartbeatSeconds: 60, Autonomy: "readonly",
 	}
 }
 
@@ -113,7 +126,8 @@ func Load(file string) (Config, error) {
 			*field = value
 		}
 	}
-	return c, nil
+	c.Pinned, err = pinned(text)
+	return c, err
 }
 
 // with returns the configuration with the keys of a file in it.
@@ -131,6 +145,9 @@ func (c Config) with(text []byte) (Config, error) {
 	}
 	return set, nil
 }
+
+// mostOf bounds every number: of gigabytes, days or whatever it is, a million is a mistake already.
+const mostOf = 1_000_000
 
 // Validate returns every fault at once, each naming its key.
 func (c Config) Validate() error {
@@ -151,6 +168,8 @@ func (c Config) Validate() error {
 	atLeast := func(key string, least, value int) {
 		if value < least {
 			fault(key, "%d is less than %d", value, least)
+		} else if value > mostOf {
+			fault(key, "%d is more than %d", value, mostOf)
 		}
 	}
 
@@ -184,6 +203,11 @@ func (c Config) Validate() error {
 		fault("sync.schedule", "%v", err)
 	}
 	atLeast("sync.max_mb_per_s", 0, c.Sync.MaxMBPerS)
+	atLeast("cache.retention_days", 0, c.Cache.RetentionDays)
+	atLeast("heartbeat_seconds", 1, c.HeartbeatSeconds)
+	if levels := []string{"readonly", "limited", "full"}; !slices.Contains(levels, c.Autonomy) {
+		fault("autonomy_level", "%q is not one of %s", c.Autonomy, strings.Join(levels, ", "))
+	}
 	seen := map[string]int{}
 	for i, u := range c.Upstreams {
 		key := fmt.Sprintf("upstreams[%d]", i)

@@ -31,6 +31,7 @@ func TestTheFileOverridesTheDefaultsAndTheEnvironmentTheFile(t *testing.T) {
 	want.DataDir, want.CentralURL = "/data", "https://central"
 	want.Listen.HTTP, want.Listen.TFTP = "127.0.0.1:81", ""
 	want.Cache.MaxSizeGB, want.Cache.HotMB = 7, 3
+	want.Pinned = []string{"cache_max_size_gb", "cache_patterns", "sync_schedule"}
 	want.Cache.Patterns, want.Sync.Schedule = []string{"images/a/**", "images/b/**"}, ""
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("loaded %+v, %v; want %+v", got, err, want)
@@ -89,7 +90,7 @@ func TestANumberInTheEnvironmentThatIsNone(t *testing.T) {
 func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	c := Config{
 		CentralURL: "http://u:hunter2@central", Listen: Listen{HTTP: "8080", TFTP: ":tftpd", Admin: strings.Repeat("x", 108), Metrics: "9464"},
-		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1, Policy: "all", Patterns: []string{"images/["}},
+		Cache: Cache{MaxSizeGB: 0, MinFreeGB: -1, HotMB: -1, Policy: "all", Patterns: []string{"images/["}, RetentionDays: mostOf + 1},
 		Sync:  Sync{Schedule: "daily", MaxMBPerS: -1},
 	}
 	err := c.Validate()
@@ -99,7 +100,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	keys := []string{
 		"data_dir", "central_url", "listen.http", "listen.tftp", "listen.metrics", "listen.admin", "cache.max_size_gb", "cache.min_free_gb", "cache.hot_mb",
-		"cache.policy", "cache.patterns", "sync.schedule", "sync.max_mb_per_s",
+		"cache.policy", "cache.patterns", "sync.schedule", "sync.max_mb_per_s", "cache.retention_days", "heartbeat_seconds", "autonomy_level",
 	}
 	if len(lines) != len(keys) {
 		t.Fatalf("%d faults, want %d:\n%v", len(lines), len(keys), err)

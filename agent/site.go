@@ -16,6 +16,12 @@ import (
 
 // Report implements uplink.Site: what the heartbeat says of this site.
 func (a *Agent) Report(ctx context.Context) wire.Heartbeat {
+	h := a.report(ctx)
+	h.Config = a.config.Tell()
+	return h
+}
+
+func (a *Agent) report(ctx context.Context) wire.Heartbeat {
 	stats := a.cache.Stats()
 	h := wire.Heartbeat{
 		UptimeSeconds:     int64(time.Since(a.began) / time.Second),
@@ -66,6 +72,7 @@ func (a *Agent) activeBoots() int {
 // Answer implements uplink.Site: it carries out what central said. What fails is said again by the next heartbeat.
 func (a *Agent) Answer(ctx context.Context, answer wire.HeartbeatAnswer) error {
 	return errors.Join(
+		a.config.Answered(answer.Config),
 		a.nodes.Deliver(ctx), // before the changes, which these reports may have caused
 		a.expire(ctx, answer),
 		a.files.Pull(ctx, answer.ContentEpoch),
@@ -95,7 +102,7 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		Enrolled:   a.client != nil,
 		Online:     a.client != nil && a.link.Online(),
 		Addresses:  a.Addresses(),
-		Heartbeat:  a.Report(ctx),
+		Heartbeat:  a.report(ctx),
 		Cache:      a.cache.Stats(),
 		Upstreams:  map[string]httpcache.Stats{},
 	}
@@ -108,6 +115,8 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		}
 	}
 	s.Hello = Hello(a.version)
+	config := a.config.Report()
+	s.Config = &config
 	if n, err := a.nodes.Waiting(ctx); err == nil {
 		s.Waiting = n
 	}

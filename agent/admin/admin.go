@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,6 +41,8 @@ type API struct {
 	pins     *pins
 	prefetch *prefetcher
 	verify   *verifier
+
+	retention atomic.Int64 // days; 0: as content.Retention says
 }
 
 // New reads the lists in Dir and has the cache observe the pins. A list that cannot be read is no reason not to boot

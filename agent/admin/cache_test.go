@@ -334,23 +334,36 @@ func TestAPurgeOutrunsWhatIsOnItsWay(t *testing.T) {
 
 func TestWhatIsExpired(t *testing.T) {
 	const day = 24 * time.Hour
+	s := openSite(t)
+	if code := s.call("PUT", PathPrefetch, `{"items": ["images/wanted/**"]}`, nil); code != 202 {
+		t.Fatalf("answered %d", code)
+	}
 	for _, tt := range []struct {
 		key    cache.Key
+		days   int // cache.retention_days
 		unused time.Duration
 		want   bool
 	}{
-		{"bootloaders/a", 1000 * day, false},
-		{"scripts/a", day - time.Hour, false},
-		{"scripts/a", day + time.Hour, true},
-		{"templates/a", 6 * day, false},
-		{"templates/a", 8 * day, true},
-		{"images/a", 29 * day, false},
-		{"images/a", 31 * day, true},
-		{"upstream/up/a", 29 * day, false},
-		{"upstream/up/a", 31 * day, true},
+		{"bootloaders/a", 0, 1000 * day, false},
+		{"scripts/a", 0, day - time.Hour, false},
+		{"scripts/a", 0, day + time.Hour, true},
+		{"templates/a", 0, 6 * day, false},
+		{"templates/a", 0, 8 * day, true},
+		{"images/a", 0, 29 * day, false},
+		{"images/a", 0, 31 * day, true},
+		{"upstream/up/a", 0, 29 * day, false},
+		{"upstream/up/a", 0, 31 * day, true},
+		{"images/wanted/a", 0, 31 * day, false},
+		{"images/a", 0, 56 * 365 * day, false}, // it was used at the beginning of 1970
+		{"bootloaders/a", 3, 1000 * day, false},
+		{"scripts/a", 3, 2 * day, false},
+		{"scripts/a", 3, 4 * day, true},
+		{"images/a", 3, 4 * day, true},
+		{"upstream/up/a", 90, 80 * day, false},
 	} {
-		if got := expired(cache.Entry{Key: tt.key, LastUsed: time.Now().Add(-tt.unused)}); got != tt.want {
-			t.Errorf("%s, unused for %v: %v", tt.key, tt.unused, got)
+		s.SetRetention(tt.days)
+		if got := s.expired()(cache.Entry{Key: tt.key, LastUsed: time.Now().Add(-tt.unused)}); got != tt.want {
+			t.Errorf("%s, unused for %v, kept for %d days: %v", tt.key, tt.unused, tt.days, got)
 		}
 	}
 }

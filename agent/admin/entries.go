@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pureboot/pureboot/agent/cache"
-	"github.com/pureboot/pureboot/agent/content"
 )
 
 // PathEntries is where the objects are listed.
@@ -182,12 +181,6 @@ func (a *API) describe(e cache.Entry) Entry {
 		}
 	}
 	return d
-}
-
-// expired is whether nobody has asked for an object for longer than its retention.
-func expired(e cache.Entry) bool {
-	keep := content.Retention(e.Key)
-	return keep > 0 && !e.LastUsed.IsZero() && time.Since(e.LastUsed) > keep
 }
 
 // errWant names what a value may be.

@@ -39,12 +39,20 @@ type pinGlob struct {
 	url              bool // it is about URLs
 }
 
-// pin has the cache observe the list. A URL that no upstream leads to any more pins nothing.
+// pin has the cache observe the list.
 func (a *API) pin() {
 	a.pins.setting.Lock()
 	defer a.pins.setting.Unlock()
+	a.pins.set.Store(a.setOf(a.pins.get()))
+	if a.Cache != nil {
+		a.Cache.SetRank(a.rank)
+	}
+}
+
+// setOf is what a list means. A URL that no upstream leads to any more stands for nothing.
+func (a *API) setOf(list []string) *pinSet {
 	set := &pinSet{keys: map[cache.Key]bool{}}
-	for _, name := range a.pins.get() {
+	for _, name := range list {
 		switch {
 		case isPattern(name):
 			set.globs = append(set.globs, pinGlob{name, literal(name), isURL(name)})
@@ -59,10 +67,7 @@ func (a *API) pin() {
 			set.keys[cache.Key(name)] = true
 		}
 	}
-	a.pins.set.Store(set)
-	if a.Cache != nil {
-		a.Cache.SetRank(a.rank)
-	}
+	return set
 }
 
 // rank is that of the files, but for what is pinned.

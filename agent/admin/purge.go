@@ -139,7 +139,7 @@ func (a *API) postEvict(w http.ResponseWriter, r *http.Request) {
 	switch e.Policy {
 	case EvictAll:
 	case EvictExpired:
-		m = expired
+		m = a.expired()
 	case EvictLRU:
 		s := a.Cache.Stats()
 		if most = e.Bytes; most == 0 {

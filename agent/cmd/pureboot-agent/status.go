@@ -5,12 +5,14 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 func statusCommand() *cobra.Command {
@@ -48,6 +50,12 @@ func table(cmd *cobra.Command, s admin.Status) {
 	if s.Enrolled {
 		row("site", "%s (%s)", s.SiteName, s.SiteID)
 	}
+	if c := s.Config; c != nil && c.State != "" {
+		row("settings", "%s", settings(*c))
+	}
+	if c := s.Config; c != nil && len(c.Pinned) > 0 {
+		row("pinned", "%s", strings.Join(c.Pinned, ", "))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Addresses)) {
 		row(name, "%s", s.Addresses[name])
 	}
@@ -62,4 +70,15 @@ func table(cmd *cobra.Command, s admin.Status) {
 	if s.ContentEpoch.Stream != "" {
 		row("content", "epoch %d", s.ContentEpoch.N)
 	}
+}
+
+// settings says what came of those that central sent last.
+func settings(c wire.ConfigReport) string {
+	switch {
+	case c.State == wire.ConfigApplied:
+		return "generation " + c.Offered
+	case c.Generation == "":
+		return fmt.Sprintf("the agent's own; generation %s %s: %s", c.Offered, strings.ReplaceAll(c.State, "_", " "), c.Reason)
+	}
+	return fmt.Sprintf("generation %s; %s %s: %s", c.Generation, c.Offered, strings.ReplaceAll(c.State, "_", " "), c.Reason)
 }
