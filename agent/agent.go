@@ -136,7 +136,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 	a.onClose(a.cache.Close)
 
 	files := content.Options{
-		Cache: a.cache, Dir: a.cfg.StateDir(), Urgent: budget.Urgent, Log: a.log.With("room", "content"),
+		Cache: a.cache, Dir: a.cfg.StateDir(), Urgent: a.budget.Urgent, Log: a.log.With("room", "content"),
 		Reordered: func() {
 			if a.operator != nil { // else it reads the order when it opens
 				a.operator.Reorder()
@@ -306,6 +306,7 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 		group.Go(func() error { return a.syncer.Run(ctx) })
 	}
 	group.Go(func() error { return a.scrub(ctx) })
+	group.Go(func() error { return a.expireFiles(ctx) })
 	group.Go(func() error { return systemd.Watchdog(ctx, a.log, a.alive) })
 	group.Go(func() error {
 		<-ctx.Done()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -18,6 +19,11 @@ func (a *Agent) Apply(s wire.SiteConfig) error {
 	c := a.cfg.under(s)
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	if a.syncer != nil {
+		if err := a.syncer.Configure(c.syncSettings()); err != nil {
+			return err
+		}
 	}
 	a.operator.SetRetention(c.Cache.RetentionDays)
 	a.cache.SetLimits(int64(c.Cache.MaxSizeGB)*1e9, int64(c.Cache.MinFreeGB)*1e9)
@@ -48,6 +54,10 @@ func (c Config) under(s wire.SiteConfig) Config {
 	}
 	c.HeartbeatSeconds, c.Autonomy = s.HeartbeatSeconds, s.AutonomyLevel
 	return c
+}
+
+func (c Config) syncSettings() uplink.SyncSettings {
+	return uplink.SyncSettings{Policy: c.Cache.Policy, Patterns: c.Cache.Patterns, Schedule: c.Sync.Schedule}
 }
 
 // local is the configuration as the settings of a site for which central has none.

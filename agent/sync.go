@@ -14,7 +14,7 @@ func (a *Agent) openSync() error {
 	var err error
 	a.syncer, err = uplink.NewSyncer(uplink.SyncOptions{
 		Files: a.files, Online: a.client.Online, Dir: a.cfg.StateDir(), Log: a.log.With("room", "uplink"),
-	}, uplink.SyncSettings{Policy: a.cfg.Cache.Policy, Patterns: a.cfg.Cache.Patterns, Schedule: a.cfg.Sync.Schedule})
+	}, a.cfg.syncSettings())
 	return err
 }
 

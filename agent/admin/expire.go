@@ -34,6 +34,9 @@ func (a *API) expired() match {
 // here, and what is on the prefetch list.
 func (a *API) wanted() func(cache.Key) bool {
 	keys := map[cache.Key]bool{}
+	for _, w := range a.Files.Wanted(nil) {
+		keys[w.Key()] = true
+	}
 	list := a.setOf(a.prefetch.get())
 	return func(key cache.Key) bool { return keys[key] || list.has(a, key) }
 }
