@@ -46,6 +46,9 @@ type realCentral struct {
 	lie  func(n int, r *http.Request, w *wireTap)      // is told of the n-th content request before it is answered; nil: no lies
 	turn func(http.ResponseWriter, *http.Request) bool // answers in central's place; nil: never
 	away bool                                          // what agents ask is answered 503
+
+	ear    *watched          // hears all that is asked but heartbeats; may be nil
+	answer map[string]string // bodies of JSON that paths are answered with in central's place
 }
 
 // transfer is one answer with content.
@@ -139,6 +142,20 @@ func (c *realCentral) put(t *testing.T, name string, body []byte) []byte {
 	return body
 }
 
+func (c *realCentral) del(t *testing.T, name string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, c.URL+wire.PathContent+"/"+name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.admin)
+	res, err := c.Client().Do(req)
+	if err != nil || res.StatusCode != http.StatusNoContent {
+		t.Fatal(res, err)
+	}
+	res.Body.Close()
+}
+
 // tapped counts what goes out to the agent.
 func (c *realCentral) tapped(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -153,6 +170,21 @@ func (c *realCentral) tapped(h http.Handler) http.Handler {
 			text, _ := io.ReadAll(r.Body) // the handler says if it is cut
 			c.change(func() { _ = json.Unmarshal(text, &c.beat) })
 			r.Body = io.NopCloser(bytes.NewReader(text))
+		} else {
+			tally := &wireTap{ResponseWriter: w, ctx: r.Context(), cut: -1, holdAt: math.MaxInt64}
+			var ear *watched
+			var answer string
+			c.change(func() { ear, answer = c.ear, c.answer[r.URL.Path] })
+			if ear != nil {
+				asked := r.Clone(r.Context())
+				defer func() { c.change(func() { ear.hear(asked, tally.Header(), tally.at) }) }()
+				w = tally
+			}
+			if answer != "" {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, answer) // an agent that has enough hangs up
+				return
+			}
 		}
 		if r.Method != http.MethodGet || !strings.HasPrefix(r.URL.Path, wire.PathContent+"/") || r.URL.Query().Has("chunks") {
 			h.ServeHTTP(w, r)
@@ -253,6 +285,20 @@ func startPair(t *testing.T, c *realCentral) *appliance {
 // startWith is startPair of an agent with this configuration.
 func startWith(t *testing.T, c *realCentral, cfg Config) *appliance {
 	t.Helper()
+	enrol(t, c, cfg)
+	return start(t, cfg)
+}
+
+// enrolled is the configuration of an agent that is enrolled with the central.
+func enrolled(t *testing.T, c *realCentral) Config {
+	t.Helper()
+	cfg := config(t, nil)
+	enrol(t, c, cfg)
+	return cfg
+}
+
+func enrol(t *testing.T, c *realCentral, cfg Config) {
+	t.Helper()
 	text, err := json.Marshal(uplink.Identity{
 		CentralURL: c.URL, SiteID: c.site, SiteName: "oslo", Secret: c.secret,
 		CA: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})),
@@ -266,7 +312,6 @@ func startWith(t *testing.T, c *realCentral, cfg Config) *appliance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, cfg)
 }
 
 // warm has central encode what it will, so that how long that takes is no matter of the test.

@@ -174,7 +174,9 @@ func (s *Syncer) Sync(ctx context.Context, r SyncRequest) (wire.SyncResult, erro
 	}
 	result := run.result()
 	s.kept.Last = &result
-	if !again {
+	if again {
+		nudge(s.changed) // Run takes it up
+	} else {
 		s.kept.Begun = nil
 	}
 	s.keep()
@@ -249,6 +251,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 			return nil
 		case <-s.changed:
 			wait.Stop()
+			retry = min(retry, s.retryIn(pause))
 			continue
 		case <-s.asked:
 			wait.Stop()

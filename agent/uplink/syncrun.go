@@ -53,7 +53,7 @@ func (r *syncRun) work(ctx context.Context) (again bool) {
 	if err != nil {
 		r.rejected = true
 		r.fail("", err)
-		return !errors.Is(err, content.ErrManifest)
+		return !errors.Is(err, content.ErrManifest) && !errors.Is(err, errEpoch)
 	}
 	// What central changes meanwhile is learnt from the heartbeat, and brought too.
 	tried := map[string]string{}
@@ -66,6 +66,9 @@ func (r *syncRun) work(ctx context.Context) (again bool) {
 	return false
 }
 
+// errEpoch refuses what no central has asked for.
+var errEpoch = errors.New("not to be reached")
+
 // reached says what is wrong if the epoch that was asked for is not reached. What a central of another history has
 // asked for is not to be reached any more.
 func (r *syncRun) reached() error {
@@ -74,7 +77,7 @@ func (r *syncRun) reached() error {
 	}
 	want, err := wire.ParseEpoch(r.Epoch)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errEpoch, err)
 	}
 	if have := r.files.Epoch(); have.Stream == want.Stream && have.N < want.N {
 		return fmt.Errorf("central's files are as of %d, not yet of %d", have.N, want.N)

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// beat has one heartbeat go out and be answered.
+func (a *appliance) beat(t *testing.T) {
+	t.Helper()
+	h := a.Report(t.Context())
+	h.Hello, h.BootID, h.Seq = Hello("test"), "by-hand", 1
+	answer, err := a.client.Heartbeat(t.Context(), h)
+	if err == nil {
+		err = a.Answer(t.Context(), answer)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAReplacedFileIsServedNewAfterTheNextHeartbeat: until then old or new, afterwards new, and never some of each, for
+// clients that read all the time and whether or not the site has had the old one.
+func TestAReplacedFileIsServedNewAfterTheNextHeartbeat(t *testing.T) {
+	c := startRealCentral(t)
+	a := startPair(t, c)
+	const name = "bootloaders/loader.img"
+	version := func(n int) []byte { return bytes.Repeat(fmt.Appendf(nil, "version %07d\n", n), 40_000) } // 640,000 bytes, two of them alike nowhere
+	now := c.put(t, name, version(0))
+	a.beat(t)
+	a.wantFile(t, name, now)
+	for n := 1; n <= 5; n++ {
+		before := now
+		var readers sync.WaitGroup
+		stop := make(chan struct{})
+		for range 3 {
+			readers.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					res, got, err := a.get("/" + name)
+					if err != nil || res.StatusCode != http.StatusOK || !bytes.Equal(got, before) && !bytes.Equal(got, version(n)) {
+						t.Errorf("version %d: a client got %d bytes that are neither the old nor the new ones, %v", n, len(got), err)
+						return
+					}
+				}
+			})
+		}
+		now = c.put(t, name, version(n))
+		a.beat(t)
+		a.wantFile(t, name, now)
+		a.wantFile(t, name, now)
+		close(stop)
+		readers.Wait()
+	}
+	c.del(t, name)
+	a.beat(t)
+	if res, _, err := a.get("/" + name); err != nil || res.StatusCode != http.StatusNotFound {
+		t.Errorf("a file that was removed: %v, %v", res, err)
+	}
+}
+
+// TestANodeThatIsPatchedIsSeenAfterTheNextHeartbeat: its state, its workflow, what its workflow is, and the default that it
+// inherits.
+func TestANodeThatIsPatchedIsSeenAfterTheNextHeartbeat(t *testing.T) {
+	c := startRealCentral(t)
+	for _, os := range []string{"debian", "alma"} {
+		c.put(t, "images/"+os+"/linux", []byte("kernel of "+os))
+	}
+	workflow := func(os string) string {
+		return c.call(t, 201, "POST", "/api/v1/workflows", fmt.Sprintf(`{"name":%q,"install_method":"kernel","kernel":"images/%s/linux"}`, os, os))["id"].(string)
+	}
+	debian, alma := workflow("debian"), workflow("alma")
+	id := c.call(t, 201, "POST", "/api/v1/nodes", fmt.Sprintf(`{"mac_address":"52:54:00:00:00:01","home_site_id":%q,"workflow_id":%q}`, c.site, debian))["id"].(string)
+	a := startPair(t, c)
+	a.beat(t)
+	boots := func(what string, wants ...string) {
+		t.Helper()
+		res, script, err := a.get("/boot/52:54:00:00:00:01")
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatal(res, err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(script), want) {
+				t.Errorf("%s: the script lacks %q:\n%s", what, want, script)
+			}
+		}
+	}
+	boots("discovered", "sanboot")
+	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id+"/state", `{"state":"pending"}`)
+	a.beat(t)
+	boots("pending", "images/debian/linux")
+	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id, fmt.Sprintf(`{"workflow_id":%q}`, alma))
+	a.beat(t)
+	boots("another workflow", "images/alma/linux")
+	c.call(t, 200, "PATCH", "/api/v1/workflows/"+alma, `{"cmdline":"console=ttyS1"}`)
+	a.beat(t)
+	boots("a workflow that changed", "images/alma/linux", "console=ttyS1")
+	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, fmt.Sprintf(`{"default_workflow_id":%q}`, debian))
+	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id, `{"workflow_id":null}`)
+	a.beat(t)
+	boots("the default", "images/debian/linux")
+	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id+"/state", `{"state":"retired"}`)
+	a.beat(t)
+	boots("retired", "sanboot")
+	if _, err := a.files.Refresh(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if h := a.Report(t.Context()); h.PendingSyncItems != 1 || h.LastSyncResult != "" || h.ProtocolVersion != 0 {
+		t.Errorf("the heartbeat says %+v", h)
+	}
+}
