@@ -43,6 +43,9 @@ func TestScripts(t *testing.T) {
 // and one whose CA is another into the file foreign.
 func central(ts *testscript.TestScript, _ bool, _ []string) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if library(w, r) {
+			return
+		}
 		var asked wire.Register
 		if r.URL.Path != wire.PathRegister || json.NewDecoder(r.Body).Decode(&asked) != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -69,6 +72,30 @@ func central(ts *testscript.TestScript, _ bool, _ []string) {
 	} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text+"\n"), 0o600))
 	}
+}
+
+// library answers for central's content: one bootloader that is there, and one that is only listed.
+func library(w http.ResponseWriter, r *http.Request) bool {
+	const text = "MZ: a loader\n"
+	switch {
+	case r.URL.Path == wire.PathManifest:
+		sum := sha256.Sum256([]byte(text))
+		m := wire.Manifest{Epoch: wire.Epoch{Stream: "s", N: 1}, Full: true}
+		for _, name := range []string{"lost.efi", "snponly.efi"} {
+			m.Items = append(m.Items, wire.ManifestItem{File: wire.File{Category: wire.Bootloaders, Path: name, Size: int64(len(text)), SHA256: hex.EncodeToString(sum[:])}})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(m)
+	case strings.HasSuffix(r.URL.Path, "/snponly.efi"):
+		io.WriteString(w, text)
+	case strings.HasSuffix(r.URL.Path, "/lost.efi"):
+		w.Header().Set("Content-Type", wire.MediaTypeProblem)
+		w.WriteHeader(http.StatusPreconditionFailed)
+		json.NewEncoder(w).Encode(wire.Problem{Status: http.StatusPreconditionFailed, Detail: "It is another one."})
+	default:
+		return false
+	}
+	return true
 }
 
 // origin FILE starts an origin on the web that has something at every path but those with none in them, and writes its

@@ -65,7 +65,7 @@ func table(cmd *cobra.Command, s admin.Status) {
 	if p := s.Sync; p != nil {
 		row("sync", "running: %d of %d files, %s of %s", p.FilesSynced, p.FilesTotal, size(p.BytesDone), size(p.BytesTotal))
 	} else if s.LastSyncAt != nil {
-		row("sync", "%s, %s ago, %d files to fetch", s.LastSyncResult, ago(s.LastSyncAt), s.PendingSyncItems)
+		row("sync", "%s %s, %d files to fetch", s.LastSyncResult, since(s.LastSyncAt), s.PendingSyncItems)
 	}
 	if s.ContentEpoch.Stream != "" {
 		row("content", "epoch %d", s.ContentEpoch.N)

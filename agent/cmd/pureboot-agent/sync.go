@@ -87,3 +87,11 @@ func showSync(cmd *cobra.Command, s admin.Sync) {
 
 // errUnwatched is what ends the waiting for work of the agent's.
 var errUnwatched = errors.New("no longer waited for; the agent goes on")
+
+// since says how long ago something was.
+func since(at *time.Time) string {
+	if text := ago(at); text != "now" {
+		return text + " ago"
+	}
+	return "just now"
+}
