@@ -14,7 +14,7 @@ type Load struct {
 	Foreground bool  // somebody waits for them
 	Size       int64 // of the object; -1: not known
 
-	Awaited func() bool // whether somebody waits by now, where nobody did; nil: nobody will
+	Awaited func() bool // whether somebody waits by now, or did so a moment ago; nil: nobody will
 }
 
 // small is the size in bytes below which an object goes before others: what boots a machine, not what it installs.

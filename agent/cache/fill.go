@@ -87,9 +87,10 @@ type fill struct {
 	running  map[*stream]struct{}
 	front    *stream // nil: not begun
 	readers  map[*Reader]struct{}
-	begun    bool // what was asked for at first is under way
-	users    int  // readers, and those who are about to become one
-	waiting  int  // readers that wait for bytes
+	begun    bool      // what was asked for at first is under way
+	users    int       // readers, and those who are about to become one
+	waiting  int       // readers that wait for bytes
+	waited   time.Time // when one last did
 	result   error
 	settled  bool          // over is closed
 	err      error         // why it is done; nil if published, or while it runs
@@ -171,6 +172,7 @@ func (f *fill) wait(r *Reader) (end int64, err error) {
 		}
 		f.demand(r)
 		wake := f.wake
+		f.waited = time.Now()
 		f.mu.Unlock()
 		select {
 		case <-r.ctx.Done():
@@ -179,6 +181,7 @@ func (f *fill) wait(r *Reader) (end int64, err error) {
 		case <-wake:
 		}
 		f.mu.Lock()
+		f.waited = time.Now()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"time"
 )
 
 const (
@@ -155,10 +156,14 @@ func (f *fill) load() Load {
 	return Load{Foreground: f.waiting > 0, Size: f.obj.Size, Awaited: f.awaited}
 }
 
+// needless is how long nobody has waited for a fill's bytes that stands back for others. A client that takes them as
+// they come waits again and again.
+const needless = time.Second
+
 func (f *fill) awaited() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.waiting > 0
+	return f.waiting > 0 || time.Since(f.waited) < needless
 }
 
 // next moves st to the next byte it has to read, and tells in up to where to ask for. Through a

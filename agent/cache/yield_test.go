@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"io"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -77,5 +78,28 @@ func TestWhoStandsBackLeavesWithHisContext(t *testing.T) {
 		if err := b.Admit(ctx, 1, Load{Size: -1}); err == nil {
 			t.Error("it was admitted")
 		}
+	})
+}
+
+// TestAClientThatTakesBytesAsTheyComeIsNotHeldUp by itself, where it does not wait at the moment that bytes are paid for.
+func TestAClientThatTakesBytesAsTheyComeIsNotHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(0)
+		s := openStore(t, Options{Admit: b.Admit})
+		o := newOrigin(1, 40*ChunkSize)
+		began := time.Now()
+		r := fetch(t, s, "images/a", o)
+		buf := make([]byte, ChunkSize)
+		for range 40 {
+			if _, err := io.ReadFull(r, buf); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond) // in which the bytes go out
+		}
+		r.Close()
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("10 MB for a client that takes 40 ms took %v", took)
+		}
+		s.Close()
 	})
 }
