@@ -57,6 +57,8 @@ type Agent struct {
 	upstreams map[string]*httpcache.Handler // by prefix
 
 	http      net.Listener
+	https     net.Listener
+	shown     *uplink.Certificate // on https; nil without it
 	tftp      *net.UDPConn
 	admin     net.Listener
 	scrape    net.Listener // of metrics; nil also if its address was taken
@@ -97,6 +99,8 @@ func New(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *
 
 func (a *Agent) openUplink() error {
 	var err error
+	clock := uplink.LoadClock(a.cfg.StateDir(), Built(), a.log)
+	defer func() { a.loadCertificate(clock) }()
 	a.identity, err = uplink.LoadIdentity(a.cfg.StateDir())
 	if errors.Is(err, uplink.ErrNotEnrolled) {
 		a.log.Warn("serving without central", "err", err)
@@ -104,7 +108,7 @@ func (a *Agent) openUplink() error {
 	}
 	if err == nil {
 		a.client, err = uplink.NewClient(a.identity, uplink.ClientOptions{
-			Link: a.link, State: a.cfg.StateDir(), Clock: uplink.LoadClock(a.cfg.StateDir(), Built(), a.log), Log: a.log.With("room", "uplink"),
+			Link: a.link, State: a.cfg.StateDir(), Clock: clock, Log: a.log.With("room", "uplink"),
 		})
 	}
 	if err != nil {
@@ -236,6 +240,12 @@ func (a *Agent) listen() error {
 		}
 		a.onClose(a.http.Close)
 	}
+	if addr := a.cfg.Listen.HTTPS; addr != "" {
+		if a.https, err = net.Listen("tcp", addr); err != nil {
+			return fmt.Errorf("listen.https: %w", err)
+		}
+		a.onClose(a.https.Close)
+	}
 	if addr := a.cfg.Listen.TFTP; addr != "" {
 		udp, err := net.ResolveUDPAddr("udp", addr)
 		if err == nil {
@@ -270,6 +280,9 @@ func (a *Agent) Addresses() map[string]string {
 	if a.http != nil {
 		at["http"] = a.http.Addr().String()
 	}
+	if a.https != nil {
+		at["https"] = a.https.Addr().String()
+	}
 	if a.tftp != nil {
 		at["tftp"] = a.tftp.LocalAddr().String()
 	}
@@ -289,6 +302,9 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	if a.http != nil {
 		a.serveHTTP(ctx, group, gateway.Listen(a.http), a.gateway)
+	}
+	if a.https != nil {
+		a.serveHTTPS(ctx, group)
 	}
 	if a.admin != nil {
 		a.serveHTTP(ctx, group, a.admin, a.operator)

@@ -46,8 +46,12 @@ type Config struct {
 // Listen says where the agent is reached. An empty address turns a listener off, port 0 takes a free one.
 type Listen struct {
 	HTTP  string `yaml:"http" env:"HTTP"`
+	HTTPS string `yaml:"https" env:"HTTPS"` // with a certificate that central makes; also the operator's API, by token
 	TFTP  string `yaml:"tftp" env:"TFTP"`
 	Admin string `yaml:"admin" env:"ADMIN"` // path of a unix socket
+
+	// HTTPSNames are the names and addresses in that certificate; empty: the host's.
+	HTTPSNames []string `yaml:"https_names" env:"HTTPS_NAMES"`
 
 	// Metrics is for Prometheus, by plain HTTP and for everybody who reaches it. An address that is taken is only logged.
 	Metrics string `yaml:"metrics" env:"METRICS"`
@@ -120,7 +124,7 @@ func Load(file string) (Config, error) {
 	// The library passes over what is set to nothing, which is how a listener or the schedule is turned off.
 	for name, field := range map[string]*string{
 		"LISTEN_HTTP": &c.Listen.HTTP, "LISTEN_TFTP": &c.Listen.TFTP, "LISTEN_ADMIN": &c.Listen.Admin,
-		"LISTEN_METRICS": &c.Listen.Metrics, "SYNC_SCHEDULE": &c.Sync.Schedule,
+		"LISTEN_METRICS": &c.Listen.Metrics, "LISTEN_HTTPS": &c.Listen.HTTPS, "SYNC_SCHEDULE": &c.Sync.Schedule,
 	} {
 		if value, ok := os.LookupEnv(envPrefix + name); ok {
 			*field = value
@@ -182,6 +186,12 @@ func (c Config) Validate() error {
 		}
 	}
 	address("listen.http", "tcp", c.Listen.HTTP)
+	address("listen.https", "tcp", c.Listen.HTTPS)
+	for _, name := range c.Listen.HTTPSNames {
+		if !validHost(name) {
+			fault("listen.https_names", "%q is neither a host name nor an IP address", name)
+		}
+	}
 	address("listen.tftp", "udp", c.Listen.TFTP)
 	address("listen.metrics", "tcp", c.Listen.Metrics)
 	if c.Listen.HTTP == "" && c.Listen.TFTP == "" {

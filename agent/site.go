@@ -40,6 +40,11 @@ func (a *Agent) report(ctx context.Context) wire.Heartbeat {
 			h.Services[name] = "running"
 		}
 	}
+	if a.https != nil {
+		if _, ok := a.shown.Ready(); !ok {
+			h.Services["https"] = "there is no certificate yet, which central makes"
+		}
+	}
 	if corrupt := a.files.Corrupt(); len(corrupt) > 0 {
 		h.Services["content"] = fmt.Sprintf("central sends other bytes than it describes, of %d files; the first is %.200s", len(corrupt), corrupt[0])
 	}

@@ -88,7 +88,7 @@ func New(ctx context.Context, o Options) (_ *Central, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.fleet = fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: id.pin, Log: o.Log})
+	c.fleet = fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: id.pin, CA: id.agents(), Log: o.Log})
 	handler, err := api.New(api.Options{
 		Store: c.store, Content: c.content, Encodings: c.encoded, PublicURL: o.PublicURL, Version: o.Version, Log: o.Log,
 		Fleet: c.fleet,

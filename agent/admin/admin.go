@@ -1,5 +1,5 @@
-// Package admin is the API for whoever operates the appliance, on a unix socket that only its user and group reach: how
-// the agent is doing, what its cache holds and is to hold, its machines, its metrics. A file holds one resource: what
+// Package admin is the API for whoever operates the appliance, on a unix socket that only its user and group reach, and
+// over HTTPS for whoever has a token: how the agent is doing, what its cache holds and is to hold, its machines, its metrics. A file holds one resource: what
 // it looks like in JSON, its routes, and what they do.
 package admin
 
@@ -41,6 +41,7 @@ type API struct {
 	pins     *pins
 	prefetch *prefetcher
 	verify   *verifier
+	tokens   *tokens
 
 	retention atomic.Int64 // days; 0: as content.Retention says
 }
@@ -49,6 +50,7 @@ type API struct {
 // machines: it is empty until somebody changes it.
 func New(o Options) *API {
 	a := &API{Options: o, mux: http.NewServeMux(), verify: newVerifier(o.Cache)}
+	a.tokens = a.loadTokens()
 	a.pins = &pins{list: a.load("pins.json")}
 	a.pin()
 	a.prefetch = a.newPrefetcher(a.load("prefetch.json"))
@@ -75,6 +77,9 @@ func (a *API) Run(ctx context.Context) error {
 func (a *API) routes() {
 	for pattern, h := range map[string]http.HandlerFunc{
 		"GET " + PathStatus:                  a.getStatus,
+		"GET " + PathTokens:                  a.listTokens,
+		"POST " + PathTokens:                 a.postToken,
+		"DELETE " + PathTokens + "/{id}":     a.deleteToken,
 		"GET " + PathNodes:                   a.listNodes,
 		"GET " + PathCache:                   a.getCache,
 		"GET " + PathEntries:                 a.listEntries,

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/durable"
 )
 
 // ErrWrongCA says that whoever answers at central's address is not the central that made the join token.
@@ -31,6 +33,10 @@ type Joining struct {
 	Token      JoinToken
 	Hello      wire.Hello
 	Clock      *Clock // nil means the machine's own
+
+	// Names and addresses for the certificate of the HTTPS listener; none: no certificate is asked for. Whether there is
+	// one then is for LoadCertificate to find out.
+	Names []string
 }
 
 // Enroll makes the agent that of the join token's site and leaves its identity in the state folder. Central's CA is
@@ -71,12 +77,22 @@ func (j Joining) register(ctx context.Context, base *url.URL, ca *x509.Certifica
 	defer client.Close()
 
 	host, _ := os.Hostname() // for people to read
+	ask := wire.Register{Hello: j.Hello, JoinToken: j.Token.text, CredentialSHA256: hashOfSecret(id.Secret), Hostname: host}
+	var key crypto.Signer
+	if len(j.Names) > 0 {
+		var err error
+		if key, ask.CSR, err = request(j.Names); err != nil {
+			return err
+		}
+	}
 	var answer wire.Registered
-	err := client.call(ctx, http.MethodPost, wire.PathRegister, nil, wire.Register{
-		Hello: j.Hello, JoinToken: j.Token.text, CredentialSHA256: hashOfSecret(id.Secret), Hostname: host,
-	}, &answer)
-	if err != nil {
+	if err := client.call(ctx, http.MethodPost, wire.PathRegister, nil, ask, &answer); err != nil {
 		return err
+	}
+	if answer.Certificate != "" && key != nil {
+		if text, err := keyed(key, answer.Certificate); err == nil { // else the agent asks again when it runs
+			_ = durable.Replace(filepath.Join(j.State, certificateFile), text, 0o600)
+		}
 	}
 	if _, err := uuid.Parse(answer.SiteID); err != nil {
 		return fmt.Errorf("central named no site: %w", err)

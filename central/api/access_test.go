@@ -27,6 +27,7 @@ var least = map[string]string{
 	"GET /api/v1/sites/{id}/assigned-content":         "viewer",
 	"PUT /api/v1/sites/{id}/assigned-content":         "operator",
 	"POST /api/v1/sites/{id}/agent-token":             "admin",
+	"POST /api/v1/agents/certificate":                 "nobody+agent",
 	"GET /api/v1/sites/{id}/health":                   "viewer",
 	"GET /api/v1/sites/{id}/status-changes":           "viewer",
 	"POST /api/v1/sites/{id}/sync":                    "operator",

@@ -25,6 +25,10 @@ type (
 		peer
 		wire.Register
 	}
+	certificateBody struct {
+		peer
+		wire.CertificateRequest
+	}
 	heartbeatBody struct {
 		peer
 		wire.Heartbeat
@@ -82,6 +86,15 @@ func (a *api) agentRoutes() {
 			boot, err = a.Store.BootByMAC(ctx, caller(ctx).Actor, in.MAC, in.UUID)
 		}
 		return &answer[wire.Boot]{boot}, err
+	})
+	route(a, huma.Operation{
+		OperationID: "certify-agent", Method: "POST", Path: wire.PathCertificate, DefaultStatus: http.StatusCreated, Tags: tags,
+		Summary: "Make a certificate for an agent's HTTPS listener",
+		Description: "By central's own CA, in the name of the agent's site, and for the names and addresses of the request but for those that central " +
+			"itself goes by. 409 if central has no CA of its own.",
+	}, agents, func(ctx context.Context, in *struct{ Body certificateBody }) (*answer[wire.Certificate], error) {
+		made, err := a.Fleet.Certificate(ctx, caller(ctx).Actor, in.Body.CSR)
+		return &answer[wire.Certificate]{made}, err
 	})
 	route(a, huma.Operation{
 		OperationID: "get-agent-status", Method: "GET", Path: "/api/v1/agents/{id}/status", Summary: "Read how a site's agent is", Tags: tags,

@@ -252,6 +252,7 @@ var writes = map[string]struct {
 // unaudited are the routes that write and leave no audit entry, each with the reason.
 var unaudited = map[string]string{
 	"POST /api/v1/agents/heartbeat":       "an agent's report of itself, each minute",
+	"POST /api/v1/agents/certificate":     "as the agent's: TestAnAgentGetsACertificate",
 	"POST /api/v1/nodes/{id}/event":       "kept in the node's own log, with who reported it",
 	"DELETE /api/v1/content-uploads/{id}": "an upload is nothing until its file is stored",
 }

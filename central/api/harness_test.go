@@ -107,7 +107,7 @@ func openCentral(t *testing.T, dsn string) *central {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { encodings.Close() })
-	fleet := fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: [32]byte{1, 2, 3}, Log: log})
+	fleet := fleet.New(fleet.Options{Store: c.store, Content: c.content, Pin: [32]byte{1, 2, 3}, CA: selfSigned{}, Log: log})
 	c.api, err = build(Options{Store: c.store, Content: c.content, Encodings: encodings, Fleet: fleet, Version: "test", Logins: 1000, Log: log})
 	if err != nil {
 		t.Fatal(err)

@@ -55,6 +55,14 @@ func (f *Fleet) Register(ctx context.Context, by store.Actor, r wire.Register) (
 			Hostname: r.Hostname, Hello: r.Hello,
 		})
 	}
+	if err == nil && r.CSR != "" && f.CA != nil {
+		site, _ := uuid.Parse(answer.SiteID) // our own
+		by := store.Actor{Name: "site:" + answer.SiteName, Site: site, From: by.From, RequestID: by.RequestID}
+		made, refused := f.Certificate(ctx, by, r.CSR)
+		if answer.Certificate = made.Certificate; refused != nil { // it is enrolled all the same, and asks again
+			f.Log.Warn("no certificate for an agent that enrols", "site", site, "err", refused, "request", by.RequestID)
+		}
+	}
 	switch {
 	case err == nil:
 		f.Log.Info("agent enrolled", "site", answer.SiteID, "name", answer.SiteName, "from", by.From, "request", by.RequestID)

@@ -18,6 +18,7 @@ type Options struct {
 	Store   *store.Store
 	Content *content.Repository
 	Pin     [32]byte     // SHA-256 of the SubjectPublicKeyInfo of the CA that agents trust; part of each join token
+	CA      CA           // of the certificates of agents; nil: this central makes none
 	Log     *slog.Logger // nil means slog.Default()
 }
 

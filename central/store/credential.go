@@ -3,9 +3,12 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -223,6 +226,28 @@ func (s *Store) AnnounceCredential(ctx context.Context, by Actor, next wire.Next
 		return tx.Agent.UpdateOne(row).SetNextCredentialHash(after.Next).Exec(ctx)
 	})
 	return accepted, err
+}
+
+// SetCertificate notes the certificate that an agent was given. The one before opens central until this one was used.
+func (s *Store) SetCertificate(ctx context.Context, by Actor, hash string, cert *x509.Certificate) error {
+	return s.Write(ctx, func(tx *ent.Tx) error {
+		row, err := tx.Agent.Query().Where(agent.SiteID(by.Site), agent.RevokedAtIsNil()).WithSite().Only(ctx)
+		if ent.IsNotFound(err) {
+			return ErrUnauthorized // since the check of its credential
+		} else if err != nil {
+			return err
+		}
+		if err := tx.Agent.UpdateOne(row).SetNextCertificateHash(hash).SetCertificateExpiresAt(cert.NotAfter.UTC()).Exec(ctx); err != nil {
+			return fmt.Errorf("note a certificate: %w", err)
+		}
+		names := slices.Clone(cert.DNSNames)
+		for _, ip := range cert.IPAddresses {
+			names = append(names, ip.String())
+		}
+		return Audit(ctx, tx, by, Act{
+			Action: "agent.certificate", Subject: subject(row.Edges.Site), Detail: "for " + strings.Join(names, " ") + ", SHA-256 " + hash,
+		})
+	})
 }
 
 // HearBoot notes which process of an agent reports. Once two are alive with one credential, the one that was there first

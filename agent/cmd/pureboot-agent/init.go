@@ -60,7 +60,7 @@ func initCommand() *cobra.Command {
 		defer cancel()
 		id, err := uplink.Enroll(ctx, uplink.Joining{
 			State: cfg.StateDir(), CentralURL: *url, Token: token, Hello: agent.Hello(version),
-			Clock: uplink.LoadClock(cfg.StateDir(), agent.Built(), logger()),
+			Names: cfg.HTTPSNames(), Clock: uplink.LoadClock(cfg.StateDir(), agent.Built(), logger()),
 		})
 		if err != nil {
 			return err
