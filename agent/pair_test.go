@@ -36,9 +36,10 @@ import (
 type realCentral struct {
 	*httptest.Server
 	store  *store.Store
-	site   string // id of the one site
-	admin  string // token
-	secret string // of the site's agent
+	site   string     // id of the one site
+	admin  string     // token
+	secret string     // of the site's agent
+	agents *authority // makes the agents' certificates
 
 	mu   sync.Mutex
 	beat wire.Heartbeat                                // the last one
@@ -63,7 +64,7 @@ func (tr *transfer) String() string { return fmt.Sprintf("%+v", *tr) }
 func startRealCentral(t *testing.T) *realCentral {
 	t.Helper()
 	quiet, dir := slog.New(slog.DiscardHandler), t.TempDir()
-	c := &realCentral{secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I"}
+	c := &realCentral{secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", agents: newAuthority(t)}
 	var err error
 	if c.store, err = store.Open(t.Context(), store.Options{Dir: dir, Log: quiet}); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func startRealCentral(t *testing.T) *realCentral {
 	t.Cleanup(func() { encodings.Close() })
 	handler, err := api.New(api.Options{
 		Store: c.store, Content: files, Encodings: encodings, Log: quiet,
-		Fleet: fleet.New(fleet.Options{Store: c.store, Content: files, Log: quiet}),
+		Fleet: fleet.New(fleet.Options{Store: c.store, Content: files, CA: c.agents, Log: quiet}),
 	})
 	if err != nil {
 		t.Fatal(err)
