@@ -15,9 +15,30 @@ import (
 // and from a newer, which knows more. What is needed all the same is checked by whoever acts on it.
 type peer struct{}
 
-// TransformSchema makes every field optional, and others welcome.
-func (peer) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeObject, Properties: s.Properties, AdditionalProperties: true}
+// TransformSchema makes every field optional and others welcome, at every depth.
+func (peer) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema { return loose(r, s) }
+
+// loose is a schema that takes what another build may send in place of what s describes.
+func loose(r huma.Registry, s *huma.Schema) *huma.Schema {
+	if s.Ref != "" {
+		s = r.SchemaFromRef(s.Ref)
+	}
+	out := *s
+	out.Enum = nil // a newer one may have more choices
+	if s.Items != nil {
+		out.Items = loose(r, s.Items)
+	}
+	if s.Type == huma.TypeObject && len(s.Properties) > 0 {
+		properties := make(map[string]*huma.Schema, len(s.Properties))
+		for name, p := range s.Properties {
+			properties[name] = loose(r, p)
+		}
+		out = huma.Schema{
+			Type: huma.TypeObject, Nullable: s.Nullable, Description: s.Description, Properties: properties, AdditionalProperties: true,
+		}
+		out.PrecomputeMessages()
+	}
+	return &out
 }
 
 type (
