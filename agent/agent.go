@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,8 @@ type Agent struct {
 	scrape    net.Listener // of metrics; nil also if its address was taken
 	server    *tftp.Server
 	transfers tftpCounts
+	traces    node.Traces
+	tftpTiers sync.Map // netip.AddrPort of a client: where its file comes from
 	registry  *prometheus.Registry
 	closer    []func() error
 }
@@ -171,11 +174,12 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		return err
 	}
 	a.gateway = gateway.New(gateway.Options{
-		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Upstreams: upstreams, Log: a.log.With("room", "gateway"),
+		Nodes: a.nodes, Files: a.files, Key: key, Enrolled: a.client != nil, Upstreams: upstreams, Traces: &a.traces,
+		Log: a.log.With("room", "gateway"),
 	})
 	a.registry = newRegistry(a)
 	operator := admin.Options{
-		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams,
+		Status: a.status, Cache: a.cache, Files: a.files, Nodes: a.nodes, Upstreams: a.upstreams, Traces: &a.traces,
 		Metrics: metricsHandler(a.registry), Dir: a.cfg.StateDir(), Log: a.log.With("room", "admin"),
 	}
 	if a.syncer != nil {
@@ -187,7 +191,7 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		return err
 	}
 	a.server, err = tftp.New(tftp.Options{
-		Open: a.openTFTP, Done: a.transfers.ended, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
+		Open: a.openTFTP, Done: a.endedTFTP, Log: a.log.With("room", "tftp"), DrainTimeout: drainTime,
 	})
 	return err
 }

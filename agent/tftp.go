@@ -7,9 +7,12 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pureboot/pureboot/agent/boot"
+	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/gateway"
+	"github.com/pureboot/pureboot/agent/node"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/tftp"
 )
@@ -28,7 +31,33 @@ func (a *Agent) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error)
 	if err != nil {
 		return nil, err // and no File, which a nil *content.File would be
 	}
+	a.tftpTiers.Store(r.Client, fileTier(f))
 	return f, nil
+}
+
+// fileTier says where a file comes from, as the traces call it.
+func fileTier(f *content.File) string {
+	switch f.Status {
+	case content.Stale:
+		return "stale"
+	case content.Miss, content.Collapsed:
+		return "fill"
+	case content.Pass:
+		return "upstream"
+	}
+	return string(f.Tier())
+}
+
+// endedTFTP counts and traces a transfer that is over.
+func (a *Agent) endedTFTP(t tftp.Transfer) {
+	a.transfers.ended(t)
+	tier, _ := a.tftpTiers.LoadAndDelete(t.Client)
+	s := node.Step{At: time.Now(), Protocol: "tftp", File: t.Name, Bytes: t.Bytes, Begins: true}
+	s.Tier, _ = tier.(string)
+	if t.Err != nil {
+		s.Error = t.Err.Error()
+	}
+	a.traces.Of(t.Client.Addr()).Note(s)
 }
 
 // urlFor returns the agent's HTTP address for a machine that reached it at a local address; none if HTTP is off.

@@ -27,6 +27,7 @@ type Options struct {
 	Cache     *cache.Store
 	Files     *content.Files
 	Nodes     *node.Store
+	Traces    *node.Traces                  // nil: there are none
 	Upstreams map[string]*httpcache.Handler // by prefix
 	Sync      Syncer                        // nil while the agent is not enrolled
 	Metrics   http.Handler                  // of /metrics; nil: there are none
@@ -49,6 +50,9 @@ type API struct {
 // New reads the lists in Dir and has the cache observe the pins. A list that cannot be read is no reason not to boot
 // machines: it is empty until somebody changes it.
 func New(o Options) *API {
+	if o.Traces == nil {
+		o.Traces = new(node.Traces)
+	}
 	a := &API{Options: o, mux: http.NewServeMux(), verify: newVerifier(o.Cache)}
 	a.tokens = a.loadTokens()
 	a.pins = &pins{list: a.load("pins.json")}
@@ -81,6 +85,7 @@ func (a *API) routes() {
 		"POST " + PathTokens:                 a.postToken,
 		"DELETE " + PathTokens + "/{id}":     a.deleteToken,
 		"GET " + PathNodes:                   a.listNodes,
+		"GET " + PathNodes + "/{mac}/trace":  a.getTrace,
 		"GET " + PathCache:                   a.getCache,
 		"GET " + PathEntries:                 a.listEntries,
 		"DELETE " + PathCache + "/{path...}": a.deleteEntry,

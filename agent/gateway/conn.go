@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pureboot/pureboot/agent/httpcache"
+	"github.com/pureboot/pureboot/agent/node"
 )
 
 // Listen returns a listener whose connections suit a Gateway's work, for a server that has ConnContext too. It is not
@@ -54,6 +55,7 @@ type conn struct {
 	*net.TCPConn
 	parcel        *parcel // nil: what is written goes out at once
 	reads, writes deadline
+	trace         *node.Trace // of the machine; nil: not asked for yet
 }
 
 func newConn(tcp *net.TCPConn) *conn {

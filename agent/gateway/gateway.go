@@ -24,7 +24,8 @@ type Options struct {
 	Key      node.Key
 	Enrolled bool // otherwise the scripts say what is missing
 
-	Upstreams []Upstream // what is not this gateway's own goes to the one with the longest prefix
+	Traces    *node.Traces // of what machines ask for; nil: nobody wants them
+	Upstreams []Upstream   // what is not this gateway's own goes to the one with the longest prefix
 	Log       *slog.Logger
 }
 
@@ -113,7 +114,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, admitted bool) {
 	}
 	defer func() {
 		p := recover()
-		defer func() { count.ended(out.status) }()
+		defer func() {
+			count.ended(out.status)
+			g.traceLong(r, out, count == g.count.routes[RouteUpstream])
+		}()
 		out.renew() // for what net/http still writes: a header without a body, or a body's end
 		if p == nil && out.err == nil && out.status < 400 && !g.Log.Enabled(r.Context(), out.level) {
 			return

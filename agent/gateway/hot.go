@@ -40,7 +40,8 @@ func (g *Gateway) sendHot(w http.ResponseWriter, r *http.Request) bool {
 	if !c.pack(hit.Fields, name, len(hit.Body)) {
 		return false
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(g.pieceTime)) // of a closed connection, which Write tells
+	now := time.Now()
+	_ = c.SetWriteDeadline(now.Add(g.pieceTime)) // of a closed connection, which Write tells
 	header := w.Header()
 	header["Content-Type"], header["Content-Length"] = hit.Type, hit.Length
 	if hit.Date != nil {
@@ -50,6 +51,7 @@ func (g *Gateway) sendHot(w http.ResponseWriter, r *http.Request) bool {
 	count := g.count.routes[route]
 	count.sent.Add(int64(n))
 	count.ended(http.StatusOK)
+	g.traceHot(c, r, now, n, route, err)
 	if err != nil {
 		g.Log.Info("request", "request", string(name), "client", r.RemoteAddr, "method", r.Method, "path", clip(r.URL.Path),
 			"status", http.StatusOK, "bytes", n, "err", err)

@@ -335,7 +335,7 @@ func openSiteWith(t testing.TB, c *central, level slog.Level, hot int64) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Gateway = New(Options{Nodes: nodes, Files: files, Key: node.Key{1, 2, 3}, Enrolled: true, Log: log})
+	s.Gateway = New(Options{Nodes: nodes, Files: files, Key: node.Key{1, 2, 3}, Enrolled: true, Traces: new(node.Traces), Log: log})
 	t.Cleanup(func() {
 		files.Close()
 		if err := errors.Join(nodes.Close(), s.cache.Close()); err != nil {

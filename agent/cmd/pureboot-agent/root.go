@@ -24,7 +24,8 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.PersistentFlags().String("config", "", "configuration file (default "+agent.DefaultConfigFile+", if there is one)")
-	cmd.AddCommand(initCommand(), startCommand(), statusCommand(), syncCommand(), cacheCommand(), tokenCommand(), versionCommand())
+	cmd.AddCommand(initCommand(), startCommand(), statusCommand(), traceCommand(), syncCommand(), cacheCommand(), tokenCommand(),
+		versionCommand())
 	return cmd
 }
 
