@@ -59,7 +59,7 @@ type Agent struct {
 
 	http      net.Listener
 	https     net.Listener
-	shown     *uplink.Certificate // on https; nil without it
+	shown     *uplink.Certificate // on https, or to central; nil without either
 	tftp      *net.UDPConn
 	admin     net.Listener
 	scrape    net.Listener // of metrics; nil also if its address was taken
@@ -322,6 +322,9 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 	}
 	if a.client != nil {
 		group.Go(func() error { return a.heart.Run(ctx) })
+		if a.shown != nil {
+			group.Go(func() error { return a.shown.Run(ctx) })
+		}
 		group.Go(func() error { return a.nodes.Run(ctx) })
 		group.Go(func() error { return a.syncer.Run(ctx) })
 	}

@@ -8,12 +8,16 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // authority makes certificates of agents. It implements fleet.CA.
@@ -47,8 +51,12 @@ func (a *authority) sign(template *x509.Certificate, key crypto.PublicKey) (*x50
 }
 
 // Certify implements fleet.CA.
-func (a *authority) Certify(_ uuid.UUID, request *x509.CertificateRequest) ([]*x509.Certificate, error) {
-	cert, err := a.sign(&x509.Certificate{DNSNames: request.DNSNames, IPAddresses: request.IPAddresses}, request.PublicKey)
+func (a *authority) Certify(site uuid.UUID, request *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	cert, err := a.sign(&x509.Certificate{
+		DNSNames: request.DNSNames, IPAddresses: request.IPAddresses,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		URIs:        []*url.URL{{Scheme: "urn", Opaque: strings.TrimPrefix(wire.SiteURN, "urn:") + site.String()}},
+	}, request.PublicKey)
 	return []*x509.Certificate{cert, a.cert}, err
 }
 

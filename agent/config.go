@@ -30,8 +30,13 @@ type Config struct {
 	DataDir    string `yaml:"data_dir" env:"DATA_DIR"`
 	CentralURL string `yaml:"central_url" env:"CENTRAL_URL"` // for init, where no --central-url is given
 	Listen     Listen `yaml:"listen" envPrefix:"LISTEN_"`
-	Cache      Cache  `yaml:"cache" envPrefix:"CACHE_"`
-	Sync       Sync   `yaml:"sync" envPrefix:"SYNC_"`
+
+	// CentralAuth is what the agent proves itself to central with: credential, the default, or certificate, which central
+	// makes; while there is none, and to change the credential, it is the credential all the same.
+	CentralAuth string `yaml:"central_auth" env:"CENTRAL_AUTH"`
+
+	Cache Cache `yaml:"cache" envPrefix:"CACHE_"`
+	Sync  Sync  `yaml:"sync" envPrefix:"SYNC_"`
 
 	Upstreams []Upstream `yaml:"upstreams"` // in the file alone
 
@@ -184,6 +189,9 @@ func (c Config) Validate() error {
 		if u, err := url.Parse(c.CentralURL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
 			fault("central_url", "want https://HOST[:PORT]") // it is not repeated: somebody may have put a password in it
 		}
+	}
+	if c.CentralAuth != "" && c.CentralAuth != byCredential && c.CentralAuth != byCertificate {
+		fault("central_auth", "%q is neither credential nor certificate", c.CentralAuth)
 	}
 	address("listen.http", "tcp", c.Listen.HTTP)
 	address("listen.https", "tcp", c.Listen.HTTPS)

@@ -20,9 +20,6 @@ func (a *Agent) serveHTTPS(ctx context.Context, group *errgroup.Group) {
 	a.serveHTTP(ctx, group, tls.NewListener(a.https, &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: a.shown.Get, NextProtos: []string{"http/1.1"},
 	}), secured(a.operator.Guarded(), a.gateway))
-	if a.client != nil {
-		group.Go(func() error { return a.shown.Run(ctx) })
-	}
 }
 
 // secured has the operator's paths and those of the machines side by side.
@@ -36,8 +33,17 @@ func secured(operator, machines http.Handler) http.Handler {
 	})
 }
 
+// Values of central_auth.
+const (
+	byCredential  = "credential"
+	byCertificate = "certificate"
+)
+
+// certified says whether there is to be a certificate.
+func (c Config) certified() bool { return c.Listen.HTTPS != "" || c.CentralAuth == byCertificate }
+
 func (a *Agent) loadCertificate(clock *uplink.Clock) {
-	if a.cfg.Listen.HTTPS == "" {
+	if !a.cfg.certified() {
 		return
 	}
 	o := uplink.CertificateOptions{
@@ -47,6 +53,9 @@ func (a *Agent) loadCertificate(clock *uplink.Clock) {
 		o.Client = a.client
 	}
 	a.shown = uplink.LoadCertificate(o)
+	if a.client != nil && a.cfg.CentralAuth == byCertificate {
+		a.client.ProveBy(a.shown)
+	}
 }
 
 // HTTPSNames are the names and addresses that the certificate of listen.https is to have; none while that is off. Those

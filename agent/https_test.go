@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/agent/uplink"
+	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -208,4 +210,50 @@ func TestHTTPSNames(t *testing.T) {
 	if err == nil || strings.Count(err.Error(), "listen.https_names") != 3 || !strings.Contains(err.Error(), "listen.https:") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestAnAgentThatProvesItselfByACertificate uses the credential until it has one, and to change the credential, which ends
+// the certificate too.
+func TestAnAgentThatProvesItselfByACertificate(t *testing.T) {
+	c := startRealCentral(t)
+	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, `{"heartbeat_seconds":1}`)
+	cfg := config(t, nil)
+	cfg.CentralAuth = "certificate"
+	a := startWith(t, c, cfg)
+	certified := func() (is bool) {
+		c.change(func() { is = c.byCertificate })
+		return is
+	}
+	eventually(t, "a heartbeat by the certificate", certified)
+	first := a.certificate(t)
+	body := c.put(t, "images/linux", noise(300_000))
+	eventually(t, "the manifest", func() bool { res, _, err := a.get("/images/linux"); return err == nil && res.StatusCode == 200 })
+	a.wantFile(t, "images/linux", body)
+
+	before, err := uplink.LoadIdentity(cfg.StateDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.call(t, 202, "POST", "/api/v1/sites/"+c.site+"/agent-credential/rotate", "")
+	eventually(t, "the rotation is over", func() bool { return c.state(t) == store.CredentialValid })
+	if after, err := uplink.LoadIdentity(cfg.StateDir()); err != nil || after.Secret == before.Secret {
+		t.Errorf("the credential is the old one, %v", err)
+	}
+	eventually(t, "another certificate", func() bool { return !bytes.Equal(a.certificate(t), first) })
+	c.change(func() { c.byCertificate = false })
+	eventually(t, "a heartbeat by it", certified)
+	if s := a.client.Standing(); s.Refused != "" {
+		t.Errorf("%+v", s)
+	}
+	c.call(t, 200, "POST", "/api/v1/sites/"+c.site+"/agent-credential/revoke", "")
+	a.wantRefused(t, uplink.RefusedRevoked)
+}
+
+func (a *appliance) certificate(t *testing.T) []byte {
+	t.Helper()
+	cert, err := a.shown.Get(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert.Leaf.Raw
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -50,6 +52,8 @@ type realCentral struct {
 
 	ear    *watched          // hears all that is asked but heartbeats; may be nil
 	answer map[string]string // bodies of JSON that paths are answered with in central's place
+
+	byCertificate bool // beat came with
 }
 
 // transfer is one answer with content.
@@ -89,6 +93,8 @@ func startRealCentral(t *testing.T) *realCentral {
 	}
 	c.Server = httptest.NewUnstartedServer(c.tapped(handler))
 	c.EnableHTTP2 = true
+	c.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: x509.NewCertPool()}
+	c.TLS.ClientCAs.AddCert(c.agents.cert)
 	c.Config.ErrorLog = log.New(io.Discard, "", 0) // of agents that end
 	c.StartTLS()
 	t.Cleanup(c.Close)
@@ -169,7 +175,10 @@ func (c *realCentral) tapped(h http.Handler) http.Handler {
 		}
 		if r.URL.Path == wire.PathHeartbeat {
 			text, _ := io.ReadAll(r.Body) // the handler says if it is cut
-			c.change(func() { _ = json.Unmarshal(text, &c.beat) })
+			c.change(func() {
+				_ = json.Unmarshal(text, &c.beat)
+				c.byCertificate = r.Header.Get("Authorization") == "" && len(r.TLS.VerifiedChains) > 0
+			})
 			r.Body = io.NopCloser(bytes.NewReader(text))
 		} else {
 			tally := &wireTap{ResponseWriter: w, ctx: r.Context(), cut: -1, holdAt: math.MaxInt64}

@@ -5,10 +5,16 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"math/big"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,5 +85,98 @@ func TestAnAgentsCertificate(t *testing.T) {
 	}
 	if left := time.Until(leaf.NotAfter); left > agentLife || left < agentLife-time.Hour {
 		t.Errorf("it is good for %v", left)
+	}
+}
+
+// TestAnAgentProvesItselfByItsCertificate over the real listener: by the newest that it was given and has used.
+func TestAnAgentProvesItselfByItsCertificate(t *testing.T) {
+	s := serve(t, config(t))
+	site := s.do(t, "POST", "/api/v1/sites", strings.NewReader(`{"name":"berlin"}`), "Content-Type", "application/json")
+	var made struct{ ID string }
+	if err := json.Unmarshal([]byte(read(t, site, 201)), &made); err != nil {
+		t.Fatal(err)
+	}
+	var join wire.JoinToken
+	if err := json.Unmarshal([]byte(read(t, s.do(t, "POST", "/api/v1/sites/"+made.ID+"/agent-token", nil), 201)), &join); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("mine"))
+	read(t, s.do(t, "POST", wire.PathRegister, strings.NewReader(`{"join_token":"`+join.Token+`","credential_sha256":"`+hex.EncodeToString(sum[:])+`"}`),
+		"Content-Type", "application/json"), 201)
+
+	by := func(cert *tls.Certificate) *http.Client {
+		config := trusting(t, filepath.Join(s.o.DataDir, "ca.crt"))
+		if cert != nil {
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+		}
+		transport := &http.Transport{TLSClientConfig: config}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport, Timeout: time.Minute}
+	}
+	get := func(client *http.Client, want int, kind string) {
+		t.Helper()
+		res, err := client.Get(s.url + wire.PathManifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var p wire.Problem
+		if json.NewDecoder(res.Body).Decode(&p); res.StatusCode != want || p.Type != kind {
+			t.Errorf("%s %+v, want %d %s", res.Status, p, want, kind)
+		}
+	}
+	certify := func() *tls.Certificate {
+		t.Helper()
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := json.Marshal(wire.CertificateRequest{CSR: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := s.do(t, "POST", wire.PathCertificate, bytes.NewReader(body), "Content-Type", "application/json", "Authorization", "Bearer pba_"+made.ID+"_mine")
+		var answer wire.Certificate
+		if err := json.Unmarshal([]byte(read(t, res, 201)), &answer); err != nil {
+			t.Fatal(err)
+		}
+		chain, err := parseCertificates([]byte(answer.Certificate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &tls.Certificate{Certificate: [][]byte{chain[0].Raw}, PrivateKey: key}
+	}
+	first, lost, third := by(certify()), by(certify()), (*http.Client)(nil)
+	get(by(nil), 401, "")
+	get(first, 401, "") // a newer one was made before it was used
+	get(lost, 200, "")
+	third = by(certify())
+	get(lost, 200, "") // until the newer one is used
+	get(third, 200, "")
+	get(third, 200, "")
+	get(lost, 401, "")
+	read(t, s.do(t, "POST", "/api/v1/sites/"+made.ID+"/agent-credential/revoke", nil), 200)
+	get(third, 401, wire.ProblemRevoked)
+
+	// One that another CA made, or nobody, does not get as far.
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs: []*url.URL{{Scheme: "urn", Opaque: "pureboot:site:" + made.ID}},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := by(&tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}).Get(s.url + wire.PathManifest); err == nil {
+		res.Body.Close()
+		t.Errorf("another CA's: %s", res.Status)
 	}
 }

@@ -93,7 +93,12 @@ func certificateNames(cfg Config) []string {
 
 // config returns how central does TLS.
 func (id *identity) config() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: id.certificate}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: id.certificate}
+	if id.ca != nil { // an agent may prove itself by a certificate
+		config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
+		config.ClientCAs.AddCert(id.ca.cert)
+	}
+	return config
 }
 
 // certificate returns the certificate for a handshake. Of central's own CA it is made anew before it expires, also

@@ -52,7 +52,8 @@ func (c *Client) Heartbeat(ctx context.Context, h wire.Heartbeat) (wire.Heartbea
 		return a, err
 	}
 	c.clock.learn(a.ServerTime, c.expires)
-	if c.keys.answered(secret, a.Rotation) {
+	news := c.proof.answered(a.Rotation)
+	if c.keys.answered(secret, a.Rotation) || news {
 		a.NextIn = 1 // a rotation is over within seconds
 	}
 	return a, nil

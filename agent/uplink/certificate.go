@@ -44,6 +44,7 @@ var ErrNoCertificate = errors.New("there is no certificate yet: central has to b
 type Certificate struct {
 	CertificateOptions
 	current atomic.Pointer[tls.Certificate] // its Leaf is set; nil: none yet
+	void    chan struct{}                   // holds one wish for another at most
 }
 
 // CertificateOptions says what a certificate is for.
@@ -59,7 +60,7 @@ type CertificateOptions struct {
 
 // LoadCertificate returns the certificate that is kept in the state folder. One that cannot be read is none.
 func LoadCertificate(o CertificateOptions) *Certificate {
-	c := &Certificate{CertificateOptions: o}
+	c := &Certificate{CertificateOptions: o, void: make(chan struct{}, 1)}
 	text, err := os.ReadFile(filepath.Join(o.State, certificateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return c
@@ -103,23 +104,42 @@ func (c *Certificate) Ready() (until time.Time, ok bool) {
 // Run has central make a certificate where there is none, and another when a third of its life is left, until ctx ends.
 // Meanwhile the one that there is is shown, even if it has expired.
 func (c *Certificate) Run(ctx context.Context) error {
-	for failures := 0; ; {
+	for failures, due := 0, false; ; {
 		pause := lookEvery - mathrand.N(lookEvery/4) // a fleet that was installed at once does not ask at once
-		if c.due() {
+		if due = due || c.due(); due {
 			if err := c.renew(ctx); err != nil {
 				failures++
 				pause = min(lookAgain<<min(failures-1, 6), lookEvery)
 				pause -= mathrand.N(pause / 2)
 				c.Log.Warn("no new certificate", "err", err, "failures", failures, "pause", pause)
 			} else {
-				failures = 0
+				failures, due = 0, false
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(pause):
+		case <-c.void:
+			due = true
 		}
+	}
+}
+
+// usable returns the certificate if central can take it; nil: it cannot.
+func (c *Certificate) usable() *tls.Certificate {
+	cert := c.current.Load()
+	if cert == nil || !c.Clock.Now().Before(cert.Leaf.NotAfter) {
+		return nil
+	}
+	return cert
+}
+
+// replace has Run ask for another one, since central does not take this one.
+func (c *Certificate) replace() {
+	select {
+	case c.void <- struct{}{}:
+	default: // it is to be replaced already
 	}
 }
 

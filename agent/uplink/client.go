@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -58,6 +59,7 @@ type Client struct {
 
 	keys     *keyring // nil until enrolled
 	bootID   string   // of this process, as far as central can tell
+	proof    *proof   // nil: by the credential
 	standing standing
 }
 
@@ -129,7 +131,10 @@ func parseCentralURL(s string) (*url.URL, error) {
 }
 
 // Close ends the idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.proof.close()
+}
 
 // Online says whether it is worth waiting for central.
 func (c *Client) Online() bool { return c.link.Online() }
@@ -193,13 +198,13 @@ func (c *Client) request(ctx context.Context, method, path string, q url.Values,
 // of. A success is the caller's to judge; it says which secret central took.
 func (c *Client) do(req *http.Request) (res *http.Response, secret string, err error) {
 	for tries := 1; ; tries++ {
-		secret, era := c.authorize(req)
-		if res, err = c.send(req); secret == "" {
+		by := c.authorize(req)
+		if res, err = c.send(req, by.http); c.keys == nil {
 			return res, "", err
 		}
 		refusal, own := errors.AsType[*wire.Refusal](err)
-		if err != nil && !own || !c.judge(era, refusal) || tries == maxTries {
-			return res, secret, err
+		if err != nil && !own || !c.judge(by, refusal) || tries == maxTries {
+			return res, by.secret, err
 		}
 		if req, err = again(req); err != nil {
 			return nil, "", err
@@ -207,15 +212,29 @@ func (c *Client) do(req *http.Request) (res *http.Response, secret string, err e
 	}
 }
 
-// authorize adds the credential to a request, and the name of this process. It returns the secret, and the era of it; empty: there is none.
-func (c *Client) authorize(req *http.Request) (secret string, era int) {
+// voucher is what a request was sent with.
+type voucher struct {
+	http   *http.Client
+	cert   *tls.Certificate // nil: the secret
+	secret string
+	era    int // of the secret
+}
+
+// authorize adds the name of this process to a request, and the credential unless it goes by a certificate.
+func (c *Client) authorize(req *http.Request) (by voucher) {
+	by.http = c.http
 	if c.keys == nil {
-		return "", 0
+		return by
 	}
-	secret, era = c.keys.secret()
-	req.Header.Set("Authorization", "Bearer pba_"+c.keys.site+"_"+secret)
 	req.Header.Set(wire.HeaderBoot, c.bootID)
-	return secret, era
+	if client, cert := c.proof.client(c.http); cert != nil {
+		req.Header.Del("Authorization")
+		by.http, by.cert = client, cert
+		return by
+	}
+	by.secret, by.era = c.keys.secret()
+	req.Header.Set("Authorization", "Bearer pba_"+c.keys.site+"_"+by.secret)
+	return by
 }
 
 // again returns a request that can be sent once more.
@@ -231,8 +250,8 @@ func again(req *http.Request) (*http.Request, error) {
 	return next, nil
 }
 
-func (c *Client) send(req *http.Request) (*http.Response, error) {
-	res, err := c.http.Do(req)
+func (c *Client) send(req *http.Request, by *http.Client) (*http.Response, error) {
+	res, err := by.Do(req)
 	if err != nil {
 		c.failed(req.Context())
 		return nil, fmt.Errorf("ask central: %w", err)

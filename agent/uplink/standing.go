@@ -52,12 +52,15 @@ func (s *standing) set(refused, detail string) bool {
 func (c *Client) Standing() Standing { return c.standing.get() }
 
 // judge learns from an answer what central thinks of the agent and its credential, and says whether the request is
-// worth another try at once, with the other secret.
-func (c *Client) judge(era int, refusal *wire.Refusal) (again bool) {
+// worth another try at once, with the other secret, or
+// with one in place of a certificate.
+func (c *Client) judge(by voucher, refusal *wire.Refusal) (again bool) {
 	switch {
 	case refusal == nil, refusal.Status < 500 && refusal.Status != http.StatusUnauthorized &&
 		refusal.Status != http.StatusTooManyRequests && refusal.Problem.Type != wire.ProblemFenced:
-		c.keys.worked() // what it said no to is something else
+		if by.cert == nil {
+			c.keys.worked() // what it said no to is something else
+		}
 		if c.standing.set("", "") {
 			c.log.Info("central serves this agent again")
 		}
@@ -66,8 +69,11 @@ func (c *Client) judge(era int, refusal *wire.Refusal) (again bool) {
 		c.refused(RefusedFenced, refusal.Problem.Detail)
 	case refusal.Problem.Type == wire.ProblemRevoked:
 		c.refused(RefusedRevoked, refusal.Problem.Detail)
+	case refusal.Status == http.StatusUnauthorized && by.cert != nil:
+		c.proof.deny(by.cert)
+		return true
 	case refusal.Status == http.StatusUnauthorized:
-		if c.keys.denied(era) {
+		if c.keys.denied(by.era) {
 			return true
 		}
 		c.refused(RefusedUnknown, "central does not know this agent's credential: enrol it again")

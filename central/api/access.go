@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"reflect"
@@ -44,15 +45,22 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 	if need.open {
 		return p, nil
 	}
-	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	header, certificate := r.Header.Get("Authorization"), shown(r)
+	scheme, text, _ := strings.Cut(header, " ")
+	if (header != "" || certificate == nil) && !strings.EqualFold(scheme, "Bearer") {
 		return p, store.ErrUnauthorized
 	}
 	if wait := a.logins.Blocked(p.From, time.Now()); wait > 0 {
 		return p, &fleet.Limited{RetryAfter: wait}
 	}
-	if strings.HasPrefix(text, "pba_") {
-		actor, err := a.Fleet.Authenticate(r.Context(), text, r.Header.Get(wire.HeaderBoot))
+	if header == "" || strings.HasPrefix(text, "pba_") {
+		var actor store.Actor
+		var err error
+		if boot := r.Header.Get(wire.HeaderBoot); header == "" {
+			actor, err = a.Fleet.AuthenticateCertificate(r.Context(), certificate, boot)
+		} else {
+			actor, err = a.Fleet.Authenticate(r.Context(), text, boot)
+		}
 		if err != nil {
 			return p, a.failedLogin(p, err)
 		}
@@ -74,6 +82,14 @@ func (a *api) guard(r *http.Request, need access) (principal, error) {
 		return p, forbidden("this needs the role " + string(need.least) + ", and the token has " + string(p.role))
 	}
 	return p, nil
+}
+
+// shown returns the certificate that the client proved to have, if it is of central's CA.
+func shown(r *http.Request) *x509.Certificate {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	return r.TLS.VerifiedChains[0][0]
 }
 
 // failedLogin counts a credential that opened nothing. Each is 256 random bits: what is kept small is not the chance

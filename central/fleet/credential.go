@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"strings"
 
@@ -21,6 +23,19 @@ func (f *Fleet) Authenticate(ctx context.Context, credential, boot string) (stor
 		return store.Actor{}, store.ErrUnauthorized
 	}
 	return f.Store.AuthenticateAgent(ctx, id, hash(secret), boot)
+}
+
+// AuthenticateCertificate returns the actor that a certificate of central's CA stands for, asked by the process boot of an
+// agent. Errors as of Authenticate.
+func (f *Fleet) AuthenticateCertificate(ctx context.Context, cert *x509.Certificate, boot string) (store.Actor, error) {
+	for _, uri := range cert.URIs {
+		text, ok := strings.CutPrefix(uri.String(), wire.SiteURN)
+		if site, err := uuid.Parse(text); ok && err == nil {
+			sum := sha256.Sum256(cert.Raw)
+			return f.Store.AuthenticateCertificate(ctx, site, hex.EncodeToString(sum[:]), boot)
+		}
+	}
+	return store.Actor{}, store.ErrUnauthorized
 }
 
 // RotateCredential asks a site's agent for a new secret.

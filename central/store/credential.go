@@ -99,6 +99,36 @@ func (s *Store) AuthenticateAgent(ctx context.Context, site uuid.UUID, secretHas
 	return agentActor(row), nil
 }
 
+// AuthenticateCertificate is AuthenticateAgent for the SHA-256 of a certificate that the site's agent was given. The first
+// use of a newer one ends the one before.
+func (s *Store) AuthenticateCertificate(ctx context.Context, site uuid.UUID, hash, boot string) (Actor, error) {
+	row, err := s.agentOf(ctx, site)
+	if err != nil {
+		return Actor{}, err
+	}
+	known := lifecycle.Credential{Current: row.CertificateHash, Next: row.NextCertificateHash}
+	after, ok := known.Use(hash)
+	switch {
+	case !ok:
+		return Actor{}, ErrUnauthorized
+	case row.RevokedAt != nil:
+		return Actor{}, ErrRevoked
+	case row.KeptBootID != "" && boot != row.KeptBootID:
+		return Actor{}, ErrFenced
+	case after != known:
+		err = s.Write(ctx, func(tx *ent.Tx) error {
+			return tx.Agent.Update().Where(agent.ID(row.ID), agent.NextCertificateHash(hash)).
+				SetCertificateHash(hash).SetNextCertificateHash("").Exec(ctx)
+		})
+		if errors.Is(err, ErrNoSpace) { // both stay valid until there is room
+			s.log.Warn("an agent's old certificate is not ended yet", "site", site, "err", err)
+		} else if err != nil {
+			return Actor{}, err
+		}
+	}
+	return agentActor(row), nil
+}
+
 func (s *Store) agentOf(ctx context.Context, site uuid.UUID) (*ent.Agent, error) {
 	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite().Only(ctx)
 	if ent.IsNotFound(err) {
