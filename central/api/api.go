@@ -36,11 +36,12 @@ type api struct {
 	Options
 	mux      *http.ServeMux
 	huma     huma.API
-	access   map[string]access // by the pattern of the route
-	creates  map[string]int64  // the bytes that a body may have, by the pattern of a route that honours Idempotency-Key
-	logins   fleet.Limiter     // of those that failed
-	encoders sync.Pool         // of *zstd.Encoder
-	running  sync.Map          // of runningKey: the requests with an Idempotency-Key that are under way
+	access   map[string]access   // by the pattern of the route
+	creates  map[string]int64    // the bytes that a body may have, by the pattern of a route that honours Idempotency-Key
+	logins   fleet.Limiter       // of those that failed
+	encoders sync.Pool           // of *zstd.Encoder
+	single   map[string][]string // the parameters of the query that take one value, by the pattern that they are described under
+	running  sync.Map            // of runningKey: the requests with an Idempotency-Key that are under way
 }
 
 // New returns the handler of the whole API.
@@ -61,6 +62,7 @@ func build(o Options) (*api, error) {
 
 	config := huma.DefaultConfig("PureBoot central", o.Version)
 	config.DocsPath, config.OpenAPIPath, config.SchemasPath, config.CreateHooks = "", "", "", nil
+	config.Formats = map[string]huma.Format{"application/json": strictJSON, "json": strictJSON}
 	config.Transformers = []huma.Transformer{clipValues}
 	if o.PublicURL != "" {
 		config.Servers = []*huma.Server{{URL: o.PublicURL}}
@@ -84,5 +86,9 @@ func build(o Options) (*api, error) {
 	a.migrationRoutes()
 	a.conflictRoutes()
 
-	return a, a.specRoutes()
+	if err := a.specRoutes(); err != nil {
+		return nil, err
+	}
+	a.single = single(a.huma.OpenAPI())
+	return a, nil
 }

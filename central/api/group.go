@@ -108,8 +108,8 @@ func kindOfGroup[B any](a *api, site bool, path, kind string, spec func(*B) stor
 	}, reads, func(ctx context.Context, in *ByID) (*versioned[store.Group], error) {
 		return show(a.Store.Group(ctx, site, in.ID))
 	})
-	route(a, huma.Operation{
-		OperationID: "update-" + kind, Method: "PATCH", Path: path + "/{id}", RequestBody: patches.body(),
+	patchRoute(a, patches, huma.Operation{
+		OperationID: "update-" + kind, Method: "PATCH", Path: path + "/{id}",
 		Summary: "Change a " + kind, Tags: tags, Description: "A new parent takes all below along.",
 	}, writes, func(ctx context.Context, in *patchByID) (*versioned[store.Group], error) {
 		return show(a.Store.UpdateGroup(ctx, caller(ctx).Actor, site, in.ID, ifMatch(in.IfMatch), patches.edit(in.Body)))

@@ -99,8 +99,8 @@ func (a *api) nodeRoutes() {
 	}, reads, func(ctx context.Context, in *ByID) (*versioned[wire.Node], error) {
 		return show(a.Store.Node(ctx, caller(ctx).Actor, in.ID))
 	})
-	route(a, huma.Operation{
-		OperationID: "update-node", Method: "PATCH", Path: path + "/{id}", RequestBody: patches.body(), Summary: "Change a node", Tags: tags,
+	patchRoute(a, patches, huma.Operation{
+		OperationID: "update-node", Method: "PATCH", Path: path + "/{id}", Summary: "Change a node", Tags: tags,
 	}, writes, func(ctx context.Context, in *patchByID) (*versioned[wire.Node], error) {
 		return show(a.Store.UpdateNode(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch), patches.edit(in.Body)))
 	})

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,8 +32,23 @@ func newPatches[T any](a *api, check func(*T) []wire.ProblemField) patches[T] {
 	return patches[T]{registry: registry, schema: registry.Schema(reflect.TypeFor[T](), false, ""), check: check}
 }
 
-// body describes a patch: the same fields, none of which is needed and each of which may be null.
-func (p patches[T]) body() *huma.RequestBody {
+// patchRoute adds the route of a patch. huma checks no more of the body than that it is an object: its fields are checked
+// with those that they are put among, so that one answer names all faults of both.
+func patchRoute[T, I, O any](a *api, p patches[T], op huma.Operation, who access, h func(context.Context, *I) (*O, error)) {
+	object := &huma.Schema{Type: huma.TypeObject}
+	op.RequestBody = &huma.RequestBody{
+		Description: "A merge patch (RFC 7396): what is left out stays, null clears or inherits.",
+		Content:     map[string]*huma.MediaType{"application/json": {Schema: object}, "application/merge-patch+json": {Schema: object}},
+	}
+	route(a, op, who, h)
+	described := p.describe()
+	for _, media := range op.RequestBody.Content {
+		media.Schema = described
+	}
+}
+
+// describe describes a patch: the same fields, none of which is needed and each of which may be null.
+func (p patches[T]) describe() *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}, AdditionalProperties: false}
 	for name, field := range p.schema.Properties {
 		field := *field
@@ -44,11 +60,7 @@ func (p patches[T]) body() *huma.RequestBody {
 		}
 		s.Properties[name] = &field
 	}
-	s.PrecomputeMessages()
-	return &huma.RequestBody{
-		Description: "A merge patch (RFC 7396): what is left out stays, null clears or inherits.",
-		Content:     map[string]*huma.MediaType{"application/json": {Schema: s}, "application/merge-patch+json": {Schema: s}},
-	}
+	return s
 }
 
 // edit returns the function that applies a patch.
@@ -67,12 +79,17 @@ func (p patches[T]) apply(current T, patch map[string]any) (T, error) {
 		return changed, fmt.Errorf("patch: %w", err)
 	}
 	doc = merge(doc, patch)
+	invalid := &store.Invalid{}
+	for name, value := range patch { // the schema sees no null, which merge has taken out
+		if p.schema.Properties[name] == nil && value == nil {
+			invalid.Fields = append(invalid.Fields, wire.ProblemField{Message: "unexpected property", Location: "body." + clip(name)})
+		}
+	}
 
 	var result huma.ValidateResult
 	at := huma.NewPathBuffer(nil, 0)
 	at.Push("body")
 	huma.Validate(p.registry, p.schema, at, huma.ModeWriteToServer, doc, &result)
-	invalid := &store.Invalid{}
 	for _, err := range result.Errors {
 		d, _ := errors.AsType[*huma.ErrorDetail](err)
 		invalid.Fields = append(invalid.Fields, wire.ProblemField{Message: d.Message, Location: d.Location, Value: d.Value})
@@ -80,11 +97,10 @@ func (p patches[T]) apply(current T, patch map[string]any) (T, error) {
 	if text, err = json.Marshal(doc); err != nil {
 		return changed, fmt.Errorf("patch: %w", err)
 	}
-	if err := json.Unmarshal(text, &changed); err == nil {
-		invalid.Fields = append(invalid.Fields, given(p.check(&changed))...)
-	} else if len(invalid.Fields) == 0 {
+	if err := unmarshal(text, &changed); err != nil && len(invalid.Fields) == 0 {
 		invalid.Fields = append(invalid.Fields, wire.ProblemField{Message: err.Error(), Location: "body"})
 	}
+	invalid.Fields = append(invalid.Fields, given(p.check(&changed))...)
 	if len(invalid.Fields) > 0 {
 		return changed, invalid
 	}

@@ -38,6 +38,44 @@ func TestMergeIsThatOfTheRFC(t *testing.T) {
 	}
 }
 
+// What a patch does, it does once; it leaves alone what it does not name, and what it clears is gone.
+func FuzzMerge(f *testing.F) {
+	for _, seed := range [][2]string{
+		{`{"a":"b"}`, `{"a":null}`}, {`{"a":{"b":1,"c":2}}`, `{"a":{"b":null,"d":{"e":null}}}`}, {`{"a":[{"b":null}]}`, `{"a":{"b":3}}`}, {`{"a":null}`, `{"":{}}`},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, target, patch string) {
+		decode := func(text string) map[string]any {
+			var v map[string]any
+			if json.Unmarshal([]byte(text), &v) != nil || v == nil {
+				t.Skip()
+			}
+			return v
+		}
+		once := merge(decode(target), decode(patch))
+		if again := merge(merge(decode(target), decode(patch)), decode(patch)); !reflect.DeepEqual(once, again) {
+			t.Fatalf("%s with %s is %v, and with it again %v", target, patch, once, again)
+		}
+		was, named := decode(target), decode(patch)
+		for name, value := range was {
+			if _, touched := named[name]; !touched && !reflect.DeepEqual(once[name], value) {
+				t.Fatalf("%s with %s changed %q", target, patch, name)
+			}
+		}
+		for name, value := range once {
+			_, before := was[name]
+			change, touched := named[name]
+			if !before && !touched || touched && value == nil {
+				t.Fatalf("%s with %s has %q as %v", target, patch, name, value)
+			}
+			if _, below := change.(map[string]any); touched && !below && !reflect.DeepEqual(value, change) {
+				t.Fatalf("%s with %s has %q as %v", target, patch, name, value)
+			}
+		}
+	})
+}
+
 func FuzzNodePatch(f *testing.F) {
 	a, err := build(Options{Version: "test"})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -87,6 +88,10 @@ func (a *api) serve(w *recorder, r *http.Request) string {
 	p, err := a.admit(r, pattern)
 	if err != nil {
 		a.writeError(w, r, err)
+		return p.Name
+	}
+	if faults := a.ambiguous(pattern, r.URL); faults != nil {
+		a.writeError(w, r, &store.Invalid{Fields: faults})
 		return p.Name
 	}
 	out, end := a.compact(w, r, p)

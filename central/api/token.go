@@ -67,8 +67,8 @@ func (a *api) tokenRoutes() {
 	}, admins, func(ctx context.Context, in *ByTokenID) (*versioned[store.Token], error) {
 		return show(a.Store.Token(ctx, in.ID))
 	})
-	route(a, huma.Operation{
-		OperationID: "update-token", Method: "PATCH", Path: path + "/{id}", RequestBody: patches.body(),
+	patchRoute(a, patches, huma.Operation{
+		OperationID: "update-token", Method: "PATCH", Path: path + "/{id}",
 		Summary: "Change a token's name, role or end", Tags: tags,
 	}, admins, func(ctx context.Context, in *struct {
 		OneToken

@@ -83,8 +83,8 @@ func (a *api) workflowRoutes() {
 	}, reads, func(ctx context.Context, in *ByID) (*versioned[wire.Workflow], error) {
 		return show(a.Store.Workflow(ctx, in.ID))
 	})
-	route(a, huma.Operation{
-		OperationID: "update-workflow", Method: "PATCH", Path: path + "/{id}", RequestBody: patches.body(), Tags: tags,
+	patchRoute(a, patches, huma.Operation{
+		OperationID: "update-workflow", Method: "PATCH", Path: path + "/{id}", Tags: tags,
 		Summary: "Change a workflow", Description: "The nodes that use it boot by the new revision.",
 	}, writes, func(ctx context.Context, in *patchByID) (*versioned[wire.Workflow], error) {
 		return show(a.Store.UpdateWorkflow(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch), patches.edit(in.Body)))
