@@ -120,6 +120,7 @@ func (b *Budget) next() {
 	defer b.mu.Unlock()
 	now := time.Now()
 	for len(b.queue) > 0 && (b.rate <= 0 || !b.free.After(now)) {
+		b.queue.refresh()
 		w := heap.Pop(&b.queue).(*waiter)
 		b.pay(b.free, w.n)
 		close(w.admitted)
@@ -139,6 +140,15 @@ type waiter struct {
 
 // queue implements heap.Interface.
 type queue []*waiter
+
+// refresh puts those further ahead for whom somebody has begun to wait: the first bytes of an object are there before
+// whoever asked for it waits for them.
+func (q *queue) refresh() {
+	for _, w := range *q {
+		w.load.Foreground = w.load.Foreground || w.load.Awaited != nil && w.load.Awaited()
+	}
+	heap.Init(q)
+}
 
 func (q queue) Len() int { return len(q) }
 

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +76,33 @@ func TestWhoLeavesPays(t *testing.T) {
 		if took := time.Since(begin); took != 5*time.Second-credit {
 			t.Errorf("the sixth second's worth is had after %v", took)
 		}
+	})
+}
+
+// TestWhoBeginsToWaitGoesFirst: the first bytes of a bootloader are there before its client waits for them.
+func TestWhoBeginsToWaitGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(1000)
+		if err := b.Admit(t.Context(), 5000, Load{Foreground: true}); err != nil { // on credit
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		var waits atomic.Bool
+		got := make(chan string, 2)
+		admit := func(name string, load Load) {
+			if b.Admit(t.Context(), 1000, load) == nil {
+				got <- name
+			}
+		}
+		go admit("bootloader", Load{Size: 1, Awaited: waits.Load})
+		synctest.Wait()
+		go admit("image", Load{Size: 1 << 30, Foreground: true})
+		synctest.Wait()
+		waits.Store(true)
+		if first := <-got; first != "bootloader" {
+			t.Errorf("%s goes first", first)
+		}
+		<-got
 	})
 }
 
