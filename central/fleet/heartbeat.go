@@ -39,7 +39,7 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 		return answer, err
 	}
 	beat.Interval = answer.NextIn
-	beat.Status, beat.Reason = reported(h)
+	beat.Status, beat.Reason = reported(beat.Report)
 	return answer, f.live.hear(beat)
 }
 

@@ -28,15 +28,17 @@ type Beat struct {
 	text []byte // Report as JSON
 }
 
-// Limits of a report, which is kept in memory until it is written.
+// Limits of a report, which waits in memory until it is written.
 const (
 	maxServices = 64
 	maxService  = 500
 	maxReport   = 64 << 10 // bytes of JSON
 )
 
-// NewBeat bounds what an agent reports. One that is still too large is *Invalid.
+// NewBeat keeps of a heartbeat what says how the agent is, in bounds: of a report that is too large the figures alone. The
+// results of commands and credentials have their own places.
 func NewBeat(site uuid.UUID, at time.Time, report wire.Heartbeat) (Beat, error) {
+	report.Results, report.Next = nil, nil
 	report.BootID, report.AgentVersion = clean(report.BootID, 64), clean(report.AgentVersion, maxName)
 	report.Capabilities = capabilities(report.Hello)
 	if report.Services != nil {
@@ -53,8 +55,12 @@ func NewBeat(site uuid.UUID, at time.Time, report wire.Heartbeat) (Beat, error) 
 	if err != nil {
 		return Beat{}, fmt.Errorf("keep a heartbeat: %w", err)
 	}
-	if len(text) > maxReport {
-		return Beat{}, &Invalid{Fields: []wire.ProblemField{{Location: "body", Message: fmt.Sprintf("longer than %d bytes", maxReport)}}}
+	if len(text) > maxReport { // to refuse it would make an agent look offline that says too much
+		report.Services, report.Sync, report.Config, report.LastSyncResult = map[string]string{"report": "it is too large to be kept"}, nil, nil, ""
+		report.ContentEpoch.Stream, report.NodeEpoch.Stream, report.CommandEpoch.Stream = "", "", ""
+		if text, err = json.Marshal(report); err != nil {
+			return Beat{}, fmt.Errorf("keep a heartbeat: %w", err)
+		}
 	}
 	return Beat{Site: site, At: at.UTC().Truncate(time.Microsecond), Report: report, text: text}, nil
 }

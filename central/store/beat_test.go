@@ -154,9 +154,15 @@ func TestWhatAnAgentReportsIsBounded(t *testing.T) {
 	if err != nil || len(b.Report.Services) != maxServices || len(b.Report.BootID) != 64 || len(b.text) > maxReport {
 		t.Errorf("%d services, %d bytes, %v", len(b.Report.Services), len(b.text), err)
 	}
-	h.LastSyncResult = strings.Repeat("r", maxReport)
-	if _, err := NewBeat(uuid.New(), noon, h); err == nil {
-		t.Error("a report of any size is kept")
+	for range 1000 {
+		h.Results = append(h.Results, wire.CommandResult{Result: strings.Repeat("r", 4096)})
+	}
+	if b, err = NewBeat(uuid.New(), noon, h); err != nil || b.Report.Results != nil || len(b.Report.Services) != maxServices {
+		t.Errorf("with results: %d bytes, %v", len(b.text), err)
+	}
+	h.LastSyncResult, h.CacheEntries = strings.Repeat("r", maxReport), 7
+	if b, err = NewBeat(uuid.New(), noon, h); err != nil || len(b.text) > 4<<10 || b.Report.CacheEntries != 7 {
+		t.Errorf("with too much: %d bytes, %v", len(b.text), err)
 	}
 }
 
