@@ -51,41 +51,50 @@ type Wanted struct {
 	Info
 	Reason Reason
 	Here   bool // whole, and the version that central has
+
+	key  cache.Key
+	rank int // among what is wanted for the same reason
 }
 
-// Wanted returns what the policy wants of some categories (none: of all), what is wanted most first.
-func (f *Files) Wanted(categories []string) []Wanted {
+// Wanted returns what the policy wants, what is wanted most first.
+func (f *Files) Wanted() []Wanted {
+	all := f.wanted()
+	slices.SortFunc(all, func(a, b Wanted) int {
+		if a.Reason != b.Reason {
+			return cmp.Compare(b.Reason, a.Reason)
+		}
+		if a.rank != b.rank {
+			return cmp.Compare(b.rank, a.rank)
+		}
+		return strings.Compare(string(a.key), string(b.key))
+	})
+	return all
+}
+
+// wanted is Wanted in no order.
+func (f *Files) wanted() []Wanted {
 	policy := f.Policy()
 	var all []Wanted
 	f.manifest.mu.RLock()
 	for key, k := range f.manifest.files {
-		category, path := Split(key)
-		reason := policy.reason(key, k.Assigned, f.manifest.needed)
-		if reason == Unwanted || len(categories) > 0 && !slices.Contains(categories, category) {
-			continue
+		if reason := policy.reason(key, k.Assigned, f.manifest.needed); reason != Unwanted {
+			category, path := Split(key)
+			all = append(all, Wanted{
+				Info:   Info{Category: category, Path: path, Size: k.Size, SHA256: k.SHA256, Modified: k.Modified},
+				Reason: reason, key: key, rank: Rank(key),
+			})
 		}
-		all = append(all, Wanted{Reason: reason, Info: Info{Category: category, Path: path, Size: k.Size, SHA256: k.SHA256, Modified: k.Modified}})
 	}
-	f.manifest.mu.RUnlock()
+	f.manifest.mu.RUnlock() // before the cache's lock, under which Rank takes it
 	for i := range all {
-		all[i].Here = f.holds(all[i].Key(), all[i].SHA256)
+		all[i].Here = f.holds(all[i].key, all[i].SHA256)
 	}
-	slices.SortFunc(all, func(a, b Wanted) int {
-		return cmp.Or(-cmp.Compare(a.Reason, b.Reason), -cmp.Compare(Rank(a.Key()), Rank(b.Key())), strings.Compare(string(a.Key()), string(b.Key())))
-	})
 	return all
 }
 
 // Fit parts what is wanted, in its order, into what the cache can have all at once and what it cannot.
 func (f *Files) Fit(all []Wanted) (fits, rest []Wanted) {
-	keys := make(map[cache.Key]bool, len(all))
-	for _, w := range all {
-		keys[w.Key()] = true
-	}
-	room, err := f.opt.Cache.Room(func(key cache.Key) bool { return keys[key] })
-	if err != nil {
-		room = 0
-	}
+	room := f.room(all)
 	for _, w := range all {
 		if w.Size > room {
 			rest = append(rest, w)
@@ -95,6 +104,19 @@ func (f *Files) Fit(all []Wanted) (fits, rest []Wanted) {
 		fits = append(fits, w)
 	}
 	return fits, rest
+}
+
+// room is how many bytes there can be of what is wanted.
+func (f *Files) room(all []Wanted) int64 {
+	keys := make(map[cache.Key]bool, len(all))
+	for _, w := range all {
+		keys[w.key] = true
+	}
+	room, err := f.opt.Cache.Room(func(key cache.Key) bool { return keys[key] })
+	if err != nil {
+		return 0 // the disk gives nothing
+	}
+	return room
 }
 
 // Bring has the cache fetch the current version of a file, and waits until it is there, whole. Nobody's request waits
@@ -134,7 +156,17 @@ func (f *Files) Arrived(names map[string]bool) (n int64) {
 
 // Missing returns how many files the next sync would fetch.
 func (f *Files) Missing() (n int) {
-	fits, _ := f.Fit(f.Wanted(nil))
+	all, size := f.wanted(), int64(0)
+	for _, w := range all {
+		if size += w.Size; !w.Here {
+			n++
+		}
+	}
+	if n == 0 || size <= f.room(all) {
+		return n
+	}
+	n = 0
+	fits, _ := f.Fit(f.Wanted())
 	for _, w := range fits {
 		if !w.Here {
 			n++

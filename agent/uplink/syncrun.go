@@ -87,7 +87,7 @@ func (r *syncRun) reached() error {
 
 // plan returns what is to be brought or verified now, and notes it as tried, each version once.
 func (r *syncRun) plan(tried map[string]string) (todo []content.Wanted) {
-	fits, rest := r.files.Fit(r.files.Wanted(nil))
+	fits, rest := r.files.Fit(r.files.Wanted())
 	for _, w := range rest {
 		if name := string(w.Key()); r.concerns(w) && !w.Here && tried[name] != w.SHA256.String() {
 			tried[name] = w.SHA256.String()
