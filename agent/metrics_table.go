@@ -80,6 +80,9 @@ var metrics = []metric{
 			out(float64(last.FinishedAt.UnixMilli()) / 1e3)
 		}
 	}),
+	gauge("sync_remaining_files", "Files that the sync which runs has still to bring; none while none runs.", syncing(func(p *wire.SyncProgress) int64 { return int64(p.FilesTotal - p.FilesSynced) })),
+	gauge("sync_remaining_bytes", "Their bytes that are not there.", syncing(func(p *wire.SyncProgress) int64 { return p.BytesTotal - p.BytesDone })),
+	gauge("sync_eta_seconds", "How long that takes at the pace so far; 0: not known.", syncing(func(p *wire.SyncProgress) int64 { return p.ETASeconds })),
 	gauge("sync_pending_files", "Files that the next sync would fetch.", one(func(s *snapshot) int { return s.missing })),
 	gauge("central_enrolled", "1 if the agent is enrolled with a central, else 0.", one(func(s *snapshot) int { return b2i(s.enrolled) })),
 	gauge("central_up", "1 while central answers, else 0.", one(func(s *snapshot) int { return b2i(s.online) })),
@@ -168,6 +171,15 @@ var metrics = []metric{
 	gauge("nodes", "Machines of which there is a copy of central's record.", readable(func(s *snapshot) int { return s.nodes })),
 	gauge("nodes_seen_last_hour", "Machines that were there in the last hour.", one(func(s *snapshot) int { return s.seen })),
 	gauge("outbox_reports", "Machines' reports that wait for central.", readable(func(s *snapshot) int { return s.outbox })),
+}
+
+// syncing gives a value while a sync runs.
+func syncing(value func(*wire.SyncProgress) int64) func(*snapshot, emit) {
+	return func(s *snapshot, out emit) {
+		if p := s.sync.Running; p != nil {
+			out(float64(value(p)))
+		}
+	}
 }
 
 func upstreamCounter(name, help string, value func(httpcache.Stats) int64) metric {

@@ -63,7 +63,11 @@ func table(cmd *cobra.Command, s admin.Status) {
 	row("cache", "%d files, %d bytes, %.0f %% of requests served from it", s.CacheEntries, s.CacheSizeBytes, 100*s.CacheHitRate)
 	row("disk", "%s, %.0f %% used", diskState(s.Cache.Disk), s.DiskUsagePercent)
 	if p := s.Sync; p != nil {
-		row("sync", "running: %d of %d files, %s of %s", p.FilesSynced, p.FilesTotal, size(p.BytesDone), size(p.BytesTotal))
+		left := ""
+		if p.ETASeconds > 0 {
+			left = fmt.Sprintf(", %v left", time.Duration(p.ETASeconds)*time.Second)
+		}
+		row("sync", "running: %d of %d files, %s of %s%s", p.FilesSynced, p.FilesTotal, size(p.BytesDone), size(p.BytesTotal), left)
 	} else if s.LastSyncAt != nil {
 		row("sync", "%s %s, %d files to fetch", s.LastSyncResult, since(s.LastSyncAt), s.PendingSyncItems)
 	}
