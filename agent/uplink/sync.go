@@ -37,6 +37,7 @@ type Syncer struct {
 	due      time.Time        // zero: never
 	next     *SyncRequest     // nil: nothing is asked for
 	taken    bool             // what was asked for is being done
+	left     *SyncRequest     // to be taken up again; nil: nothing is
 	now      *syncRun         // nil: none runs
 	kept     syncFile         // as it is on disk
 	results  map[string]int64 // syncs since the start, by status
@@ -100,6 +101,7 @@ func NewSyncer(o SyncOptions, settings SyncSettings) (*Syncer, error) {
 		s.kept = syncFile{}
 		s.log.Warn("last sync not readable, going on without it", "err", err)
 	}
+	s.left = s.kept.Begun
 	return s, s.Configure(settings)
 }
 
@@ -148,7 +150,7 @@ func (s *Syncer) Start(r SyncRequest) {
 }
 
 // Sync syncs as soon as nobody else does, and returns how it went. The error is ctx's: how far it came is then no
-// result, and the next Run goes on with it.
+// result, and Run takes it up again.
 func (s *Syncer) Sync(ctx context.Context, r SyncRequest) (wire.SyncResult, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -159,7 +161,7 @@ func (s *Syncer) Sync(ctx context.Context, r SyncRequest) (wire.SyncResult, erro
 	run := &syncRun{Syncer: s, SyncRequest: r, began: time.Now(), active: map[string]bool{}}
 	s.mu.Lock()
 	s.now = run
-	s.kept.Begun = &r
+	s.kept.Begun, s.left = &r, nil
 	s.keep()
 	s.mu.Unlock()
 	s.log.Info("sync begun", "trigger", r.Trigger, "force", r.Force)
@@ -169,16 +171,17 @@ func (s *Syncer) Sync(ctx context.Context, r SyncRequest) (wire.SyncResult, erro
 	defer s.mu.Unlock()
 	s.now = nil
 	s.bytes += run.received.Load()
+	if ctx.Err() != nil || again {
+		s.left = &r
+		nudge(s.changed)
+	} else {
+		s.kept.Begun = nil
+	}
 	if ctx.Err() != nil {
 		return wire.SyncResult{}, context.Cause(ctx)
 	}
 	result := run.result()
 	s.kept.Last = &result
-	if again {
-		nudge(s.changed) // Run takes it up
-	} else {
-		s.kept.Begun = nil
-	}
 	s.keep()
 	s.results[result.Status]++
 	s.log.Info("sync ended", "trigger", r.Trigger, "status", result.Status, "files", result.FilesSynced, "of", result.FilesTotal,
@@ -282,19 +285,19 @@ const forever = 100 * 365 * 24 * time.Hour
 func (s *Syncer) retryIn(pause time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kept.Begun == nil {
+	if s.left == nil {
 		return forever
 	}
 	return pause
 }
 
-// resume asks for what was begun.
+// resume asks for what is left.
 func (s *Syncer) resume() {
 	s.mu.Lock()
-	begun := s.kept.Begun
+	left := s.left
 	s.mu.Unlock()
-	if begun != nil {
-		r := *begun
+	if left != nil {
+		r := *left
 		r.Trigger = wire.TriggerResume
 		s.Start(r)
 	}

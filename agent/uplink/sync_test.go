@@ -394,6 +394,34 @@ func TestASyncThatSomebodyWaitedForIsTakenUpAgain(t *testing.T) {
 	})
 }
 
+// TestASyncThatRunsIsNotTakenUp by a Run that begins meanwhile.
+func TestASyncThatRunsIsNotTakenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newLibrary()
+		c.put("bootloaders/a", "a")
+		c.gate = make(chan struct{})
+		s := openSyncing(t, t.TempDir(), c, SyncSettings{Policy: wire.PolicyMinimal})
+		defer s.close()
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Sync(t.Context(), SyncRequest{Trigger: wire.TriggerManual})
+			done <- err
+		}()
+		synctest.Wait()
+		defer s.run(t)()
+		synctest.Wait()
+		close(c.gate)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Hour)
+		synctest.Wait()
+		if n := s.State().Results[wire.SyncSuccess]; n != 1 {
+			t.Errorf("%d syncs, want 1", n)
+		}
+	})
+}
+
 func TestTheEpochOfACommandIsReached(t *testing.T) {
 	c := newLibrary()
 	c.put("bootloaders/a", "a")
