@@ -13,7 +13,7 @@ import (
 func (a *appliance) beat(t *testing.T) {
 	t.Helper()
 	h := a.Report(t.Context())
-	h.Hello, h.BootID, h.Seq = Hello("test"), "by-hand", 1
+	h.Hello = Hello("test") // it is of no process, and so no second agent
 	answer, err := a.client.Heartbeat(t.Context(), h)
 	if err == nil {
 		err = a.Answer(t.Context(), answer)
@@ -27,11 +27,11 @@ func (a *appliance) beat(t *testing.T) {
 // clients that read all the time and whether or not the site has had the old one.
 func TestAReplacedFileIsServedNewAfterTheNextHeartbeat(t *testing.T) {
 	c := startRealCentral(t)
-	a := startPair(t, c)
 	const name = "bootloaders/loader.img"
 	version := func(n int) []byte { return bytes.Repeat(fmt.Appendf(nil, "version %07d\n", n), 40_000) } // 640,000 bytes, two of them alike nowhere
 	now := c.put(t, name, version(0))
-	a.beat(t)
+	a := startPair(t, c)
+	a.heard(t, c)
 	a.wantFile(t, name, now)
 	for n := 1; n <= 5; n++ {
 		before := now
@@ -80,7 +80,7 @@ func TestANodeThatIsPatchedIsSeenAfterTheNextHeartbeat(t *testing.T) {
 	debian, alma := workflow("debian"), workflow("alma")
 	id := c.call(t, 201, "POST", "/api/v1/nodes", fmt.Sprintf(`{"mac_address":"52:54:00:00:00:01","home_site_id":%q,"workflow_id":%q}`, c.site, debian))["id"].(string)
 	a := startPair(t, c)
-	a.beat(t)
+	a.heard(t, c)
 	boots := func(what string, wants ...string) {
 		t.Helper()
 		res, script, err := a.get("/boot/52:54:00:00:00:01")

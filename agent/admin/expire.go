@@ -34,7 +34,7 @@ func (a *API) expired() match {
 // here, and what is on the prefetch list.
 func (a *API) wanted() func(cache.Key) bool {
 	keys := map[cache.Key]bool{}
-	for _, w := range a.Files.Wanted(nil) {
+	for _, w := range a.Files.Wanted() {
 		keys[w.Key()] = true
 	}
 	list := a.setOf(a.prefetch.get())
