@@ -272,6 +272,7 @@ func testTheHealthOfASite(t *testing.T, c *central) {
 		Hello: wire.Hello{AgentVersion: "1.2"}, UptimeSeconds: 1, Services: map[string]string{"http": "running", "tftp": "address in use"}, NodesSeenLastHour: 2,
 		ActiveBoots: 3, CacheSizeBytes: 4, CacheEntries: 5, CacheHitRate: 0.6, NodeCacheEntries: 7, DiskUsagePercent: 8.5, OfflineSeconds: 9,
 		LastSyncAt: &synced, LastSyncResult: "partial", PendingSyncItems: 10,
+		Sync: &wire.SyncProgress{Trigger: wire.TriggerSchedule, StartedAt: synced, FilesTotal: 12, FilesSynced: 2},
 	})
 	err := c.store.Write(t.Context(), func(tx *ent.Tx) error {
 		for i := range 3 {
@@ -292,7 +293,7 @@ func testTheHealthOfASite(t *testing.T, c *central) {
 	if h.SiteName != "berlin" || *h.AgentStatus != "degraded" || h.LastSeen == nil || h.AgentVersion != "1.2" || h.Services["tftp"] != "address in use" ||
 		*h.Metrics != (fleet.Metrics{UptimeSeconds: 1, OfflineSeconds: 9, NodesSeenLastHour: 2, ActiveBoots: 3, NodeCacheEntries: 7}) || h.Disk.UsagePercent != 8.5 ||
 		h.Cache != (fleet.Cache{SizeBytes: 4, Entries: 5, HitRate: 0.6, Policy: "mirror", MaxSizeGB: 70}) || !h.LastSync.At.Equal(synced) || h.LastSync.Result != "partial" ||
-		h.PendingSyncItems != 10 || h.ConflictsPending != 2 {
+		h.PendingSyncItems != 10 || h.ConflictsPending != 2 || h.Sync == nil || h.Sync.FilesTotal != 12 {
 		t.Errorf("got %+v", h)
 	}
 	if r := c.do("GET", "/api/v1/sites/"+uuid.NewString()+"/health", c.viewer, nil); r.status != 404 {

@@ -26,9 +26,10 @@ type Health struct {
 	Config       Config            `json:"config" doc:"How far the settings in effect have come"`
 	LastSync     *LastSync         `json:"last_sync" doc:"Null until the agent tells of one"`
 
-	PendingSyncItems int `json:"pending_sync_items" doc:"Files that the agent has still to fetch"`
-	PendingCommands  int `json:"pending_commands" doc:"Commands that are not final"`
-	ConflictsPending int `json:"conflicts_pending" doc:"Conflicts that nobody has resolved"`
+	Sync             *wire.SyncProgress `json:"sync" doc:"That runs, as of the last heartbeat; null: none does"`
+	PendingSyncItems int                `json:"pending_sync_items" doc:"Files that the agent has still to fetch"`
+	PendingCommands  int                `json:"pending_commands" doc:"Commands that are not final"`
+	ConflictsPending int                `json:"conflicts_pending" doc:"Conflicts that nobody has resolved"`
 }
 
 // Metrics are the figures of a heartbeat.
@@ -98,5 +99,5 @@ func (h *Health) add(beat *wire.Heartbeat) {
 	if beat.LastSyncResult != "" {
 		h.LastSync = &LastSync{At: beat.LastSyncAt, Result: beat.LastSyncResult}
 	}
-	h.PendingSyncItems = beat.PendingSyncItems
+	h.Sync, h.PendingSyncItems = beat.Sync, beat.PendingSyncItems
 }
