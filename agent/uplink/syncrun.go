@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,15 +111,7 @@ func (r *syncRun) plan(tried map[string]string) (todo []content.Wanted) {
 }
 
 func (r *syncRun) concerns(w content.Wanted) bool {
-	if len(r.Categories) == 0 {
-		return true
-	}
-	for _, c := range r.Categories {
-		if c == w.Category {
-			return true
-		}
-	}
-	return false
+	return len(r.Categories) == 0 || slices.Contains(r.Categories, w.Category)
 }
 
 // bring brings files, some at a time, in their order. The error is why the rest was not tried.
