@@ -13,8 +13,12 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-// ErrNoRoom means that the cache cannot keep a file.
-var ErrNoRoom = errors.New("the cache has no room for it")
+var (
+	// ErrNoRoom means that the cache cannot keep a file.
+	ErrNoRoom = errors.New("the cache has no room for it")
+	// ErrCorrupt means that central sends other bytes than it describes.
+	ErrCorrupt = cache.ErrCorrupt
+)
 
 // SetPolicy changes what is wanted at the site, and with it what the cache gives up last.
 func (f *Files) SetPolicy(p *Policy) {
@@ -121,7 +125,7 @@ func (f *Files) room(all []Wanted) int64 {
 
 // Bring has the cache fetch the current version of a file, and waits until it is there, whole. Nobody's request waits
 // for it, so that it comes after all that somebody waits for. received counts the bytes that come over the network for
-// it. Errors: ErrName, fs.ErrNotExist, ErrNoRoom, why it cannot be had, the end of ctx.
+// it. Errors: ErrName, fs.ErrNotExist, ErrNoRoom, ErrCorrupt, why it cannot be had, the end of ctx.
 func (f *Files) Bring(ctx context.Context, file Info, received *atomic.Int64) error {
 	key, err := keyOf(file.Category, file.Path)
 	if err != nil {

@@ -330,5 +330,8 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// errAway ends a sync that has nobody to fetch from.
-var errAway = errors.New("central is out of reach")
+// These end a sync that has nobody to fetch from.
+var (
+	errAway    = errors.New("central is out of reach")
+	errGivenUp = errors.New("too many failures in a row")
+)

@@ -31,6 +31,8 @@ type libraryCentral struct {
 	bodies   map[string][]byte
 	down     error
 	gate     chan struct{} // bodies wait for it to be closed; nil: for nothing
+	spoiled  string        // category of which other bytes are sent
+	failing  string        // category that is refused, 500
 	manifest int           // requests
 	sent     map[string]int
 }
@@ -113,12 +115,18 @@ func (c *libraryCentral) ReadContent(ctx context.Context, category, path, sha st
 	if c.down != nil {
 		return nil, c.down
 	}
+	if category == c.failing {
+		return nil, &wire.Refusal{Status: 500}
+	}
 	if c.items[name].SHA256 != sha {
 		return nil, &wire.Refusal{Status: 412}
 	}
 	body := c.bodies[name][offset:]
 	if length > 0 {
 		body = body[:min(length, int64(len(body)))]
+	}
+	if category == c.spoiled {
+		body = bytes.ToUpper(body)
 	}
 	return &gatedBody{bytes.NewReader(body), ctx, c.gate}, nil
 }
@@ -390,6 +398,30 @@ func TestASyncThatSomebodyWaitedForIsTakenUpAgain(t *testing.T) {
 		synctest.Wait()
 		if last := s.Last(); last.Trigger != wire.TriggerResume || last.Status != wire.SyncSuccess {
 			t.Errorf("the last sync is %+v", last)
+		}
+	})
+}
+
+// TestManyFilesThatCannotBeHad keep nobody from the others, unless it looks as if nothing can be had.
+func TestManyFilesThatCannotBeHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newLibrary()
+		for i := range 3 * syncFailures {
+			c.put(fmt.Sprint("scripts/", i), fmt.Sprint("echo ", i))
+		}
+		c.put("images/last", "last")
+		c.spoiled = wire.Scripts
+		s := openSyncing(t, t.TempDir(), c, SyncSettings{Policy: wire.PolicyMirror})
+		defer s.close()
+		res, err := s.Sync(t.Context(), SyncRequest{})
+		if err != nil || res.Status != wire.SyncPartial || res.FilesSynced != 1 || res.ErrorCount != 3*syncFailures {
+			t.Errorf("with files that are not what they are described as: %+v, %v", res, err)
+		}
+		c.spoiled, c.failing = "", wire.Scripts
+		res, err = s.Sync(t.Context(), SyncRequest{})
+		last := res.Errors[len(res.Errors)-1]
+		if err != nil || res.Status != wire.SyncFailed || res.ErrorCount < syncFailures || res.ErrorCount > syncFailures+syncFiles+1 || !strings.Contains(last.Error, errGivenUp.Error()) {
+			t.Errorf("with a central that fails: %+v, %v", res, err)
 		}
 	})
 }

@@ -154,8 +154,12 @@ func (r *syncRun) one(ctx context.Context, stop context.CancelCauseFunc, w conte
 		r.mu.Unlock()
 	case ctx.Err() != nil:
 	default:
-		if row := r.fail(name, err); !r.online() || row >= syncFailures {
+		row := r.fail(name, err)
+		switch {
+		case !r.online():
 			stop(errAway)
+		case row >= syncFailures:
+			stop(errGivenUp)
 		}
 	}
 }
@@ -184,14 +188,16 @@ func (r *syncRun) end(name string) {
 	delete(r.active, name)
 }
 
-// fail notes why a file is not there, and returns how many in a row are not.
+// fail notes why a file is not there, and returns for how many in a row central gave nothing.
 func (r *syncRun) fail(name string, err error) int {
 	text := err.Error()
 	text = text[:min(len(text), maxErrorText)]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed++
-	r.row++
+	if !errors.Is(err, content.ErrNoRoom) && !errors.Is(err, content.ErrCorrupt) { // which say nothing of the next file
+		r.row++
+	}
 	if len(r.errors) < maxErrors {
 		r.errors = append(r.errors, wire.SyncError{File: name, Error: text})
 		r.log.Warn("not synced", "key", name, "err", text)
