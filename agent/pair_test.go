@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -39,16 +40,18 @@ type realCentral struct {
 	*httptest.Server
 	store  *store.Store
 	site   string     // id of the one site
+	by     string     // URL by which agents reach it; empty: its own
 	admin  string     // token
 	secret string     // of the site's agent
 	agents *authority // makes the agents' certificates
 
-	mu   sync.Mutex
-	beat wire.Heartbeat                                // the last one
-	sent []*transfer                                   // of content, in the order of their begin
-	lie  func(n int, r *http.Request, w *wireTap)      // is told of the n-th content request before it is answered; nil: no lies
-	turn func(http.ResponseWriter, *http.Request) bool // answers in central's place; nil: never
-	away bool                                          // what agents ask is answered 503
+	mu    sync.Mutex
+	asked map[string]int                                // requests by path
+	beat  wire.Heartbeat                                // the last one
+	sent  []*transfer                                   // of content, in the order of their begin
+	lie   func(n int, r *http.Request, w *wireTap)      // is told of the n-th content request before it is answered; nil: no lies
+	turn  func(http.ResponseWriter, *http.Request) bool // answers in central's place; nil: never
+	away  bool                                          // what agents ask is answered 503
 
 	ear    *watched          // hears all that is asked but heartbeats; may be nil
 	answer map[string]string // bodies of JSON that paths are answered with in central's place
@@ -68,7 +71,7 @@ func (tr *transfer) String() string { return fmt.Sprintf("%+v", *tr) }
 func startRealCentral(t *testing.T) *realCentral {
 	t.Helper()
 	quiet, dir := slog.New(slog.DiscardHandler), t.TempDir()
-	c := &realCentral{secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", agents: newAuthority(t)}
+	c := &realCentral{asked: map[string]int{}, secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", agents: newAuthority(t)}
 	var err error
 	if c.store, err = store.Open(t.Context(), store.Options{Dir: dir, Log: quiet}); err != nil {
 		t.Fatal(err)
@@ -173,6 +176,7 @@ func (c *realCentral) tapped(h http.Handler) http.Handler {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
+		c.change(func() { c.asked[r.URL.Path]++ })
 		if r.URL.Path == wire.PathHeartbeat {
 			text, _ := io.ReadAll(r.Body) // the handler says if it is cut
 			c.change(func() {
@@ -310,7 +314,7 @@ func enrolled(t *testing.T, c *realCentral) Config {
 func enrol(t *testing.T, c *realCentral, cfg Config) {
 	t.Helper()
 	text, err := json.Marshal(uplink.Identity{
-		CentralURL: c.URL, SiteID: c.site, SiteName: "oslo", Secret: c.secret,
+		CentralURL: cmp.Or(c.by, c.URL), SiteID: c.site, SiteName: "oslo", Secret: c.secret,
 		CA: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})),
 	})
 	if err == nil {
