@@ -80,8 +80,11 @@ func (s *settled) want(size int, generation, offered, state string) {
 	if want := (wire.ConfigReport{Generation: generation, Offered: offered, State: state, Pinned: []string{"cache_policy"}}); !reflect.DeepEqual(got, want) {
 		s.t.Errorf("reports %+v, want %+v", got, want)
 	}
-	if s.size != size {
-		s.t.Errorf("the cache has %d GB, want %d", s.size, size)
+	s.mu.Lock() // which whoever applies holds
+	has := s.size
+	s.mu.Unlock()
+	if has != size {
+		s.t.Errorf("the cache has %d GB, want %d", has, size)
 	}
 	if (reason != "") != (state == wire.ConfigFailed || state == wire.ConfigRolledBack) {
 		s.t.Errorf("state %s for the reason %q", state, reason)
