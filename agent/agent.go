@@ -45,6 +45,7 @@ type Agent struct {
 	link     *uplink.Link
 	client   *uplink.Client         // nil while not enrolled
 	heart    *uplink.Heartbeat      // likewise
+	commands *uplink.Commands       // likewise
 	config   *uplink.Config         // what central wants of the settings
 	current  atomic.Pointer[Config] // with the settings that are in use
 	budget   *cache.Budget
@@ -73,7 +74,7 @@ type Agent struct {
 
 // Hello is how this build introduces itself to central.
 func Hello(version string) wire.Hello {
-	return wire.Hello{ProtocolVersion: wire.ProtocolVersion, Capabilities: []string{}, AgentVersion: version}
+	return wire.Hello{ProtocolVersion: wire.ProtocolVersion, Capabilities: []string{wire.CapabilityCommands}, AgentVersion: version}
 }
 
 // New opens everything the agent needs, its listeners last: machines that ask from then on wait in their queues for
@@ -165,6 +166,14 @@ func (a *Agent) openRooms(ctx context.Context) error {
 		return err
 	}
 	a.onClose(a.nodes.Close)
+	if a.client != nil {
+		a.commands, err = uplink.OpenCommands(ctx, uplink.CommandOptions{
+			Journal: a.nodes, Effects: a.effects(), Soon: a.heart.Soon, Log: a.log.With("room", "uplink"),
+		})
+		if err != nil {
+			return err
+		}
+	}
 	key, err := node.LoadKey(a.cfg.StateDir(), a.log.With("room", "node"))
 	if err != nil {
 		return err
@@ -325,6 +334,7 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 		if a.shown != nil {
 			group.Go(func() error { return a.shown.Run(ctx) })
 		}
+		group.Go(func() error { return a.commands.Run(ctx) })
 		group.Go(func() error { return a.nodes.Run(ctx) })
 		group.Go(func() error { return a.syncer.Run(ctx) })
 	}

@@ -44,8 +44,11 @@ type realCentral struct {
 	admin  string     // token
 	secret string     // of the site's agent
 	agents *authority // makes the agents' certificates
+	dir    string
+	shut   func() // ends what open has opened
 
 	mu    sync.Mutex
+	api   http.Handler
 	asked map[string]int                                // requests by path
 	beat  wire.Heartbeat                                // the last one
 	sent  []*transfer                                   // of content, in the order of their begin
@@ -70,37 +73,22 @@ func (tr *transfer) String() string { return fmt.Sprintf("%+v", *tr) }
 
 func startRealCentral(t *testing.T) *realCentral {
 	t.Helper()
-	quiet, dir := slog.New(slog.DiscardHandler), t.TempDir()
-	c := &realCentral{asked: map[string]int{}, secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", agents: newAuthority(t)}
-	var err error
-	if c.store, err = store.Open(t.Context(), store.Options{Dir: dir, Log: quiet}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.store.Close() })
-	files, err := content.Open(filepath.Join(dir, "content"), c.store, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { files.Close() })
-	encodings, err := content.OpenEncodings(filepath.Join(dir, "encoded"), 1<<30, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { encodings.Close() })
-	handler, err := api.New(api.Options{
-		Store: c.store, Content: files, Encodings: encodings, Log: quiet,
-		Fleet: fleet.New(fleet.Options{Store: c.store, Content: files, CA: c.agents, Log: quiet}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Server = httptest.NewUnstartedServer(c.tapped(handler))
+	c := &realCentral{asked: map[string]int{}, secret: "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", dir: t.TempDir(), agents: newAuthority(t)}
+	c.open(t, store.Options{Dir: c.dir})
+	t.Cleanup(func() { c.shut() })
+	c.Server = httptest.NewUnstartedServer(c.tapped(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		h := c.api
+		c.mu.Unlock()
+		h.ServeHTTP(w, r)
+	})))
 	c.EnableHTTP2 = true
 	c.TLS = &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: x509.NewCertPool()}
 	c.TLS.ClientCAs.AddCert(c.agents.cert)
 	c.Config.ErrorLog = log.New(io.Discard, "", 0) // of agents that end
 	c.StartTLS()
 	t.Cleanup(c.Close)
+	var err error
 	if _, c.admin, err = c.store.CreateToken(t.Context(), store.Actor{Name: "test"}, store.TokenSpec{Name: "admin", Role: store.Admin}); err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +103,42 @@ func (c *realCentral) enrolled(t *testing.T, token string) {
 	t.Helper()
 	sum := sha256.Sum256([]byte(c.secret))
 	c.call(t, 201, "POST", wire.PathRegister, fmt.Sprintf(`{"join_token":%q,"credential_sha256":%q}`, token, hex.EncodeToString(sum[:])))
+}
+
+// open opens what central serves from.
+func (c *realCentral) open(t *testing.T, o store.Options) {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	o.Log = quiet
+	var err error
+	if c.store, err = store.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	files, err := content.Open(filepath.Join(c.dir, "content"), c.store, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encodings, err := content.OpenEncodings(filepath.Join(c.dir, "encoded"), 1<<30, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := api.New(api.Options{
+		Store: c.store, Content: files, Encodings: encodings, Log: quiet,
+		Fleet: fleet.New(fleet.Options{Store: c.store, Content: files, CA: c.agents, Log: quiet}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.change(func() { c.api = handler })
+	old := c.store
+	c.shut = func() { encodings.Close(); files.Close(); old.Close() }
+}
+
+// restore ends central and starts it from a backup of its database. No agent may be talking to it.
+func (c *realCentral) restore(t *testing.T, database string) {
+	t.Helper()
+	c.shut()
+	c.open(t, store.Options{DSN: database})
 }
 
 // call sends a request as the admin, and returns the JSON that it must be answered with.

@@ -16,7 +16,7 @@ var rooms = map[string][]string{
 	"agent":                        {"agent/", "central/wire", "central/lifecycle", "systemd", "tftp"},
 	"agent/gateway":                {"agent/content", "agent/httpcache", "agent/node", "agent/boot", "agent/cache", "central/wire", "central/lifecycle"},
 	"agent/admin":                  {"durable", "agent/content", "agent/httpcache", "agent/node", "agent/cache", "central/wire", "central/lifecycle"},
-	"agent/uplink":                 {"durable", "agent/content", "agent/node", "central/wire"},
+	"agent/uplink":                 {"durable", "agent/content", "agent/node", "central/wire", "central/lifecycle"},
 	"agent/content":                {"durable", "agent/cache", "central/wire"},
 	"agent/httpcache":              {"agent/cache"},
 	"agent/node":                   {"durable", "central/wire", "central/lifecycle"},

@@ -59,6 +59,9 @@ func (a *Agent) report(ctx context.Context) wire.Heartbeat {
 		a.log.Error("node store not readable", "err", err)
 		h.Services["nodes"] = "the node store cannot be read"
 	}
+	if a.commands != nil {
+		a.commands.Report(&h)
+	}
 	return h
 }
 
@@ -77,8 +80,9 @@ func (a *Agent) activeBoots() int {
 // Answer implements uplink.Site: it carries out what central said. What fails is said again by the next heartbeat.
 func (a *Agent) Answer(ctx context.Context, answer wire.HeartbeatAnswer) error {
 	return errors.Join(
-		a.config.Answered(answer.Config),
-		a.nodes.Deliver(ctx), // before the changes, which these reports may have caused
+		a.config.Answered(answer.Config), // before the commands, which may be about it
+		a.commands.Answer(ctx, answer),   // before what takes its time: central waits for what becomes of them
+		a.nodes.Deliver(ctx),             // before the changes, which these reports may have caused
 		a.expire(ctx, answer),
 		a.files.Pull(ctx, answer.ContentEpoch),
 	)

@@ -14,9 +14,14 @@ import (
 // before the chunk, and the next Fetch brings it anew.
 // It never makes a reader wait. It ends with the pass, or with ctx and its error.
 func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64) error {
+	return s.ScrubSome(ctx, bytesPerSecond, func(Entry) bool { return true })
+}
+
+// ScrubSome is Scrub of the objects that match accepts, each of which it is asked about when its turn comes.
+func (s *Store) ScrubSome(ctx context.Context, bytesPerSecond int64, match func(Entry) bool) error {
 	pace := NewBudget(bytesPerSecond)
 	for e := range s.published() {
-		if e.obj.SHA256 == (Digest{}) {
+		if e.obj.SHA256 == (Digest{}) || !match(e.describe()) {
 			continue
 		}
 		if err := s.scrub(ctx, e, pace); err != nil {

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/pureboot/pureboot/central/wire"
@@ -31,25 +30,27 @@ func (s *Store) ExpireAll(ctx context.Context) error {
 	return nil
 }
 
+// ExpireMAC marks the copy of the machine with this MAC address. It says whether there is one.
+func (s *Store) ExpireMAC(ctx context.Context, mac string) (bool, error) {
+	s.marks.Add(1)
+	result, err := s.write.ExecContext(ctx, "UPDATE nodes SET expired = 1 WHERE "+byMAC, mac)
+	if err != nil {
+		return false, fmt.Errorf("expire the node with %s: %w", mac, err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
 const nodesCursor = "nodes"
 
 // Epoch returns up to where central's changes of this site's nodes are known here; zero at first.
 func (s *Store) Epoch(ctx context.Context) (wire.Epoch, error) {
-	var text string
-	err := s.read.QueryRowContext(ctx, "SELECT epoch FROM cursors WHERE name = ?", nodesCursor).Scan(&text)
-	if errors.Is(err, sql.ErrNoRows) {
-		return wire.Epoch{}, nil
-	}
-	if err != nil {
-		return wire.Epoch{}, fmt.Errorf("read the epoch of the nodes: %w", err)
-	}
-	return wire.ParseEpoch(text)
+	return s.cursor(ctx, nodesCursor)
 }
 
 // SetEpoch keeps it, after the changes up to it have been carried out.
 func (s *Store) SetEpoch(ctx context.Context, e wire.Epoch) error {
-	_, err := s.write.ExecContext(ctx, `INSERT INTO cursors (name, epoch) VALUES (?, ?)
-		ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch`, nodesCursor, e.String())
+	err := setCursor(ctx, s.write, nodesCursor, e)
 	if err != nil {
 		return fmt.Errorf("keep the epoch of the nodes: %w", err)
 	}

@@ -95,8 +95,9 @@ func (a *api) commandRoutes() {
 		return &answer[store.Command]{c}, err
 	})
 	route(a, huma.Operation{
-		OperationID: "cancel-command", Method: "POST", Path: path + "/{n}/cancel", Summary: "Take back a command that is still queued", Tags: tags,
-		Description: "409 if it has been sent or is over. To cancel it again changes nothing.",
+		OperationID: "cancel-command", Method: "POST", Path: path + "/{n}/cancel", Summary: "Take back a command", Tags: tags,
+		Description: "One that is queued is canceled. One that was sent is recalled: the agent says whether it was in time. 409 if it " +
+			"runs or is over. To cancel it again changes nothing.",
 	}, writes, func(ctx context.Context, in *commandByN) (*answer[store.Command], error) {
 		c, err := a.Store.CancelCommand(ctx, caller(ctx).Actor, in.ID, in.N)
 		return &answer[store.Command]{c}, err

@@ -90,11 +90,11 @@ func testCommandsAreListedAndCanceled(t *testing.T, c *central) {
 		}
 	}
 	cancel(1, 200, `"state":"canceled"`)
-	cancel(2, 409, "sent cannot become canceled")
+	cancel(2, 200, `"state":"sent","recall":"canceled"`)
 	cancel(3, 409, "it is succeeded, which is final")
 	cancel(7, 404, "")
-	if entries := c.audited("site.command.cancel"); len(entries) != 1 || !strings.Contains(string(entries[0].Before), `"seq":1`) {
-		t.Errorf("audited: %v", entries)
+	if entries := c.audited("site.command.cancel"); len(entries) != 2 || !strings.Contains(string(entries[0].Before), `"seq":1`) || !strings.Contains(string(entries[1].After), `"recall":"canceled"`) {
+		t.Errorf("audited: %d", len(entries))
 	}
 
 	for query, want := range map[string]string{

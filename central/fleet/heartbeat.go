@@ -26,6 +26,9 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 	if err != nil {
 		return answer, err
 	}
+	if err := f.Commands(ctx, by, h, &answer); err != nil {
+		return answer, err
+	}
 	answer.ProtocolVersion = wire.ProtocolVersion
 	answer.Capabilities = []string{}
 	answer.ServerTime = time.Now().UTC()

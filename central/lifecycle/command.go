@@ -14,9 +14,9 @@ const (
 	CommandSucceeded  CommandState = "succeeded"  // it is done
 	CommandFailed     CommandState = "failed"     // the agent tried
 	CommandRejected   CommandState = "rejected"   // the agent does not know it, or will not do it
-	CommandExpired    CommandState = "expired"    // its time was over before the agent began
-	CommandCanceled   CommandState = "canceled"   // an administrator took it back in time
-	CommandSuperseded CommandState = "superseded" // a newer one does all that it would have
+	CommandExpired    CommandState = "expired"    // its time was over before the agent began, and it never did
+	CommandCanceled   CommandState = "canceled"   // an administrator took it back before the agent began
+	CommandSuperseded CommandState = "superseded" // it was not begun: a newer one does all that it would have
 )
 
 // CommandStates lists every state, in the order of the constants.
@@ -26,12 +26,18 @@ var CommandStates = []CommandState{
 }
 
 // afterCommand holds what may follow each state. An agent's reports may skip some, since those may get lost. What was
-// sent is out of central's hands: to call it canceled while the agent may be at it would be a guess.
+// sent is out of central's hands, and ends by the agent's word alone: to call it canceled or expired while the agent may
+// be at it would be a guess.
 var afterCommand = map[CommandState][]CommandState{
-	CommandQueued:   {CommandSent, CommandExpired, CommandCanceled, CommandSuperseded},
-	CommandSent:     {CommandAccepted, CommandRunning, CommandSucceeded, CommandFailed, CommandRejected, CommandExpired},
-	CommandAccepted: {CommandRunning, CommandSucceeded, CommandFailed, CommandRejected, CommandExpired},
-	CommandRunning:  {CommandSucceeded, CommandFailed, CommandRejected},
+	CommandQueued: {CommandSent, CommandExpired, CommandCanceled, CommandSuperseded},
+	CommandSent: {
+		CommandAccepted, CommandRunning, CommandSucceeded, CommandFailed, CommandRejected, CommandExpired, CommandCanceled,
+		CommandSuperseded,
+	},
+	CommandAccepted: {
+		CommandRunning, CommandSucceeded, CommandFailed, CommandRejected, CommandExpired, CommandCanceled, CommandSuperseded,
+	},
+	CommandRunning: {CommandSucceeded, CommandFailed, CommandRejected},
 }
 
 // Next returns the states that may follow s; none follows a final one.

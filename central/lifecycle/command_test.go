@@ -9,8 +9,8 @@ import (
 func TestTheLifeOfACommand(t *testing.T) {
 	rows := map[CommandState]string{ // in the order of CommandStates
 		CommandQueued:     "-S-----ECU",
-		CommandSent:       "--ARsfrE--",
-		CommandAccepted:   "---RsfrE--",
+		CommandSent:       "--ARsfrECU",
+		CommandAccepted:   "---RsfrECU",
 		CommandRunning:    "----sfr---",
 		CommandSucceeded:  "----------",
 		CommandFailed:     "----------",

@@ -140,6 +140,9 @@ func TestARestoredDatabaseBeginsNewStreams(t *testing.T) {
 		if s.Read().DeviceGroup.GetX(ctx, f.berlin.ID).AgentTokenHash != nil {
 			t.Error("a join token that may have been used opens again")
 		}
+		if c, err := s.Command(ctx, f.berlin.ID, 1); err != nil || c.State != "sent" || c.SentAt == nil {
+			t.Errorf("a command that the agent may have begun after the backup is %+v, %v", c, err)
+		}
 		return streams(s)
 	}
 	first := restart()

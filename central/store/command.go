@@ -30,6 +30,7 @@ type Command struct {
 	wire.AgentCommand
 	SiteID     uuid.UUID              `json:"site_id"`
 	State      lifecycle.CommandState `json:"state" enum:"queued,sent,accepted,running,succeeded,failed,rejected,expired,canceled,superseded"`
+	Recall     lifecycle.CommandState `json:"recall,omitempty" enum:"canceled,superseded" doc:"The agent may have it, and is asked to end it so if it has not begun it"`
 	Result     string                 `json:"result" doc:"What the agent says of it, or why it was not sent"`
 	CreatedBy  string                 `json:"created_by"`
 	CreatedAt  time.Time              `json:"created_at"`
@@ -97,21 +98,29 @@ func clearQueue(ctx context.Context, tx *ent.Tx, site uuid.UUID, newer wish, seq
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
 	}
-	var needless []uuid.UUID
+	var needless, sent []uuid.UUID
 	for _, row := range waiting {
 		older, err := wishOf(row)
 		if err != nil {
 			return err
 		}
-		if row.State == agentcommand.StateQueued && newer.covers(older) {
+		switch {
+		case !newer.covers(older):
+		case row.State == agentcommand.StateQueued:
 			needless = append(needless, row.ID)
+		case row.State != agentcommand.StateRunning && row.Recall == nil:
+			sent = append(sent, row.ID) // the agent may not have begun it
 		}
 	}
 	if left := len(waiting) - len(needless); left >= maxWaiting {
 		return &Conflict{Message: fmt.Sprintf("%d commands wait for this site already: cancel some", left)}
 	}
+	by := "by command " + strconv.FormatInt(seq, 10)
 	err = tx.AgentCommand.Update().Where(agentcommand.IDIn(needless...)).SetState(agentcommand.StateSuperseded).
-		SetFinishedAt(at).SetResult("by command " + strconv.FormatInt(seq, 10)).Exec(ctx)
+		SetFinishedAt(at).SetResult(by).Exec(ctx)
+	if err == nil {
+		err = tx.AgentCommand.Update().Where(agentcommand.IDIn(sent...)).SetRecall(agentcommand.RecallSuperseded).SetResult(by).Exec(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("supersede commands: %w", err)
 	}
@@ -126,7 +135,7 @@ func clearQueue(ctx context.Context, tx *ent.Tx, site uuid.UUID, newer wish, seq
 	return err
 }
 
-// expire ends the commands of a site that nobody began in time.
+// expire ends the commands of a site that waited too long for its agent to ask.
 func expire(ctx context.Context, tx *ent.Tx, site uuid.UUID, at time.Time) error {
 	err := tx.AgentCommand.Update().Where(agentcommand.SiteID(site), lapsed(at)).
 		SetState(agentcommand.StateExpired).SetFinishedAt(at).Exec(ctx)
@@ -136,15 +145,10 @@ func expire(ctx context.Context, tx *ent.Tx, site uuid.UUID, at time.Time) error
 	return nil
 }
 
-// lapsed selects commands whose time is over, whether or not somebody has noted that they expired.
+// lapsed selects commands whose time was over before they were sent, whether or not somebody has noted that they expired.
+// What has been sent the agent may have begun in time.
 func lapsed(at time.Time) predicate.AgentCommand {
-	var may []agentcommand.State
-	for _, state := range lifecycle.CommandStates {
-		if state.To(lifecycle.CommandExpired) == nil {
-			may = append(may, agentcommand.State(state))
-		}
-	}
-	return agentcommand.And(agentcommand.StateIn(may...), agentcommand.ExpiresAtLTE(at))
+	return agentcommand.And(agentcommand.StateEQ(agentcommand.StateQueued), agentcommand.ExpiresAtLTE(at))
 }
 
 // nextCommand advances the counter of a site's commands, and makes it for the first.
@@ -220,26 +224,10 @@ func (s *Store) Command(ctx context.Context, site uuid.UUID, seq int64) (Command
 	return commandRecord(row, now())
 }
 
-// CancelCommand takes back a command that was not sent yet, else the error is a *Conflict. To cancel it again changes
-// nothing.
+// CancelCommand takes back a command. One that is queued is canceled; one that was sent is recalled, and the agent says
+// whether it was in time. One that runs or is over is a *Conflict. To cancel it again changes nothing.
 func (s *Store) CancelCommand(ctx context.Context, by Actor, site uuid.UUID, seq int64) (Command, error) {
-	return s.moveCommand(ctx, by, site, seq, lifecycle.CommandCanceled, "", func(tx *ent.Tx, c Command) error {
-		return Audit(ctx, tx, by, Act{Action: "site.command.cancel", Subject: "site/" + site.String(), Before: c, After: map[string]any{"seq": c.Seq, "state": lifecycle.CommandCanceled}})
-	})
-}
-
-// ReportCommand keeps what an agent says of a command of its site. A report that comes again, or after the command
-// ended, changes nothing.
-func (s *Store) ReportCommand(ctx context.Context, by Actor, seq int64, state lifecycle.CommandState, result string) (Command, error) {
-	c, err := s.Command(ctx, by.Site, seq)
-	if err != nil || c.State.Final() {
-		return c, err
-	}
-	return s.moveCommand(ctx, by, by.Site, seq, state, result, func(*ent.Tx, Command) error { return nil })
-}
-
-func (s *Store) moveCommand(ctx context.Context, by Actor, site uuid.UUID, seq int64, to lifecycle.CommandState, result string, also func(*ent.Tx, Command) error) (Command, error) {
-	var moved Command
+	var canceled Command
 	err := s.Write(ctx, func(tx *ent.Tx) error {
 		row, err := tx.AgentCommand.Query().Where(agentcommand.SiteID(site), agentcommand.Seq(seq)).Only(ctx)
 		if err != nil {
@@ -250,69 +238,87 @@ func (s *Store) moveCommand(ctx context.Context, by Actor, site uuid.UUID, seq i
 		if err != nil {
 			return err
 		}
-		if before.State == to {
-			moved = before
+		if canceled = before; before.State == lifecycle.CommandCanceled || before.Recall == lifecycle.CommandCanceled {
 			return nil
 		}
-		if err := before.State.To(to); err != nil {
+		if err := before.State.To(lifecycle.CommandCanceled); err != nil {
 			return &Conflict{Message: "the command: " + err.Error()}
 		}
-		update := row.Update().SetState(agentcommand.State(to))
-		switch {
-		case to.Final():
-			update.SetFinishedAt(at)
-		case to == lifecycle.CommandSent:
-			update.SetSentAt(at)
-		case row.StartedAt == nil:
-			update.SetStartedAt(at)
-		}
-		if result != "" {
-			update.SetResult(clean(result, 4096))
+		update := row.Update()
+		if before.State == lifecycle.CommandQueued {
+			update.SetState(agentcommand.StateCanceled).SetFinishedAt(at)
+		} else {
+			update.SetRecall(agentcommand.RecallCanceled).SetResult("")
 		}
 		if row, err = update.Save(ctx); err != nil {
-			return fmt.Errorf("move command %d: %w", seq, err)
+			return fmt.Errorf("cancel command %d: %w", seq, err)
 		}
-		if moved, err = commandRecord(row, at); err != nil {
+		if canceled, err = commandRecord(row, at); err != nil {
 			return err
 		}
-		return also(tx, before)
+		return Audit(ctx, tx, by, Act{
+			Action: "site.command.cancel", Subject: "site/" + site.String(), Before: before,
+			After: canceled,
+		})
 	})
-	return moved, err
+	return canceled, err
 }
 
-// SendCommands returns the commands that an agent has not acknowledged, in their order, and marks them as sent. Those
-// that may be sent only once are not sent again.
-func (s *Store) SendCommands(ctx context.Context, by Actor, limit int) ([]Command, wire.Epoch, error) {
-	var commands []Command
-	var cursor wire.Epoch
-	err := s.Write(ctx, func(tx *ent.Tx) error {
+// MoveCommands has decide move the commands of a site that have not ended. It is given them in their order, with the
+// epoch of the last one, and returns those whose state or result it changed, which are kept in the same transaction.
+// decide has no effect but what it returns, or sets anew each time: it runs again whenever the transaction does.
+func (s *Store) MoveCommands(ctx context.Context, site uuid.UUID, decide func(waiting []Command, last wire.Epoch, at time.Time) []Command) error {
+	var moved []Command
+	look := func(tx *ent.Tx) error {
+		last, err := Current(ctx, tx, CommandCounter(site))
+		if ent.IsNotFound(err) { // no command was ever queued
+			last, err = wire.Epoch{}, nil
+		}
+		if err != nil {
+			return err
+		}
 		at := now()
-		rows, err := tx.AgentCommand.Query().Where(
-			agentcommand.SiteID(by.Site), agentcommand.ExpiresAtGT(at),
-			agentcommand.Or(agentcommand.StateEQ(agentcommand.StateQueued),
-				agentcommand.And(agentcommand.StateEQ(agentcommand.StateSent), agentcommand.Once(false))),
-		).Order(ent.Asc(agentcommand.FieldSeq)).Limit(limit).All(ctx)
+		rows, err := tx.AgentCommand.Query().Where(agentcommand.SiteID(site), agentcommand.StateIn(unended...)).
+			Order(ent.Asc(agentcommand.FieldSeq)).All(ctx)
 		if err != nil {
 			return fmt.Errorf("read the queue: %w", err)
 		}
-		for i, row := range rows {
-			if row.State == agentcommand.StateQueued {
-				if rows[i], err = row.Update().SetState(agentcommand.StateSent).SetSentAt(at).Save(ctx); err != nil {
-					return fmt.Errorf("send command: %w", err)
-				}
-			}
-		}
-		if commands, err = commandRecords(rows, at); err != nil {
+		waiting, err := commandRecords(rows, at)
+		moved = decide(waiting, last, at)
+		return err
+	}
+	// Most heartbeats move nothing, and none of those waits for the writer.
+	if err := s.View(ctx, look); err != nil || len(moved) == 0 {
+		return err
+	}
+	return s.Write(ctx, func(tx *ent.Tx) error {
+		if err := look(tx); err != nil {
 			return err
 		}
-		cursor, err = Current(ctx, tx, CommandCounter(by.Site))
-		if ent.IsNotFound(err) { // no command was ever queued
-			err = nil
+		for _, c := range moved {
+			err := tx.AgentCommand.Update().Where(agentcommand.SiteID(site), agentcommand.Seq(c.Seq)).
+				SetState(agentcommand.State(c.State)).SetResult(CommandText(c.Result)).
+				SetNillableSentAt(c.SentAt).SetNillableStartedAt(c.StartedAt).SetNillableFinishedAt(c.FinishedAt).Exec(ctx)
+			if err != nil {
+				return fmt.Errorf("move command %d: %w", c.Seq, err)
+			}
 		}
-		return err
+		return nil
 	})
-	return commands, cursor, err
 }
+
+// unended are the states of commands that wait, as an index finds them.
+var unended = []agentcommand.State{
+	agentcommand.StateQueued, agentcommand.StateSent, agentcommand.StateAccepted, agentcommand.StateRunning,
+}
+
+// HasCommands says whether commands of a site wait.
+func (s *Store) HasCommands(ctx context.Context, site uuid.UUID) (bool, error) {
+	return s.reader.AgentCommand.Query().Where(agentcommand.SiteID(site), agentcommand.StateIn(unended...)).Exist(ctx)
+}
+
+// CommandText is a command's result as it is kept: one line of up to 4 KiB.
+func CommandText(text string) string { return clean(text, 4096) }
 
 func commandRecords(rows []*ent.AgentCommand, at time.Time) ([]Command, error) {
 	commands := make([]Command, len(rows))
@@ -335,7 +341,10 @@ func commandRecord(row *ent.AgentCommand, at time.Time) (Command, error) {
 		SiteID: row.SiteID, State: lifecycle.CommandState(row.State), Result: row.Result,
 		CreatedBy: row.CreatedBy, CreatedAt: row.CreatedAt, SentAt: row.SentAt, StartedAt: row.StartedAt, FinishedAt: row.FinishedAt,
 	}
-	if c.State.To(lifecycle.CommandExpired) == nil && !at.Before(c.ExpiresAt) {
+	if row.Recall != nil && !c.State.Final() {
+		c.Recall = lifecycle.CommandState(*row.Recall)
+	}
+	if c.State == lifecycle.CommandQueued && !at.Before(c.ExpiresAt) {
 		c.State, c.FinishedAt = lifecycle.CommandExpired, &c.ExpiresAt
 	}
 	return c, err

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,61 +23,70 @@ func (f *fixture) queue(spec CommandSpec) Command {
 	return c
 }
 
+// move moves commands of the site as an agent's word would.
+func (f *fixture) move(to lifecycle.CommandState, result string, seqs ...int64) (waiting []int64) {
+	f.t.Helper()
+	err := f.MoveCommands(f.t.Context(), f.berlin.ID, func(all []Command, last wire.Epoch, at time.Time) []Command {
+		var moved []Command
+		waiting = nil
+		for _, c := range all {
+			waiting = append(waiting, c.Seq)
+			if last.Stream == "" || last.N < c.Seq {
+				f.t.Errorf("command %d is there, and the last is %v", c.Seq, last)
+			}
+			if slices.Contains(seqs, c.Seq) {
+				if c.State, c.Result = to, result; to == lifecycle.CommandSent {
+					c.SentAt = &at
+				} else if to.Final() {
+					c.FinishedAt = &at
+				}
+				moved = append(moved, c)
+			}
+		}
+		return moved
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return waiting
+}
+
 func TestACommandRunsItsCourse(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		f, ctx := fixed(t, o), t.Context()
+		if got := f.move("", ""); got != nil {
+			t.Errorf("before the first there are %v", got)
+		}
 		sync := f.queue(CommandSpec{Command: "sync", Params: wire.CommandParams{Force: true}, TTLSeconds: 3600})
 		once := f.queue(CommandSpec{Command: "invalidate", Params: wire.CommandParams{Scope: "all"}, Once: true})
-		if sync.Seq != 1 || once.Seq != 2 || sync.State != "queued" || !sync.Params.Force || once.Params.Scope != "all" {
+		if sync.Seq != 1 || once.Seq != 2 || sync.State != "queued" || !sync.Params.Force || once.Params.Scope != "all" || !once.Once {
 			t.Fatalf("queued are %+v and %+v", sync, once)
 		}
-		send := func() []int64 {
-			commands, cursor, err := f.SendCommands(ctx, f.atBerlin, 10)
-			if err != nil || cursor.N != 2 || cursor.Stream == "" {
-				t.Errorf("sent at %v, %v", cursor, err)
-			}
-			var seqs []int64
-			for _, c := range commands {
-				if c.State != "sent" || c.SentAt == nil {
-					t.Errorf("sent is %+v", c)
-				}
-				seqs = append(seqs, c.Seq)
-			}
-			return seqs
+		f.move(lifecycle.CommandSent, "", 1, 2)
+		if c, err := f.Command(ctx, f.berlin.ID, 1); err != nil || c.State != "sent" || c.SentAt == nil {
+			t.Errorf("sent: %+v, %v", c, err)
 		}
-		if got := send(); len(got) != 2 || got[0] != 1 || got[1] != 2 {
-			t.Errorf("sent are %v", got)
+		// What was sent the agent is asked to give back; it keeps its word on the way.
+		back, err := f.CancelCommand(ctx, root, f.berlin.ID, 2)
+		if err != nil || back.State != "sent" || back.Recall != "canceled" {
+			t.Errorf("called back: %+v, %v", back, err)
 		}
-		if got := send(); len(got) != 1 || got[0] != 1 {
-			t.Errorf("after an answer that may be lost, sent are %v", got)
+		if again, err := f.CancelCommand(ctx, root, f.berlin.ID, 2); err != nil || again.Recall != "canceled" {
+			t.Errorf("and again: %+v, %v", again, err)
 		}
-		report := func(seq int64, state lifecycle.CommandState, result string) (Command, error) {
-			return f.ReportCommand(ctx, f.atBerlin, seq, state, result)
-		}
-		if c, err := report(1, lifecycle.CommandRunning, ""); err != nil || c.StartedAt == nil {
-			t.Errorf("running: %+v, %v", c, err)
-		}
-		if got := send(); len(got) != 0 {
-			t.Errorf("after the agent has it, sent are %v", got)
-		}
+		f.move(lifecycle.CommandRunning, "", 1)
 		if _, err := f.CancelCommand(ctx, root, f.berlin.ID, 1); !conflict(err) {
 			t.Errorf("what runs was called back: %v", err)
 		}
-		if _, err := report(1, lifecycle.CommandAccepted, ""); !conflict(err) {
-			t.Errorf("a step back: %v", err)
-		}
-		done, err := report(1, lifecycle.CommandSucceeded, "5 files\nand more")
-		if err != nil || done.State != "succeeded" || done.Result != "5 files and more" || done.FinishedAt == nil {
+		f.move(lifecycle.CommandSucceeded, "5 files\nand more", 1)
+		if done, err := f.Command(ctx, f.berlin.ID, 1); err != nil || done.State != "succeeded" || done.Result != "5 files and more" || done.FinishedAt == nil {
 			t.Errorf("done: %+v, %v", done, err)
 		}
-		if again, err := report(1, lifecycle.CommandFailed, "late"); err != nil || again.State != "succeeded" {
-			t.Errorf("a report after the end: %+v, %v", again, err)
+		if got := f.move(lifecycle.CommandCanceled, "", 2); len(got) != 1 || got[0] != 2 {
+			t.Errorf("%v wait", got)
 		}
-		if _, err := f.ReportCommand(ctx, f.atRome, 1, lifecycle.CommandFailed, ""); !errors.Is(err, ErrNotFound) {
-			t.Errorf("another site's report: %v", err)
-		}
-		if _, err := f.CancelCommand(ctx, root, f.berlin.ID, 2); !conflict(err) {
-			t.Errorf("what the agent may have was called back: %v", err)
+		if c, err := f.Command(ctx, f.berlin.ID, 2); err != nil || c.State != "canceled" || c.Recall != "" {
+			t.Errorf("given back: %+v, %v", c, err)
 		}
 		page, err := f.Commands(ctx, f.berlin.ID, CommandQuery{Paging: Paging{Limit: 1}})
 		if err != nil || page.Total != 2 || page.Items[0].Seq != 2 {
@@ -114,9 +125,19 @@ func TestCommandsThatNobodyNeeds(t *testing.T) {
 				t.Errorf("%d is %+v, %v; want %s", seq, c, err, want)
 			}
 		}
-		commands, _, err := f.SendCommands(ctx, f.atBerlin, 2)
-		if err != nil || len(commands) != 2 || commands[0].Seq != forced.Seq {
-			t.Errorf("sent are %+v, %v", commands, err)
+		// What the agent may have is recalled; what it runs is not, and what was sent in vain has not expired.
+		f.move(lifecycle.CommandSent, "", forced.Seq, 5)
+		f.move(lifecycle.CommandRunning, "", 5)
+		_, err = f.write.ExecContext(ctx, "UPDATE agent_commands SET expires_at = $1 WHERE seq = $2", time.Now().UTC().Add(-time.Second), forced.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.queue(CommandSpec{Command: "sync", Params: wire.CommandParams{Force: true}})
+		for seq, want := range map[int64]string{forced.Seq: "sent superseded by command 7", 5: "running  "} {
+			c, err := f.Command(ctx, f.berlin.ID, seq)
+			if text := fmt.Sprintf("%s %s %s", c.State, c.Recall, c.Result); err != nil || text != want {
+				t.Errorf("%d is %s, %v; want %s", seq, text, err, want)
+			}
 		}
 	})
 }

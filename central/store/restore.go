@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/agentcommand"
 	"github.com/pureboot/pureboot/ent/counter"
 	"github.com/pureboot/pureboot/ent/devicegroup"
 )
@@ -87,6 +88,12 @@ func (s *Store) renew(ctx context.Context, tx *ent.Tx, origin, why string) error
 		ClearAgentTokenHash().ClearAgentTokenExpiresAt().Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("void the join tokens: %w", err)
+	}
+	// A command may have been sent after the backup, and begun: the agent says.
+	err = tx.AgentCommand.Update().Where(agentcommand.StateEQ(agentcommand.StateQueued)).
+		SetState(agentcommand.StateSent).SetSentAt(now()).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("take the commands for sent: %w", err)
 	}
 	if s.dialect == dialect.SQLite {
 		if _, err := tx.ExecContext(ctx, "PRAGMA user_version = 0"); err != nil {

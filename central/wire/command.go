@@ -5,7 +5,7 @@ import "time"
 // The commands of central to an agent.
 const (
 	CommandSync         = "sync"          // bring the content up to date
-	CommandInvalidate   = "invalidate"    // forget what is cached
+	CommandInvalidate   = "invalidate"    // doubt what is cached: verify it, or ask again
 	CommandUpdateConfig = "update_config" // apply the settings of the site again
 )
 
@@ -57,7 +57,7 @@ type CommandParams struct {
 	Epoch      string   `json:"epoch,omitempty" maxLength:"100" doc:"sync: the content epoch when it was queued, set by central"`
 
 	// Of invalidate.
-	Scope string `json:"scope,omitempty" enum:"content,nodes,all" doc:"invalidate: what to forget"`
+	Scope string `json:"scope,omitempty" enum:"content,nodes,all" doc:"invalidate: what to doubt"`
 	Glob  string `json:"glob,omitempty" maxLength:"512" doc:"invalidate: of the content, CATEGORY/PATH; left out: all of it"`
 	MAC   string `json:"mac,omitempty" maxLength:"17" doc:"invalidate: of the nodes, the one with this MAC address; left out: all of them"`
 

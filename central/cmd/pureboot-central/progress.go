@@ -27,17 +27,24 @@ type progress struct {
 // newProgress begins to show the progress of so many bytes, if err is a terminal. The caller ends it.
 func newProgress(err io.Writer, total int64) *progress {
 	p := &progress{total: total, began: time.Now(), stop: make(chan struct{})}
-	f, ok := err.(*os.File)
-	if !ok {
-		return p
+	if p.width = columns(err); p.width > 0 {
+		p.out = err
+		p.shown.Go(p.show)
 	}
-	size, ioctlErr := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if ioctlErr != nil {
-		return p // not a terminal
-	}
-	p.out, p.width = f, max(40, int(size.Col))
-	p.shown.Go(p.show)
 	return p
+}
+
+// columns returns how wide a terminal is; 0 if it is none.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return max(40, int(size.Col))
 }
 
 // add counts bytes that are done; fewer than none takes some back, that have to be done again.

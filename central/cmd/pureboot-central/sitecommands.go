@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"text/tabwriter"
@@ -10,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/pureboot/pureboot/central/lifecycle"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -31,7 +34,7 @@ func siteSyncCommand(dial dialer) *cobra.Command {
 func siteInvalidateCommand(dial dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "invalidate SITE...",
-		Short:   "Have the agents of sites forget what they have cached",
+		Short:   "Have the agents of sites doubt what they have cached, and verify it or ask again",
 		Example: "  pureboot-central site invalidate lyon --scope content --glob 'images/debian-12/**'",
 		Args:    cobra.MinimumNArgs(1),
 	}
@@ -46,22 +49,86 @@ func siteInvalidateCommand(dial dialer) *cobra.Command {
 // queueCommand makes a command queue what spec says for each site.
 func queueCommand(cmd *cobra.Command, dial dialer, command string, spec *store.CommandSpec) *cobra.Command {
 	spec.Command = command
-	wait := cmd.Flags().Duration("ttl", 0, "how long it may wait for the agent; a week unless told otherwise")
+	ttl := cmd.Flags().Duration("ttl", 0, "how long it may wait for the agent; a week unless told otherwise")
+	wait := cmd.Flags().Bool("wait", false, "wait until it has ended, and fail if it did not succeed")
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec.TTLSeconds = int(*wait / time.Second)
-		return eachSite(cmd, dial, args, func(ctx context.Context, c *client, name string, id uuid.UUID) error {
+		spec.TTLSeconds = int(*ttl / time.Second)
+		var waiting []func() error
+		err := eachSite(cmd, dial, args, func(ctx context.Context, c *client, name string, id uuid.UUID) error {
+			path := pathSites + "/" + id.String() + "/commands"
 			var queued store.Command
-			if err := c.call(ctx, "POST", pathSites+"/"+id.String()+"/commands", spec, &queued); err != nil {
+			if err := c.call(ctx, "POST", path, spec, &queued); err != nil {
 				return err
+			}
+			if *wait {
+				waiting = append(waiting, func() error {
+					return c.await(cmd, name, fmt.Sprintf("%s/%d", path, queued.Seq), *format)
+				})
+				return nil
 			}
 			return print(cmd, *format, queued, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is queued\n", name, queued.Seq)
 				return err
 			})
 		})
+		errs := []error{err}
+		for _, wait := range waiting { // the sites are at it all at once
+			errs = append(errs, wait())
+		}
+		return errors.Join(errs...)
 	}
 	return cmd
+}
+
+// lookAgain is the pause before central is asked again what has become of a command.
+const lookAgain = time.Second
+
+// await waits until a command of a site has ended, and shows on a terminal how far it is. It is an error if it did not
+// succeed.
+func (c *client) await(cmd *cobra.Command, site, path, format string) error {
+	screen, width := cmd.ErrOrStderr(), columns(cmd.ErrOrStderr())
+	show := func(text string) { // in place of what is shown
+		if width > 0 {
+			fmt.Fprintf(screen, "\r%-*.*s\r", width-1, width-1, text)
+		}
+	}
+	defer show("")
+	for {
+		var k store.Command
+		if err := c.call(cmd.Context(), "GET", path, nil, &k); err != nil {
+			return err
+		}
+		text := fmt.Sprintf("site %s: command %d is %s", site, k.Seq, k.State)
+		if k.Result != "" {
+			text += ": " + k.Result
+		}
+		if k.State.Final() {
+			show("")
+			err := print(cmd, format, k, func() error {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
+				return err
+			})
+			if err == nil && k.State != lifecycle.CommandSucceeded {
+				err = fmt.Errorf("%s: command %d did not succeed", site, k.Seq)
+			}
+			return err
+		}
+		show(text)
+		select {
+		case <-cmd.Context().Done():
+			return context.Cause(cmd.Context())
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+// recalled says that a command is not taken back yet; "" if nobody has asked for it, or it is.
+func recalled(k store.Command) string {
+	if k.Recall == "" {
+		return ""
+	}
+	return string(k.State) + ", and is recalled: its agent will say whether it had begun"
 }
 
 func siteCommandsCommand(dial dialer) *cobra.Command {
@@ -72,7 +139,7 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	state := flags.String("state", "", "only those in this state, as queued or failed")
-	cancel := flags.Int64("cancel", 0, "take back the command with this number, if it is still queued")
+	cancel := flags.Int64("cancel", 0, "take back the command with this number, if it has not begun")
 	cmd.MarkFlagsMutuallyExclusive("state", "cancel")
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -91,7 +158,7 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 				return err
 			}
 			return print(cmd, *format, canceled, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is %s\n", args[0], canceled.Seq, canceled.State)
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is %s\n", args[0], canceled.Seq, cmp.Or(recalled(canceled), string(canceled.State)))
 				return err
 			})
 		}
