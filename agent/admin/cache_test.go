@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/content"
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // filled is a site with some of everything in its cache.
@@ -365,5 +367,21 @@ func TestWhatIsExpired(t *testing.T) {
 		if got := s.expired()(cache.Entry{Key: tt.key, LastUsed: time.Now().Add(-tt.unused)}); got != tt.want {
 			t.Errorf("%s, unused for %v, kept for %d days: %v", tt.key, tt.unused, tt.days, got)
 		}
+	}
+
+	// What the site's policy wants would be missed when central is away.
+	s.file("images/assigned-to-nobody", "bytes")
+	old := cache.Entry{Key: "images/assigned-to-nobody", LastUsed: time.Now().Add(-300 * day)}
+	s.SetRetention(0)
+	if !s.expired()(old) {
+		t.Error("what the policy does not want is kept for ever")
+	}
+	mirror, err := content.NewPolicy(wire.PolicyMirror, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Files.SetPolicy(mirror)
+	if s.expired()(old) {
+		t.Error("what the policy wants expires")
 	}
 }
