@@ -122,6 +122,9 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		if at := a.client.Standing(); at.Refused != "" {
 			s.Refused = &admin.Refused{Why: at.Refused, Detail: at.Detail, Since: at.Since}
 		}
+		if is := a.heart.Trouble(); is != nil {
+			s.Trouble = &admin.Trouble{Error: fmt.Sprintf("%.1000s", is.Err), Since: is.Since}
+		}
 	}
 	s.Hello = Hello(a.version)
 	config := a.config.Report()

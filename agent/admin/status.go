@@ -21,6 +21,7 @@ type Status struct {
 	Enrolled   bool              `json:"enrolled"`
 	Online     bool              `json:"online"` // central answers
 	Refused    *Refused          `json:"refused,omitempty"`
+	Trouble    *Trouble          `json:"central_trouble,omitempty"`
 	Addresses  map[string]string `json:"addresses"`
 	Waiting    int               `json:"waiting_reports"` // of machines, for central
 	wire.Heartbeat
@@ -34,6 +35,12 @@ type Refused struct {
 	Why    string    `json:"why"` // revoked, fenced (another agent has the same credential) or unknown
 	Detail string    `json:"detail"`
 	Since  time.Time `json:"since"`
+}
+
+// Trouble says why the last heartbeat brought no answer, or what of the answer was not carried out.
+type Trouble struct {
+	Error string    `json:"error"`
+	Since time.Time `json:"since"` // when it began, with this or another error
 }
 
 func (a *API) getStatus(w http.ResponseWriter, r *http.Request) {

@@ -46,8 +46,9 @@ func (c *Client) Event(ctx context.Context, id string, e wire.Event) (wire.Node,
 // time that central says is the least for the checks of certificates from then on.
 func (c *Client) Heartbeat(ctx context.Context, h wire.Heartbeat) (wire.HeartbeatAnswer, error) {
 	h.BootID, h.Next = c.bootID, c.keys.announce()
-	var a wire.HeartbeatAnswer
-	secret, err := c.exchange(ctx, http.MethodPost, wire.PathHeartbeat, nil, h, &a)
+	var sent heartbeatAnswer
+	secret, err := c.exchange(ctx, http.MethodPost, wire.PathHeartbeat, nil, h, &sent)
+	a := sent.HeartbeatAnswer
 	if err != nil {
 		return a, err
 	}

@@ -306,6 +306,7 @@ func retryAfter(h http.Header) time.Duration {
 	return time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second
 }
 
+// decode reads an answer into out, whose method most, if it has one, bounds the bytes.
 func decode(res *http.Response, out any) error {
 	if mediaType(res) != "application/json" {
 		return fmt.Errorf("central answered %d of type %q, not JSON", res.StatusCode, res.Header.Get("Content-Type"))
@@ -314,7 +315,14 @@ func decode(res *http.Response, out any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(out); err != nil {
+	most := int64(maxAnswer)
+	if short, ok := out.(interface{ most() int64 }); ok {
+		most = short.most()
+	}
+	rest := &io.LimitedReader{R: body, N: most}
+	if err := json.NewDecoder(rest).Decode(out); rest.N == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+		return fmt.Errorf("central's answer is longer than %d bytes", most)
+	} else if err != nil {
 		return fmt.Errorf("decode central's answer: %w", err)
 	}
 	_, _ = io.CopyN(io.Discard, body, maxRest) // at its end the connection can be used again

@@ -36,6 +36,7 @@ type Clock struct {
 	floor time.Time
 	since time.Time // when the floor was raised, of the monotonic clock: it goes right, whatever the other one shows
 	kept  time.Time
+	until time.Time // to when the certificate is valid that central presented last; zero before that
 }
 
 // LoadClock returns the clock of an agent with this state folder that was built then; zero means that nobody knows.
@@ -76,15 +77,15 @@ func (c *Clock) Now() time.Time {
 	return now
 }
 
-// learn raises the floor to what central says, unless its CA has expired by then: a central whose clock runs ahead by
-// years must not keep the agent from it for good.
+// learn raises the floor to what central says, unless its CA, or the certificate that it has just presented, has expired
+// by then: a central whose clock runs ahead by years must not keep the agent from it for good.
 func (c *Clock) learn(said, expires time.Time) {
 	if c == nil || !said.Before(expires) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !said.After(c.floor) {
+	if !said.After(c.floor) || !c.until.IsZero() && !said.Before(c.until) {
 		return
 	}
 	c.floor, c.since = said, time.Now()
@@ -129,5 +130,10 @@ func (c *Clock) verify(presented []*x509.Certificate, host string, roots *x509.C
 		return errAgent // which central's CA made too
 	}
 	_, err := presented[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: others, CurrentTime: at})
+	if err == nil && c != nil {
+		c.mu.Lock()
+		c.until = presented[0].NotAfter
+		c.mu.Unlock()
+	}
 	return err
 }

@@ -158,6 +158,31 @@ func TestTheClocksFloorIsChecked(t *testing.T) {
 	}
 }
 
+// TestACentralThatIsAheadOfItsOwnCertificate: its time would have the agent refuse it from then on.
+func TestACentralThatIsAheadOfItsOwnCertificate(t *testing.T) {
+	ca, leaf, told := newAuthority(t), forLoopback(), time.Now()
+	leaf.NotAfter = told.Add(20 * time.Minute)
+	s := serve(t, ca.issue(t, leaf, ca.cert), func(w http.ResponseWriter, _ *http.Request) {
+		told = told.Add(15 * time.Minute)
+		answer(w, wire.HeartbeatAnswer{ServerTime: told})
+	})
+	clock := slow("", epoch)
+	c, err := NewClient(Identity{CentralURL: s.URL, CA: ca.pem(), SiteID: siteID, Secret: "s3cret"}, ClientOptions{Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 3 { // 15, 30 and 45 minutes ahead
+		if _, err := c.Heartbeat(t.Context(), wire.Heartbeat{}); err != nil {
+			t.Fatal(err)
+		}
+		c.Close() // the next one shakes hands anew
+	}
+	if ahead := time.Until(clock.Now()); ahead < 14*time.Minute || ahead > 16*time.Minute {
+		t.Errorf("the clock is %v ahead, want 15 minutes", ahead)
+	}
+}
+
 // TestTheServerIsStillChecked: the check of the certificate is our own, so that each way to fail it is tried.
 func TestTheServerIsStillChecked(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)

@@ -94,7 +94,8 @@ func (c *Config) Report() wire.ConfigReport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return wire.ConfigReport{
-		Generation: c.inUse().Generation, Offered: c.latest.Config.Generation, State: c.latest.State, Reason: c.latest.Reason,
+		Generation: c.inUse().Generation, Offered: c.latest.Config.Generation, State: c.latest.State,
+		Reason: fmt.Sprintf("%.1000s", c.latest.Reason), // which may repeat what was sent, and must not outgrow a heartbeat
 		Pinned: c.opt.Pinned,
 	}
 }

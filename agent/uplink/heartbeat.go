@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pureboot/pureboot/central/wire"
@@ -45,6 +46,31 @@ type Heartbeat struct {
 
 	made sync.Once
 	soon chan struct{} // made by wanted; holds one wish at most
+
+	trouble atomic.Pointer[Trouble]
+}
+
+// Trouble is what is wrong with central's answers.
+type Trouble struct {
+	Err   error     // the last
+	Since time.Time // of the agent's clock, when the first of them came
+}
+
+// Trouble returns why the last heartbeat brought no answer, or what of the answer was not carried out; nil if all is
+// well. Safe for concurrent use.
+func (h *Heartbeat) Trouble() *Trouble { return h.trouble.Load() }
+
+// note keeps how a heartbeat went.
+func (h *Heartbeat) note(err error) {
+	if err == nil {
+		h.trouble.Store(nil)
+		return
+	}
+	now := &Trouble{Err: err, Since: time.Now()}
+	if before := h.trouble.Load(); before != nil {
+		now.Since = before.Since
+	}
+	h.trouble.Store(now)
 }
 
 // Soon has the next heartbeat come within a second of the call, or a second after the one before it: there is something
@@ -126,14 +152,21 @@ func (h *Heartbeat) beat(ctx context.Context) (time.Duration, error) {
 	answer, err := h.Client.Heartbeat(call, report)
 	cancel()
 	if err != nil {
+		if ctx.Err() == nil {
+			h.note(err)
+		}
 		if r, ok := errors.AsType[*wire.Refusal](err); ok {
 			// A tenth more, so that all who were told the same do not come back at once.
 			return r.RetryAfter + mathrand.N(r.RetryAfter/10+1), err
 		}
 		return 0, err
 	}
-	if err := h.Site.Answer(ctx, answer); err != nil && ctx.Err() == nil {
-		h.Log.Warn("heartbeat's answer not carried out", "err", err)
+	err = h.Site.Answer(ctx, answer)
+	if ctx.Err() == nil {
+		h.note(err)
+		if err != nil {
+			h.Log.Warn("heartbeat's answer not carried out", "err", err)
+		}
 	}
 	h.pace = interval(answer.NextIn)
 	if !h.Client.Online() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +48,9 @@ func table(cmd *cobra.Command, s admin.Status) {
 	default:
 		row("central", "%s, out of reach for %v", s.CentralURL, time.Duration(s.OfflineSeconds)*time.Second)
 	}
+	if s.Trouble != nil && s.Refused == nil {
+		row("trouble", "since %s: %s", s.Trouble.Since.Format(time.DateTime), oneLine(s.Trouble.Error))
+	}
 	if s.Enrolled {
 		row("site", "%s (%s)", s.SiteName, s.SiteID)
 	}
@@ -74,6 +78,16 @@ func table(cmd *cobra.Command, s admin.Status) {
 	if s.ContentEpoch.Stream != "" {
 		row("content", "epoch %d", s.ContentEpoch.N)
 	}
+}
+
+// oneLine is an error as one line without anything that a terminal obeys.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ReplaceAll(text, "\n", "; "))
 }
 
 // settings says what came of those that central sent last.
