@@ -393,7 +393,7 @@ func TestEveryCommandSettlesAsItSays(t *testing.T) {
 func TestThePropertiesCanFail(t *testing.T) {
 	const worlds = 100
 	ends := map[lifecycle.CommandState]int{}
-	for m := sound; m < mutants; m++ {
+	for m := range mutants {
 		found := 0
 		for seed := uint64(1); seed <= worlds && found == 0; seed++ {
 			chance := rand.New(rand.NewPCG(seed, 1))
