@@ -226,10 +226,6 @@ func TestAnAgentThatProvesItselfByACertificate(t *testing.T) {
 	}
 	eventually(t, "a heartbeat by the certificate", certified)
 	first := a.certificate(t)
-	body := c.put(t, "images/linux", noise(300_000))
-	eventually(t, "the manifest", func() bool { res, _, err := a.get("/images/linux"); return err == nil && res.StatusCode == 200 })
-	a.wantFile(t, "images/linux", body)
-
 	before, err := uplink.LoadIdentity(cfg.StateDir())
 	if err != nil {
 		t.Fatal(err)
@@ -245,8 +241,6 @@ func TestAnAgentThatProvesItselfByACertificate(t *testing.T) {
 	if s := a.client.Standing(); s.Refused != "" {
 		t.Errorf("%+v", s)
 	}
-	c.call(t, 200, "POST", "/api/v1/sites/"+c.site+"/agent-credential/revoke", "")
-	a.wantRefused(t, uplink.RefusedRevoked)
 }
 
 func (a *appliance) certificate(t *testing.T) []byte {
