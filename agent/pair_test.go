@@ -39,10 +39,11 @@ import (
 type realCentral struct {
 	*httptest.Server
 	store  *store.Store
-	site   string     // id of the one site
-	by     string     // URL by which agents reach it; empty: its own
-	admin  string     // token
-	secret string     // of the site's agent
+	site   string // id of the one site
+	by     string // URL by which agents reach it; empty: its own
+	admin  string // token
+	secret string // of the site's agent
+	fleet  *fleet.Fleet
 	agents *authority // makes the agents' certificates
 	dir    string
 	shut   func() // ends what open has opened
@@ -60,6 +61,7 @@ type realCentral struct {
 	answer map[string]string // bodies of JSON that paths are answered with in central's place
 
 	byCertificate bool // beat came with
+	lost          int  // answers to enrolments, from now on
 }
 
 // transfer is one answer with content.
@@ -122,10 +124,8 @@ func (c *realCentral) open(t *testing.T, o store.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := api.New(api.Options{
-		Store: c.store, Content: files, Encodings: encodings, Log: quiet,
-		Fleet: fleet.New(fleet.Options{Store: c.store, Content: files, CA: c.agents, Log: quiet}),
-	})
+	c.fleet = fleet.New(fleet.Options{Store: c.store, Content: files, CA: c.agents, Log: quiet})
+	handler, err := api.New(api.Options{Store: c.store, Content: files, Encodings: encodings, Log: quiet, Fleet: c.fleet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +201,14 @@ func (c *realCentral) tapped(h http.Handler) http.Handler {
 			return
 		}
 		c.change(func() { c.asked[r.URL.Path]++ })
+		if r.URL.Path == wire.PathRegister {
+			lose := false
+			c.change(func() { lose, c.lost = c.lost > 0, c.lost-1 })
+			if lose {
+				h.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler)
+			}
+		}
 		if r.URL.Path == wire.PathHeartbeat {
 			text, _ := io.ReadAll(r.Body) // the handler says if it is cut
 			c.change(func() {
