@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,13 +23,17 @@ import (
 
 // certifier makes certificates that are good for a while.
 type certifier struct {
-	ca    *authority
-	life  time.Duration
+	ca   *authority
+	life time.Duration
+
+	mu    sync.Mutex
 	made  []*x509.Certificate
 	fails int // so many times from now on
 }
 
 func (c *certifier) Certify(_ context.Context, csr string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.fails > 0 {
 		c.fails--
 		return "", errors.New("central is away")
@@ -49,6 +54,24 @@ func (c *certifier) Certify(_ context.Context, csr string) (string, error) {
 	cert, err := x509.ParseCertificate(der)
 	c.made = append(c.made, cert)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + c.ca.pem(), err
+}
+
+// count returns how many it has made, and the last one.
+func (c *certifier) count() (n int, last *x509.Certificate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n = len(c.made); n > 0 {
+		last = c.made[n-1]
+	}
+	return n, last
+}
+
+// fail has it fail so many times, and returns how often it still had to before.
+func (c *certifier) fail(times int) (before int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, c.fails = c.fails, times
+	return before
 }
 
 // shows is the certificate that a handshake would be given now.
@@ -88,16 +111,17 @@ func TestTheCertificateIsRenewed(t *testing.T) {
 			t.Error("it shows what nobody made")
 		}
 		time.Sleep(32 * time.Minute) // after 1, 2, 4, 8 and 16 at most
-		if len(central.made) != 1 || !slices.Equal(c.shows(t).DNSNames, []string{"agent.example"}) || len(c.shows(t).IPAddresses) != 1 {
-			t.Fatalf("%d were made, the first is for %+v", len(central.made), c.shows(t))
+		if n, _ := central.count(); n != 1 || !slices.Equal(c.shows(t).DNSNames, []string{"agent.example"}) || len(c.shows(t).IPAddresses) != 1 {
+			t.Fatalf("%d were made, the first is for %+v", n, c.shows(t))
 		}
 		time.Sleep(59 * 24 * time.Hour)
-		if len(central.made) != 1 {
-			t.Errorf("%d were made while there was more than a third left", len(central.made))
+		if n, _ := central.count(); n != 1 {
+			t.Errorf("%d were made while there was more than a third left", n)
 		}
 		time.Sleep(3 * 24 * time.Hour)
-		if len(central.made) != 2 || !c.shows(t).Equal(central.made[1]) {
-			t.Errorf("%d were made with a third left", len(central.made))
+		n, second := central.count()
+		if n != 2 || !c.shows(t).Equal(second) {
+			t.Errorf("%d were made with a third left", n)
 		}
 		end()
 
@@ -105,20 +129,19 @@ func TestTheCertificateIsRenewed(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(o.State, certificateFile)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v", err)
 		}
-		central.fails = 1 << 30
+		central.fail(1 << 30)
 		c = LoadCertificate(o)
 		end = c.begin(t)
 		time.Sleep(100 * 24 * time.Hour)
-		if until, ok := c.Ready(); !ok || !until.Equal(central.made[1].NotAfter) || !c.shows(t).Equal(central.made[1]) {
+		if until, ok := c.Ready(); !ok || !until.Equal(second.NotAfter) || !c.shows(t).Equal(second) {
 			t.Error("the one that expired is not shown any more")
 		}
-		if tries := 1<<30 - central.fails; tries > 100*30 {
+		if tries := 1<<30 - central.fail(0); tries > 100*30 {
 			t.Errorf("central was asked %d times", tries)
 		}
-		central.fails = 0
 		time.Sleep(lookEvery)
-		if len(central.made) != 3 || !c.shows(t).Equal(central.made[2]) {
-			t.Errorf("%d were made", len(central.made))
+		if n, third := central.count(); n != 3 || !c.shows(t).Equal(third) {
+			t.Errorf("%d were made", n)
 		}
 		end()
 	})
