@@ -35,7 +35,7 @@ func TestTheMetricsAreDocumented(t *testing.T) {
 	}
 	var rows, want []string
 	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "| `pureboot_") {
+		if strings.HasPrefix(line, "| `pureboot_agent_") {
 			rows = append(rows, strings.TrimSuffix(line, "\n"))
 		}
 	}

@@ -17,6 +17,7 @@ var least = map[string]string{
 	"GET /readyz":       "everybody",
 	"GET /openapi.json": "everybody",
 	"GET /docs":         "everybody",
+	"GET /metrics":      "viewer",
 
 	"GET /api/v1/sites":                               "viewer",
 	"POST /api/v1/sites":                              "admin",

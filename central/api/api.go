@@ -36,8 +36,9 @@ type api struct {
 	Options
 	mux      *http.ServeMux
 	huma     huma.API
-	access   map[string]access   // by the pattern of the route
-	creates  map[string]int64    // the bytes that a body may have, by the pattern of a route that honours Idempotency-Key
+	access   map[string]access // by the pattern of the route
+	creates  map[string]int64  // the bytes that a body may have, by the pattern of a route that honours Idempotency-Key
+	metrics  *metrics
 	logins   fleet.Limiter       // of those that failed
 	encoders sync.Pool           // of *zstd.Encoder
 	single   map[string][]string // the parameters of the query that take one value, by the pattern that they are described under
@@ -70,9 +71,11 @@ func build(o Options) (*api, error) {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token": {Type: "http", Scheme: "bearer", Description: "pbt_… of an administrator, pba_… of an agent"},
 	}
+	a.metrics = newMetrics(a)
 	a.huma = humago.New(a.mux, config)
 
 	a.healthRoutes()
+	a.metricsRoutes()
 	a.groupRoutes()
 	a.siteRoutes()
 	a.credentialRoutes()

@@ -30,6 +30,7 @@ func (a *api) shell() http.Handler {
 		answer := &recorder{ResponseWriter: w}
 		began := time.Now()
 		who := "-"
+		defer func() { a.metrics.answered(answer.route, answer.status, time.Since(began)) }() // also when the next one panics, to cut the connection
 		defer func() {
 			if failed := recover(); failed != nil {
 				a.afterPanic(answer, r, failed)
@@ -85,6 +86,7 @@ func (a *api) serve(w *recorder, r *http.Request) string {
 		a.noRoute(w, r, h)
 		return "-"
 	}
+	w.route = pattern
 	p, err := a.admit(r, pattern)
 	if err != nil {
 		a.writeError(w, r, err)
@@ -167,6 +169,7 @@ func address(r *http.Request) string {
 // recorder notes what was answered.
 type recorder struct {
 	http.ResponseWriter
+	route  string // its pattern; empty: there is none
 	status int
 	bytes  int64
 }

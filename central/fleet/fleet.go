@@ -28,6 +28,8 @@ type Fleet struct {
 	joins Limiter
 	live  liveness
 	busy  atomic.Int32 // heartbeats that are worked on
+	heard atomic.Int64 // heartbeats that were answered
+	sent  atomic.Int64 // heartbeats that were sent back
 	stuck bool         // Run's own: the last write failed
 
 	mu      sync.Mutex

@@ -43,8 +43,16 @@ func (f *Fleet) Heartbeat(ctx context.Context, by store.Actor, h wire.Heartbeat)
 	}
 	beat.Interval = answer.NextIn
 	beat.Status, beat.Reason = reported(beat.Report)
-	return answer, f.live.hear(beat)
+	if err := f.live.hear(beat); err != nil {
+		f.sent.Add(1)
+		return answer, err
+	}
+	f.heard.Add(1)
+	return answer, nil
 }
+
+// Heartbeats returns how many were answered, and how many were sent back because there were too many, since New.
+func (f *Fleet) Heartbeats() (answered, refused int64) { return f.heard.Load(), f.sent.Load() }
 
 // jitter returns by how much agents spread the next heartbeat. In the first minutes it is more: those that central's
 // start has brought into step fall out of it.

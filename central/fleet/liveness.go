@@ -38,6 +38,7 @@ func overloaded() error {
 func (f *Fleet) Enter() (leave func(), err error) {
 	if f.busy.Add(1) > int32(perCore*max(runtime.GOMAXPROCS(0), 2)) {
 		f.busy.Add(-1)
+		f.sent.Add(1)
 		return nil, overloaded()
 	}
 	return func() { f.busy.Add(-1) }, nil
