@@ -14,8 +14,10 @@ import (
 	"github.com/pureboot/pureboot/ent/predicate"
 )
 
-// claimTTL is how long a claim waits for somebody to decide it.
-const claimTTL = 7 * 24 * time.Hour
+const (
+	claimTTL    = 7 * 24 * time.Hour  // for which a claim waits for somebody to decide it
+	refusalHold = 30 * 24 * time.Hour // for which a rejected one is not made again
+)
 
 // Claim is a site's claim to a node that booted there and whose home is another.
 type Claim struct {
@@ -42,7 +44,9 @@ type ClaimQuery struct {
 
 // ClaimNode claims a node for the site of an agent, where it booted. If the policy of one of the sites allows it, the
 // claim is approved at once and the node has moved; else it waits for an administrator. A claim of the same site that
-// waits already is returned as it is, one of another site gives way: the machine has gone on.
+// waits already is returned as it is, one of another site gives way: the machine has gone on. So is one that was rejected
+// within the last 30 days, while the node still has the home that it had then: a machine boots often, and nobody wants to
+// say no each time.
 func (s *Store) ClaimNode(ctx context.Context, by Actor, id uuid.UUID) (Claim, error) {
 	var claim Claim
 	err := s.Write(ctx, func(tx *ent.Tx) error {
@@ -66,17 +70,31 @@ func (s *Store) ClaimNode(ctx context.Context, by Actor, id uuid.UUID) (Claim, e
 func claimNode(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node) (Claim, error) {
 	waiting, err := tx.MigrationClaim.Query().
 		Where(migrationclaim.NodeID(row.ID), migrationclaim.StatusEQ(migrationclaim.StatusPending)).Only(ctx)
-	if err == nil && waiting.TargetSiteID == by.Site && now().Before(waiting.ExpiresAt) {
-		return claimRecord(waiting), nil
-	} else if err == nil {
-		err = resolveClaim(ctx, tx, by, waiting, lifecycle.Expired, "the node was claimed again")
-	}
 	if err != nil && !ent.IsNotFound(err) {
 		return Claim{}, err
+	}
+	if waiting != nil && waiting.TargetSiteID == by.Site && now().Before(waiting.ExpiresAt) {
+		return claimRecord(waiting), nil
 	}
 	policy, err := migrationPolicy(ctx, tx, *row.HomeSiteID, by.Site)
 	if err != nil {
 		return Claim{}, err
+	}
+	if policy == "" {
+		refused, err := tx.MigrationClaim.Query().Where(
+			migrationclaim.NodeID(row.ID), migrationclaim.SourceSiteID(*row.HomeSiteID), migrationclaim.TargetSiteID(by.Site),
+			migrationclaim.StatusEQ(migrationclaim.StatusRejected), migrationclaim.ResolvedAtGT(now().Add(-refusalHold)),
+		).Order(ent.Desc(migrationclaim.FieldID)).First(ctx)
+		if err == nil {
+			return claimRecord(refused), nil
+		} else if !ent.IsNotFound(err) {
+			return Claim{}, err
+		}
+	}
+	if waiting != nil {
+		if err := resolveClaim(ctx, tx, by, waiting, lifecycle.Expired, "the node was claimed again"); err != nil {
+			return Claim{}, err
+		}
 	}
 	at := now()
 	create := tx.MigrationClaim.Create().SetNodeID(row.ID).SetSourceSiteID(*row.HomeSiteID).SetTargetSiteID(by.Site).

@@ -56,6 +56,18 @@ func TestAClaimIsDecidedOnce(t *testing.T) {
 			t.Error("a rejected claim moved the node")
 		}
 
+		// No is no at the next boot too, but to this site alone and not for ever.
+		if held, err := f.ClaimNode(ctx, f.atRome, id); err != nil || held.ID != first.ID || held.Status != "rejected" {
+			t.Errorf("claimed once more: %+v, %v", held, err)
+		}
+		if waiting, err := f.Approvals(ctx, ApprovalQuery{Status: "pending"}); err != nil || waiting.Total != 0 {
+			t.Errorf("somebody is asked again: %+v, %v", waiting, err)
+		}
+		long := time.Now().UTC().Add(-refusalHold - time.Minute)
+		if _, err := f.write.ExecContext(ctx, "UPDATE migration_claims SET resolved_at = $1 WHERE id = $2", long, first.ID); err != nil {
+			t.Fatal(err)
+		}
+
 		// An approval decides its claim, and the node moves.
 		second, err := f.ClaimNode(ctx, f.atRome, id)
 		if err != nil || second.ID == first.ID {
@@ -139,6 +151,54 @@ func TestPoliciesDecideClaims(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARejectedClaimHoldsForWhatWasAsked(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		oslo := Actor{Name: "site:oslo", Site: f.site("oslo", nil).ID}
+		id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		claim := func(by Actor, status string) Claim {
+			t.Helper()
+			c, err := f.ClaimNode(ctx, by, id)
+			if err != nil || c.Status != status {
+				t.Fatalf("%s: the claim is %+v, %v, want it %s", by.Name, c, err, status)
+			}
+			return c
+		}
+		reject := func(c Claim) {
+			t.Helper()
+			if _, err := f.DecideClaim(ctx, root, c.ID, lifecycle.Rejected, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reject(claim(f.atRome, "pending"))
+		waiting := claim(oslo, "pending") // another site may ask
+		claim(f.atRome, "rejected")
+		if c, err := f.Claim(ctx, waiting.ID); err != nil || c.Status != "pending" {
+			t.Errorf("the refused site took away what another one waits for: %+v, %v", c, err)
+		}
+
+		// From another home the same site may ask.
+		move := func(to uuid.UUID) {
+			t.Helper()
+			_, err := f.UpdateNode(ctx, root, id, 0, func(n NodeSpec) (NodeSpec, error) { n.HomeSiteID = &to; return n, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		move(oslo.Site)
+		reject(claim(f.atRome, "pending"))
+		move(f.berlin.ID)
+		claim(f.atRome, "rejected")
+
+		// A policy that allows it now needs nobody's word.
+		policy := "auto_accept"
+		if _, err := f.UpdateGroup(ctx, root, true, f.rome.ID, 0, func(s GroupSpec) (GroupSpec, error) { s.MigrationPolicy = &policy; return s, nil }); err != nil {
+			t.Fatal(err)
+		}
+		claim(f.atRome, "approved")
+	})
 }
 
 func TestAnOverdueClaimHasExpired(t *testing.T) {
