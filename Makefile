@@ -31,7 +31,7 @@ test: go ## Run the tests; what needs root and firmware is in e2e
 .PHONY: race
 race: go ## Run the tests under the race detector
 	@command -v gcc >/dev/null || { echo "The race detector needs a C compiler: apt-get install gcc libc6-dev"; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race $(OWN)
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=10 $(GO) test -race $(OWN)
 
 .PHONY: e2e
 e2e: build ## Boot real firmware in QEMU against the real pair; needs root

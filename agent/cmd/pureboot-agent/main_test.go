@@ -26,7 +26,10 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"pureboot-agent": main}) }
+func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=10") // else each program that a test starts sleeps for a second before it exits
+	testscript.Main(m, map[string]func(){"pureboot-agent": main})
+}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
