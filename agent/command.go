@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,11 @@ func (a *Agent) effects() map[string]uplink.Effect {
 
 // syncByCommand syncs, at least up to the content that there was when central was asked for it.
 func (a *Agent) syncByCommand(ctx context.Context, p wire.CommandParams, say func(string)) (string, error) {
+	for _, category := range p.Categories {
+		if !slices.Contains(wire.Categories, category) {
+			return "", fmt.Errorf("%w: no category %.80q", uplink.ErrRejected, category)
+		}
+	}
 	over := make(chan struct{})
 	var told sync.WaitGroup
 	told.Go(func() {

@@ -14,6 +14,7 @@ const (
 	maxCommands  = 1000           // in a log
 	maxWaiting   = 500            // of those, not ended; central has 100 wait at most
 	maxResults   = 100            // of what has ended, in a heartbeat; the others come with the next
+	maxTexts     = 128 << 10      // bytes of their texts, which JSON may make six times as long: central takes 1 MiB
 	maxResult    = 4 << 10        // bytes of a result's text
 	maxBegins    = 5              // of a command during which the agent ends each time
 	keepFinished = 24 * time.Hour // beyond a command's time, in case central's clock is set back
@@ -92,6 +93,9 @@ func (l *commandLog) add(c wire.AgentCommand, seen int64, knows func(string) boo
 		e.Acked = ""
 		return nil
 	}
+	if len(l.entries) >= 2*maxCommands {
+		return fmt.Errorf("command %d: no more room for what central has not acknowledged", c.Seq)
+	}
 	e := logged{AgentCommand: c, State: lifecycle.CommandAccepted}
 	switch {
 	case c.Seq <= seen:
@@ -127,6 +131,9 @@ func (l *commandLog) recall(r wire.CommandRecall) error {
 		return fmt.Errorf("no command: number %d, id %.80q", r.Seq, r.ID)
 	}
 	e := l.find(r.ID)
+	if e == nil && len(l.entries) >= 2*maxCommands {
+		return fmt.Errorf("command %d: no more room for what central has not acknowledged", r.Seq)
+	}
 	if e == nil { // and if it still comes, it is known
 		l.entries = append(l.entries, logged{
 			AgentCommand: wire.AgentCommand{Seq: r.Seq, ID: r.ID, ExpiresAt: r.ExpiresAt}, State: lifecycle.CommandAccepted,
@@ -193,6 +200,7 @@ func (l *commandLog) finish(id string, as lifecycle.CommandState, result string)
 // lost here, and what it has not acknowledged of the others.
 func (l *commandLog) results(progress string) []wire.CommandResult {
 	var open, ended []wire.CommandResult
+	texts := 0
 	for _, e := range l.entries {
 		r := wire.CommandResult{ID: e.ID, State: string(e.State), Result: e.Result}
 		switch {
@@ -201,11 +209,12 @@ func (l *commandLog) results(progress string) []wire.CommandResult {
 			open = append(open, r)
 		case !e.State.Final():
 			open = append(open, r)
-		case e.State != e.Acked:
+		case e.State != e.Acked && len(ended) < maxResults && texts+len(r.Result) <= maxTexts:
+			texts += len(r.Result)
 			ended = append(ended, r)
 		}
 	}
-	return append(open, ended[:min(len(ended), maxResults)]...)
+	return append(open, ended...)
 }
 
 // pending says whether there is something that central has not acknowledged.

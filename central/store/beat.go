@@ -51,6 +51,7 @@ func NewBeat(site uuid.UUID, at time.Time, report wire.Heartbeat) (Beat, error) 
 		}
 		report.Services = services
 	}
+	figures(&report)
 	text, err := json.Marshal(report)
 	if err != nil {
 		return Beat{}, fmt.Errorf("keep a heartbeat: %w", err)
@@ -63,6 +64,23 @@ func NewBeat(site uuid.UUID, at time.Time, report wire.Heartbeat) (Beat, error) 
 		}
 	}
 	return Beat{Site: site, At: at.UTC().Truncate(time.Microsecond), Report: report, text: text}, nil
+}
+
+// figures brings what cannot be into what can: whoever adds up the figures of many agents counts on that.
+func figures(r *wire.Heartbeat) {
+	for _, n := range []*int{&r.NodesSeenLastHour, &r.ActiveBoots, &r.CacheEntries, &r.NodeCacheEntries, &r.PendingSyncItems, &r.ConflictsPending} {
+		*n = max(*n, 0)
+	}
+	for _, n := range []*int64{&r.UptimeSeconds, &r.CacheSizeBytes, &r.OfflineSeconds} {
+		*n = max(*n, 0)
+	}
+	r.CacheHitRate = min(max(r.CacheHitRate, 0), 1)
+	r.DiskUsagePercent = min(max(r.DiskUsagePercent, 0), 100)
+	switch r.LastSyncResult {
+	case wire.SyncSuccess, wire.SyncPartial, wire.SyncFailed:
+	default:
+		r.LastSyncResult = ""
+	}
 }
 
 // Size is how many bytes of memory a beat takes, about.

@@ -30,7 +30,9 @@ func printable(s string) bool {
 
 // clean makes a line of at most limit bytes of what a machine sent: what cannot be printed becomes a space.
 func clean(s string, limit int) string {
-	s = s[:min(len(s), 4*limit)] // no work on what is cut anyway
+	if len(s) > 4*limit {
+		s = strings.Clone(s[:4*limit]) // no work on what is cut anyway, and no memory
+	}
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return ' '
