@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -164,9 +165,25 @@ func (s *Store) DeleteWorkflow(ctx context.Context, by Actor, id uuid.UUID, ifRe
 		if err != nil {
 			return err
 		}
-		if nodes+groups+ordered > 0 {
-			return &Conflict{Message: fmt.Sprintf("the workflow is used by %d nodes and is the default of %d groups and sites, and the next boot of %d nodes",
-				nodes, groups, ordered)}
+		var uses []string
+		for _, use := range []struct {
+			count          int
+			one, otherwise string
+		}{
+			{nodes, "the workflow of 1 node", "the workflow of %d nodes"},
+			{groups, "the default of 1 site or group", "the default of %d sites and groups"},
+			{ordered, "the next boot of 1 node", "the next boot of %d nodes"},
+		} {
+			switch use.count {
+			case 0:
+			case 1:
+				uses = append(uses, use.one)
+			default:
+				uses = append(uses, fmt.Sprintf(use.otherwise, use.count))
+			}
+		}
+		if len(uses) > 0 {
+			return &Conflict{Message: "the workflow is in use: it is " + strings.Join(uses, ", and ")}
 		}
 		if err := tx.Workflow.DeleteOne(row).Exec(ctx); err != nil {
 			return fmt.Errorf("delete workflow: %w", err)

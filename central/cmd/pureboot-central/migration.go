@@ -18,7 +18,8 @@ func migrationCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migration",
 		Short: "Decide where a node belongs that booted at another site",
-		Long:  "A claim that no policy of the sites decides waits a week for an administrator. What is decided is final.",
+		Long: "A claim that no policy of the sites decides waits a week for an administrator. What is decided is final;\n" +
+			"a rejected claim stands for 30 days, and meanwhile nobody is asked again.",
 	}
 	dial := remote(cmd)
 	cmd.AddCommand(migrationListCommand(dial),
