@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -27,6 +28,8 @@ func (a *api) documentContent(reads, writes access) {
 	binary := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
 	file := map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/File"}}}
 	verdict := map[string]*huma.MediaType{"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[content.Verdict](), true, "")}}
+	either := maps.Clone(binary)
+	either["application/json"] = &huma.MediaType{Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[wire.Chunks](), true, "")}
 	for _, op := range []struct {
 		huma.Operation
 		who access
@@ -35,7 +38,7 @@ func (a *api) documentContent(reads, writes access) {
 			OperationID: "get-content", Method: "GET", Summary: "Download a file", Parameters: []*huma.Param{flag("chunks", "The digests of its pieces instead, as JSON")},
 			Description: "With Range, If-Match, If-None-Match and If-Range by its ETag, the SHA-256.",
 			Responses: map[string]*huma.Response{
-				"200": {Description: "The file", Content: binary}, "206": {Description: "A part of it", Content: binary},
+				"200": {Description: "The file", Content: either}, "206": {Description: "A part of it", Content: binary},
 				"304": {Description: "It is the one that the client has"},
 			},
 			Errors: []int{http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable},

@@ -164,9 +164,9 @@ func testWhatIsUsedIsNotDeleted(t *testing.T, c *central) {
 	for _, g := range append(racks, hall) {
 		remove("/api/v1/groups/"+g.ID.String(), "")
 	}
-	remove("/api/v1/workflows/"+w.ID, "1 nodes and is the default of 1 groups")
+	remove("/api/v1/workflows/"+w.ID, "1 node, and the default of 1 site or group")
 	remove("/api/v1/nodes/"+n.ID, "")
-	remove("/api/v1/workflows/"+w.ID, "0 nodes and is the default of 1 groups")
+	remove("/api/v1/workflows/"+w.ID, "it is the default of 1 site or group")
 	remove("/api/v1/sites/"+site.ID.String(), "")
 	if r := c.do("POST", wire.PathHeartbeat, agent, "{}"); r.status != 401 {
 		t.Errorf("the agent of a deleted site: %d", r.status)

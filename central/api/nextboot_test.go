@@ -44,7 +44,7 @@ func testANodesNextBootIsOrdered(t *testing.T, c *central) {
 	if boot.Workflow != nil || boot.NextWorkflow == nil || boot.NextWorkflow.ID != w.ID || boot.NextParams["of"] != "workflow" || boot.NextParams["own"] != "1" || boot.Params["of"] != "" {
 		t.Errorf("the agent gets %+v", boot)
 	}
-	if r := c.do("DELETE", "/api/v1/workflows/"+w.ID, c.admin, nil); r.status != 409 || !strings.Contains(string(r.body), "the next boot of 1 nodes") {
+	if r := c.do("DELETE", "/api/v1/workflows/"+w.ID, c.admin, nil); r.status != 409 || !strings.Contains(string(r.body), "the next boot of 1 node") {
 		t.Errorf("a workflow that is ordered is deleted: %d %s", r.status, r.body)
 	}
 

@@ -117,7 +117,7 @@ func TestRoutesKeepToTheirDescription(t *testing.T) {
 	for _, pattern := range order {
 		op := all[pattern]
 		if strings.HasPrefix(op.Path, wire.PathContent+"/{category}/") || op.OperationID == "append-upload" {
-			continue // files, which have tests of their own
+			continue // files: see below
 		}
 		token := c.admin
 		if !strings.Contains(op.Description, "For the role") {
@@ -182,6 +182,85 @@ func TestRoutesKeepToTheirDescription(t *testing.T) {
 	t.Logf("%d calls, %d of %d operations answered well", calls, good, len(fine))
 	if 2*good < len(fine) {
 		t.Errorf("only %d of %d operations were ever answered well", good, len(fine))
+	}
+}
+
+// TestFilesKeepToTheirDescription calls the routes of files, whose bodies are no JSON, so that each of their good answers
+// and the errors of their own come, and holds every answer to the description.
+func TestFilesKeepToTheirDescription(t *testing.T) {
+	c := newCentral(t)
+	s := &spec{central: c, doc: c.api.huma.OpenAPI()}
+	const file = wire.PathContent + "/images/a/b"
+	first, second := strings.Repeat("x", 1000), strings.Repeat("y", 1000)
+	tag := `"` + sha256hex(first) + `"`
+	begin := func(data string) string {
+		r := c.do("POST", pathUploads, c.operator, announcement("a/b", []byte(data)))
+		if r.header.Get("Location") == "" {
+			t.Fatalf("an upload: %d %s", r.status, r.body)
+		}
+		return r.header.Get("Location")
+	}
+	all, seen := operations(s.doc), map[string][]string{}
+	call := func(status int, id, method, path string, body any, headers ...string) {
+		t.Helper()
+		var op *huma.Operation
+		for _, o := range all {
+			if o.OperationID == id {
+				op = o
+			}
+		}
+		r := c.do(method, path, c.admin, body, headers...)
+		if r.status != status {
+			t.Errorf("%s %s %v: %d, want %d: %s", method, path, headers, r.status, status, r.body)
+		}
+		s.hold(t, op, path, r)
+		seen[id] = append(seen[id], strconv.Itoa(r.status))
+	}
+	call(400, "put-content", "PUT", wire.PathContent+"/nothing/a", first)
+	call(400, "put-content", "PUT", file+"?x=1", first)
+	call(422, "put-content", "PUT", file, first, "Repr-Digest", "sha-256=:"+strings.Repeat("A", 43)+"=:")
+	call(404, "get-content", "GET", file, nil)
+	call(201, "put-content", "PUT", file, first)
+	call(412, "put-content", "PUT", file, second, "If-None-Match", "*")
+	call(200, "get-content", "GET", file, nil)
+	call(200, "get-content", "GET", file+"?chunks", nil, "Accept", "application/json")
+	call(206, "get-content", "GET", file, nil, "Range", "bytes=0-9")
+	call(304, "get-content", "GET", file, nil, "If-None-Match", tag)
+	call(412, "get-content", "GET", file, nil, "If-Match", `"x"`)
+	call(416, "get-content", "GET", file, nil, "Range", "bytes=1000-")
+	call(200, "put-content", "PUT", file, second, "If-Match", tag)
+	call(412, "roll-back-content", "POST", file+"/rollback", nil, "If-Match", tag)
+	call(200, "roll-back-content", "POST", file+"/rollback", nil)
+	call(404, "roll-back-content", "POST", file+"c/rollback", nil)
+	call(200, "verify-content", "POST", file+"/verify", nil)
+	call(404, "verify-content", "POST", file+"c/verify", nil)
+	call(412, "delete-content", "DELETE", file, nil, "If-Match", `"x"`)
+	must[object](c, 201, "POST", "/api/v1/workflows", c.admin, object{"name": "a", "install_method": "kernel", "kernel": "images/a/b"})
+	call(409, "delete-content", "DELETE", file, nil)
+	call(204, "delete-content", "DELETE", file+"?force", nil)
+	call(404, "delete-content", "DELETE", file, nil)
+
+	third, fourth := strings.Repeat("z", 1000), strings.Repeat("Z", 1000) // of which central has no bytes
+	at := begin(third)
+	piece := func(status, offset int, at, data string) {
+		t.Helper()
+		call(status, "append-upload", "PATCH", at, data, "Upload-Offset", strconv.Itoa(offset), "Content-Type", partialUpload)
+	}
+	piece(404, 0, pathUploads+"/7c9e6679-7425-40de-944b-e07fc1f90ae7", third)
+	call(400, "append-upload", "PATCH", at, third, "Upload-Offset", "-1")
+	piece(204, 0, at, third[:500])
+	piece(409, 10, at, third[:500])
+	piece(201, 500, at, third[500:])
+	piece(200, 0, begin(fourth), fourth)
+
+	for pattern, op := range all {
+		if strings.HasPrefix(op.Path, wire.PathContent+"/{category}/") || op.OperationID == "append-upload" {
+			for status := range documentedAnswers(op) {
+				if !slices.Contains(seen[op.OperationID], status) {
+					t.Errorf("%s never answers %s", pattern, status)
+				}
+			}
+		}
 	}
 }
 
