@@ -112,6 +112,9 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		"workflow: paths":       {"POST", "/api/v1/workflows", c.admin, object{"name": "a", "install_method": "kernel", "kernel": "images/../etc/passwd", "initrd": []string{"/etc/passwd", ""}, "template": "linux"}, 422, "body.kernel body.initrd[0] body.initrd[1] body.template"},
 		"workflow: cmdline":     {"POST", "/api/v1/workflows", c.admin, object{"name": "a", "install_method": "chain", "boot_url": "http://x\n", "cmdline": "quiet\nboot"}, 422, "body.boot_url body.cmdline"},
 
+		"token: all at once": {"POST", "/api/v1/tokens", c.admin, object{"name": "a\n", "role": "god", "expires_at": "2001-01-01T00:00:00Z", "bogus": 1}, 422, "body.name body.role body.expires_at body.bogus"},
+		"token: a date":      {"POST", "/api/v1/tokens", c.admin, object{"name": "a\n", "role": "god", "expires_at": "tomorrow", "bogus": 1}, 422, "body.name body.role body.expires_at body.bogus"},
+
 		"heartbeat: a type": {"POST", wire.PathHeartbeat, agent, `{"seq":"x"}`, 422, "body.seq"},
 		"heartbeat: broken": {"POST", wire.PathHeartbeat, agent, `{"seq":`, 400, "body"},
 		"manifest: since":   {"GET", wire.PathManifest + "?since=x", agent, nil, 422, "query.since"},

@@ -12,7 +12,7 @@ import (
 type tokenBody struct{ store.TokenSpec }
 
 // Resolve adds to what the schema finds.
-func (b *tokenBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.Check()) }
+func (b *tokenBody) Resolve(huma.Context, *huma.PathBuffer) []error { return resolve(b.CheckNew()) }
 
 // ByTokenID names a token.
 type ByTokenID struct {

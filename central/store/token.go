@@ -97,14 +97,19 @@ func (t *Token) opens(at time.Time) bool {
 	return t.RevokedAt == nil && (t.ExpiresAt == nil || at.Before(*t.ExpiresAt))
 }
 
+// CheckNew is Check of a token that is to be made: its end is to come.
+func (t *TokenSpec) CheckNew() []wire.ProblemField {
+	f := faults(t.Check())
+	if t.ExpiresAt != nil && !time.Now().Before(*t.ExpiresAt) {
+		f.add("expires_at", t.ExpiresAt, "is over")
+	}
+	return f
+}
+
 // CreateToken makes an admin token and returns its text too, pbt_<id>_<secret>, which is kept nowhere: the database
 // has the SHA-256 of the secret.
 func (s *Store) CreateToken(ctx context.Context, by Actor, spec TokenSpec) (token Token, text string, err error) {
-	f := faults(spec.Check())
-	if spec.ExpiresAt != nil && !time.Now().Before(*spec.ExpiresAt) {
-		f.add("expires_at", spec.ExpiresAt, "is over")
-	}
-	if err := f.err(); err != nil {
+	if err := faults(spec.CheckNew()).err(); err != nil {
 		return Token{}, "", err
 	}
 	err = s.Write(ctx, func(tx *ent.Tx) (err error) {

@@ -26,7 +26,19 @@ func root() *cobra.Command {
 	cmd.PersistentFlags().String("config", "", "configuration file (default "+agent.DefaultConfigFile+", if there is one)")
 	cmd.AddCommand(initCommand(), startCommand(), statusCommand(), traceCommand(), syncCommand(), cacheCommand(), tokenCommand(),
 		versionCommand())
+	for _, c := range cmd.Commands() {
+		if c.HasSubCommands() {
+			only(c)
+		}
+	}
 	return cmd
+}
+
+// only makes a command that is there for those below it fail when it is given what none of them is: left to itself cobra
+// prints the help then and succeeds, and a script would go on.
+func only(cmd *cobra.Command) {
+	cmd.Args, cmd.DisableFlagsInUseLine = cobra.NoArgs, true
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 }
 
 // config loads and checks the file that --config names.
