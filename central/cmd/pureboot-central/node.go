@@ -25,7 +25,7 @@ func nodeCommand() *cobra.Command {
 		Long:  "NODE is a MAC address of any of its interfaces, a host name or an id everywhere.",
 	}
 	dial := remote(cmd)
-	cmd.AddCommand(nodeListCommand(dial), nodeShowCommand(dial), nodeCreateCommand(dial), nodePatchCommand(dial), nodeStateCommand(dial), nodeTagCommand(dial),
+	cmd.AddCommand(nodeListCommand(dial), nodeShowCommand(dial), nodeCreateCommand(dial), nodePatchCommand(dial), nodeStateCommand(dial), nodeTagCommand(dial), nodeRemoveCommand(dial),
 		nodeExportCommand(dial), nodeImportCommand(dial), nodeBootScriptCommand(dial), nodeRenderCommand(dial))
 	return cmd
 }

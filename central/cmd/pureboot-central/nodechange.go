@@ -113,6 +113,25 @@ func nodeStateCommand(dial dialer) *cobra.Command {
 	return cmd
 }
 
+func nodeRemoveCommand(dial dialer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rm NODE...",
+		Short: "Delete nodes with their history, events and claims",
+		Long:  "A machine that boots again is registered anew. One that is to be kept on record is retired instead.",
+		Args:  cobra.MinimumNArgs(1),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return eachNode(cmd, dial, args, func(ctx context.Context, c *client, n wire.Node) error {
+			if err := c.call(ctx, "DELETE", wire.PathNodes+"/"+n.ID, nil, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "node %s is deleted\n", n.MACAddress)
+			return err
+		})
+	}
+	return cmd
+}
+
 func nodeTagCommand(dial dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "tag NODE... --add TAG --remove TAG",
