@@ -67,6 +67,7 @@ type Agent struct {
 	server    *tftp.Server
 	transfers tftpCounts
 	traces    node.Traces
+	following following
 	tftpTiers sync.Map // netip.AddrPort of a client: where its file comes from
 	registry  *prometheus.Registry
 	closer    []func() error
@@ -330,7 +331,10 @@ func (a *Agent) Run(ctx context.Context, ready *os.File) (err error) {
 		group.Go(func() error { return a.server.Serve(ctx, a.tftp) })
 	}
 	if a.client != nil {
-		group.Go(func() error { return a.heart.Run(ctx) })
+		group.Go(func() error {
+			defer a.following.work.Wait()
+			return a.heart.Run(ctx)
+		})
 		if a.shown != nil {
 			group.Go(func() error { return a.shown.Run(ctx) })
 		}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,7 +17,7 @@ func (a *appliance) beat(t *testing.T) {
 	h.Hello = Hello("test") // it is of no process, and so no second agent
 	answer, err := a.client.Heartbeat(t.Context(), h)
 	if err == nil {
-		err = a.Answer(t.Context(), answer)
+		err = errors.Join(a.Answer(t.Context(), answer), a.follow(t.Context(), answer)) // which may be left behind
 	}
 	if err != nil {
 		t.Fatal(err)

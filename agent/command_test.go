@@ -89,6 +89,23 @@ func TestCommandsOfCentralAreCarriedOut(t *testing.T) {
 	c.becomes(t, one, "succeeded the copy of "+mac+" is asked for again")
 }
 
+// TestCommandsDoNotWaitForTheManifest: what becomes of them is told while central is still at its answer to what came
+// with the same heartbeat.
+func TestCommandsDoNotWaitForTheManifest(t *testing.T) {
+	c := startRealCentral(t)
+	c.put(t, "images/linux", noise(1000))
+	manifest := make(chan struct{})
+	c.held = map[string]chan struct{}{wire.PathManifest: manifest}
+	nodes := c.order(t, `{"command":"invalidate","params":{"scope":"nodes"}}`)
+	a := startPair(t, c)
+	c.becomes(t, nodes, "succeeded")
+	if at := a.files.Epoch(); at.Stream != "" {
+		t.Errorf("the manifest is known as of %v", at)
+	}
+	close(manifest)
+	eventually(t, "the manifest is known", func() bool { return a.files.Epoch().N == 1 })
+}
+
 // again ends an agent and starts it anew: its heartbeat then has the pace that central sets now.
 func (c *realCentral) again(t *testing.T, a *appliance) *appliance {
 	t.Helper()

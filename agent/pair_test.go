@@ -60,6 +60,8 @@ type realCentral struct {
 	ear    *watched          // hears all that is asked but heartbeats; may be nil
 	answer map[string]string // bodies of JSON that paths are answered with in central's place
 
+	held map[string]chan struct{} // what is asked of these paths waits for them to be closed
+
 	byCertificate bool // beat came with
 	lost          int  // answers to enrolments, from now on
 }
@@ -200,7 +202,17 @@ func (c *realCentral) tapped(h http.Handler) http.Handler {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		c.change(func() { c.asked[r.URL.Path]++ })
+		var held chan struct{}
+		c.change(func() {
+			c.asked[r.URL.Path]++
+			held = c.held[r.URL.Path]
+		})
+		if held != nil {
+			select {
+			case <-held:
+			case <-r.Context().Done():
+			}
+		}
 		if r.URL.Path == wire.PathRegister {
 			lose := false
 			c.change(func() { lose, c.lost = c.lost > 0, c.lost-1 })

@@ -77,30 +77,6 @@ func (a *Agent) activeBoots() int {
 	return len(machines)
 }
 
-// Answer implements uplink.Site: it carries out what central said. What fails is said again by the next heartbeat.
-func (a *Agent) Answer(ctx context.Context, answer wire.HeartbeatAnswer) error {
-	return errors.Join(
-		a.config.Answered(answer.Config), // before the commands, which may be about it
-		a.commands.Answer(ctx, answer),   // before what takes its time: central waits for what becomes of them
-		a.nodes.Deliver(ctx),             // before the changes, which these reports may have caused
-		a.expire(ctx, answer),
-		a.files.Pull(ctx, answer.ContentEpoch),
-	)
-}
-
-func (a *Agent) expire(ctx context.Context, answer wire.HeartbeatAnswer) error {
-	var err error
-	if answer.AllNodes {
-		err = a.nodes.ExpireAll(ctx)
-	} else if len(answer.ChangedNodes) > 0 {
-		err = a.nodes.Expire(ctx, answer.ChangedNodes)
-	}
-	if err != nil || answer.NodeEpoch.Stream == "" {
-		return err
-	}
-	return a.nodes.SetEpoch(ctx, answer.NodeEpoch)
-}
-
 // status is what the operator sees.
 func (a *Agent) status(ctx context.Context) admin.Status {
 	s := admin.Status{
