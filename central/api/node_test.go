@@ -375,11 +375,22 @@ func TestManyChangesAreNotListed(t *testing.T) {
 	site := c.site("berlin")
 	agent := c.enrol(site)
 	first := must[wire.HeartbeatAnswer](c, 200, "POST", wire.PathHeartbeat, agent, wire.Heartbeat{}).NodeEpoch
-	table := "mac_address,home_site_id\n"
-	for i := range 1000 {
-		table += fmt.Sprintf("52:54:00:00:%02x:%02x,%s\n", i/256, i%256, site.ID)
+	// As 1000 requests would have them, each at an epoch of its own.
+	err := c.store.Write(t.Context(), func(tx *ent.Tx) error {
+		last, err := store.Take(t.Context(), tx, store.NodeCounter, 1000)
+		if err != nil {
+			return err
+		}
+		var nodes []*ent.NodeCreate
+		for i := range 1000 {
+			nodes = append(nodes, tx.Node.Create().SetMACAddress(fmt.Sprintf("52:54:00:00:%02x:%02x", i/256, i%256)).
+				SetHomeSiteID(site.ID).SetEpoch(last.N-int64(i)))
+		}
+		return tx.Node.CreateBulk(nodes...).Exec(t.Context())
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	must[object](c, 200, "POST", "/api/v1/nodes/import", c.operator, table, "Content-Type", "text/csv")
 	if got := must[wire.HeartbeatAnswer](c, 200, "POST", wire.PathHeartbeat, agent, wire.Heartbeat{NodeEpoch: first}); len(got.ChangedNodes) != 1000 || got.AllNodes {
 		t.Errorf("1000 changes: %d, all %v", len(got.ChangedNodes), got.AllNodes)
 	}
