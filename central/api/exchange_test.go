@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -31,9 +32,7 @@ func (h heard) beat(results ...wire.CommandResult) wire.HeartbeatAnswer {
 func (h heard) queue(command string, params, more object) store.Command {
 	h.c.t.Helper()
 	body := object{"command": command, "params": params}
-	for k, v := range more {
-		body[k] = v
-	}
+	maps.Copy(body, more)
 	return must[store.Command](h.c, 201, "POST", h.site, h.c.operator, body)
 }
 

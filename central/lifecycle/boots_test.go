@@ -30,7 +30,7 @@ func TestBoots(t *testing.T) {
 		t.Run(heard, func(t *testing.T) {
 			var b Boots
 			found := ""
-			for _, id := range strings.Fields(heard) {
+			for id := range strings.FieldsSeq(heard) {
 				var two bool
 				if b, two = b.Hear(id); two && found == "" {
 					found = id

@@ -206,7 +206,7 @@ func TestManyCentralsKeepBeats(t *testing.T) {
 			}
 			// The log has no gap: each change begins where the one before it ended.
 			last := ""
-			for _, c := range strings.Fields(statuses(t, first, row.SiteID)) {
+			for c := range strings.FieldsSeq(statuses(t, first, row.SiteID)) {
 				from, to, _ := strings.Cut(c, ">")
 				to, _, _ = strings.Cut(to, "@")
 				if from != last || to == from {
