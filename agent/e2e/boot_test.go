@@ -45,7 +45,7 @@ func TestMachinesBootThroughThePair(t *testing.T) {
 		}
 	}
 
-	dhcp := site.startDHCP(t, "ipxe.efi")
+	dhcp := site.startDHCP(t, "snponly.efi", "ipxe.efi")
 	boots(t, "install", machines, func(t *testing.T, m *machine) {
 		printed := m.boot(t)
 		if m.mode == "uefi" {
@@ -87,7 +87,7 @@ func TestMachinesBootThroughThePair(t *testing.T) {
 	if !strings.HasPrefix(script, "#!ipxe\n") || !strings.Contains(script, strangerReason) {
 		t.Errorf("the script of a machine never seen:\n%s", script)
 	}
-	site.startDHCP(t, "snponly.efi") // of Debian 12's builds the one that finds the way back to the firmware
+	site.startDHCP(t) // with snponly.efi, of Debian 12's builds the one that finds the way back to the firmware
 	boots(t, "from disk", append(machines, stranger), func(t *testing.T, m *machine) {
 		printed := m.boot(t)
 		switch {

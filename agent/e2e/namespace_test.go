@@ -167,9 +167,17 @@ func newLAN(t *testing.T, taps ...string) {
 	for _, tap := range taps {
 		commands = append(commands, "tuntap add dev "+tap+" mode tap", "link set "+tap+" master "+bridge+" up")
 	}
-	for _, c := range commands {
-		if out, err := exec.Command("ip", strings.Fields(c)...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v: %s", c, err, out)
+	ip := func(command string) {
+		if out, err := exec.Command("ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", command, err, out)
 		}
 	}
+	for _, c := range commands {
+		ip(c)
+	}
+	t.Cleanup(func() {
+		for _, link := range append(taps, bridge) {
+			ip("link del " + link)
+		}
+	})
 }

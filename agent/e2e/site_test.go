@@ -73,14 +73,14 @@ func (s *site) startAgent(t *testing.T) {
 // dnsmasqConf holds the lines that an operator copies.
 const dnsmasqConf = "../../docs/dnsmasq.conf"
 
-// startDHCP runs the site's DHCP server, which hands UEFI the given build of iPXE.
-func (s *site) startDHCP(t *testing.T, uefi string) *program {
+// startDHCP runs the site's DHCP server. Of the operator's lines texts are replaced, each followed by the other one.
+func (s *site) startDHCP(t *testing.T, replace ...string) *program {
 	t.Helper()
 	conf, err := os.ReadFile(dnsmasqConf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.NewReplacer("AGENT:PORT", s.http, "AGENT", agentIP, "snponly.efi", uefi).Replace(string(conf))
+	lines := strings.NewReplacer(append(replace, "AGENT:PORT", s.http, "AGENT", agentIP)...).Replace(string(conf))
 	s.write(t, "dnsmasq.conf", lines+"\n"+strings.Join([]string{
 		"port=0", "user=root", "interface=" + bridge, "bind-interfaces", "log-facility=-",
 		"dhcp-range=10.99.0.100,10.99.0.200,1h", "dhcp-leasefile=" + s.path("leases"),
