@@ -287,6 +287,7 @@ func refuse(res *http.Response) (r *wire.Refusal, own bool) {
 	if own {
 		// A body that cannot be read leaves the status, which says enough.
 		_ = json.NewDecoder(io.LimitReader(res.Body, maxRefuse)).Decode(&r.Problem)
+		r.Problem.Title, r.Problem.Detail = fmt.Sprintf("%.200s", r.Problem.Title), fmt.Sprintf("%.1000s", r.Problem.Detail)
 		_, _ = io.CopyN(io.Discard, res.Body, maxRest) // at its end the connection can be used again
 	}
 	return r, own

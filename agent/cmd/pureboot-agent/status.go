@@ -36,7 +36,9 @@ func statusCommand() *cobra.Command {
 func table(cmd *cobra.Command, s admin.Status) {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	defer w.Flush()
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, args...)))
+	}
 	row("version", "%s, up %v", s.Version, time.Duration(s.UptimeSeconds)*time.Second)
 	switch {
 	case !s.Enrolled:
@@ -49,7 +51,7 @@ func table(cmd *cobra.Command, s admin.Status) {
 		row("central", "%s, out of reach for %v", s.CentralURL, time.Duration(s.OfflineSeconds)*time.Second)
 	}
 	if s.Trouble != nil && s.Refused == nil {
-		row("trouble", "since %s: %s", s.Trouble.Since.Format(time.DateTime), oneLine(s.Trouble.Error))
+		row("trouble", "since %s: %s", s.Trouble.Since.Format(time.DateTime), s.Trouble.Error)
 	}
 	if s.Enrolled {
 		row("site", "%s (%s)", s.SiteName, s.SiteID)
@@ -80,10 +82,10 @@ func table(cmd *cobra.Command, s admin.Status) {
 	}
 }
 
-// oneLine is an error as one line without anything that a terminal obeys.
+// oneLine is a text, of which central may have said a part, as one line without anything that a terminal obeys.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
