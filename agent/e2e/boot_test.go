@@ -105,7 +105,7 @@ func TestMachinesBootThroughThePair(t *testing.T) {
 // strangerReason begins what a machine that nobody knows is told while central is away.
 const strangerReason = "Reason: Central cannot be reached"
 
-// boots runs a test for each machine, at the same time where there are processors for it, and waits for all.
+// boots runs a test for each machine, of four at the same time, and waits for all.
 func boots(t *testing.T, name string, machines []*machine, test func(*testing.T, *machine)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {

@@ -69,7 +69,7 @@ func runInside() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.Command(self, os.Args[1:]...)
+	cmd := exec.Command(self, append(os.Args[1:], "-test.parallel=4")...) // machines wait more than they work
 	cmd.Env = append(os.Environ(), envInside+"="+work+":"+kernel, "TMPDIR="+work)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: ownSpaces, Pdeathsig: syscall.SIGKILL}

@@ -99,15 +99,16 @@ func newLine(t *testing.T, agent string) *line {
 func TestOrdersOnRealFirmware(t *testing.T) {
 	programs, _ := inside(t)
 	newMachine := func(name, mac string) *machine { return &machine{name: name, mac: mac, mode: "bios", disk: newDisk(t)} }
-	unheard, refused, local := newMachine("unheard0", "52:54:00:e2:e0:11"), newMachine("refused0", "52:54:00:e2:e0:12"), newMachine("local0", "52:54:00:e2:e0:13")
-	machines := []*machine{unheard, refused, local}
-	newLAN(t, unheard.name, refused.name, local.name)
+	unheard, refused := newMachine("unheard0", "52:54:00:e2:e0:11"), newMachine("refused0", "52:54:00:e2:e0:12")
+	local, heard := newMachine("local0", "52:54:00:e2:e0:13"), newMachine("heard0", "52:54:00:e2:e0:14")
+	machines := []*machine{unheard, refused, local, heard}
+	newLAN(t, unheard.name, refused.name, local.name, heard.name)
 	s := newSite(t, programs)
 	s.admin.upload(t, "scripts/up.ipxe", []byte("#!ipxe\necho ORDERED-INSTALLER-UP\npoweroff\n"))
 	workflow := s.admin.create(t, "workflows", map[string]any{
 		"name": "handed-over", "arch": "x86_64", "boot_mode": "bios", "install_method": "chain", "boot_url": "${server}/scripts/up.ipxe",
 	})
-	nodes, orders := map[*machine]string{}, map[*machine]string{unheard: "installer", refused: "installer", local: "local"}
+	nodes, orders := map[*machine]string{}, map[*machine]string{unheard: "installer", refused: "installer", local: "local", heard: "installer"}
 	for _, m := range machines {
 		nodes[m] = s.admin.create(t, "nodes", map[string]any{
 			"mac_address": m.mac, "home_site_id": s.id, "workflow_id": workflow, "state": "pending", "arch": "x86_64", "boot_mode": "bios",
@@ -122,8 +123,22 @@ func TestOrdersOnRealFirmware(t *testing.T) {
 	way := newLine(t, s.http)
 	s.startDHCP(t, "boot.ipxe,,AGENT", "http://"+way.address+"/boot/${net0/mac:hexhyp}")
 
-	stands := func(t *testing.T, m *machine, state, order string) {
-		t.Helper()
+	way.expects(unheard, silence)
+	way.expects(refused, refusal)
+	way.expects(local, refusal)
+	boots(t, "orders", machines, func(t *testing.T, m *machine) {
+		const ordered, failed, disk = "ordered its installation", "what was ordered for this boot did not start", "PureBoot: local disk"
+		shows, state, order := []string{ordered, failed, disk, markBIOSDisk}, "active", orders[m]
+		switch m {
+		case local:
+			shows = []string{"ordered the local disk", "the order is not crossed out", disk, markBIOSDisk}
+		case heard:
+			shows, state, order = []string{ordered, "ORDERED-INSTALLER-UP"}, "installing", ""
+		}
+		expect(t, unwrapped(m.boot(t)), shows...)
+		if n := way.expects(m, taken); n != 1 {
+			t.Errorf("%d reports", n)
+		}
 		var n struct {
 			State    string
 			NextBoot string `json:"next_boot"`
@@ -132,29 +147,6 @@ func TestOrdersOnRealFirmware(t *testing.T) {
 		if n.State != state || n.NextBoot != order {
 			t.Errorf("the node is %+v, want %s with the order %q", n, state, order)
 		}
-	}
-	way.expects(unheard, silence)
-	way.expects(refused, refusal)
-	way.expects(local, refusal)
-	boots(t, "in vain", machines, func(t *testing.T, m *machine) {
-		marks := []string{"ordered its installation", "what was ordered for this boot did not start"}
-		if m == local {
-			marks = []string{"ordered the local disk", "the order is not crossed out"}
-		}
-		expect(t, unwrapped(m.boot(t)), append(marks, "PureBoot: local disk", markBIOSDisk)...)
-		if n := way.expects(m, taken); n != 1 {
-			t.Errorf("%d reports", n)
-		}
-		stands(t, m, "active", orders[m])
-	})
-	boots(t, "carried out", []*machine{unheard, local}, func(t *testing.T, m *machine) {
-		if m == local {
-			expect(t, m.boot(t), "ordered the local disk", "PureBoot: local disk", markBIOSDisk)
-			stands(t, m, "active", "")
-			return
-		}
-		expect(t, m.boot(t), "ordered its installation", "ORDERED-INSTALLER-UP")
-		stands(t, m, "installing", "")
 	})
 }
 
