@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"net"
 	"net/http"
@@ -61,7 +63,7 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("no agent answers at %s (is it running?): %w", c.path, err)
+		return c.unanswered(err)
 	}
 	defer res.Body.Close()
 	answer := io.LimitReader(res.Body, maxAnswer)
@@ -75,6 +77,17 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("read the agent's answer: %w", err)
 	}
 	return nil
+}
+
+// unanswered says what is wrong if there is no answer.
+func (c *Client) unanswered(err error) error {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		err = asked.Err // no URL was meant
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("this user may not ask the agent at %s: %w", c.path, err)
+	}
+	return fmt.Errorf("no agent answers at %s (is it running?): %w", c.path, err)
 }
 
 // refused is what the agent had to say against a request.

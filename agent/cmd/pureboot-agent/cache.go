@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -88,6 +89,9 @@ func cacheListCommand() *cobra.Command {
 	} {
 		filters[name] = cmd.Flags().String(name, "", usage)
 	}
+	offer(cmd, "category", admin.Categories...)
+	offer(cmd, "state", "fresh", "stale", "partial", "filling")
+	cmd.ValidArgsFunction = names(objects).complete(1)
 	pinned := cmd.Flags().Bool("pinned", false, "only those that are never evicted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		query := url.Values{"limit": {"1000"}}
@@ -139,7 +143,8 @@ func cacheRemoveCommand() *cobra.Command {
 		Use: "rm NAME...", Short: "Remove objects from the cache, whatever they are",
 		Long: "rm removes each object that is named by its key or URL, bootloaders and pinned ones too. Clients that are\n" +
 			"reading one get all of it; the next client has it fetched again.",
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: names(objects).complete(math.MaxInt),
 	}
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -163,13 +168,13 @@ func cacheRemoveCommand() *cobra.Command {
 }
 
 // remove shows what an action has taken out of the cache, also if it ended in an error.
-func remove(cmd *cobra.Command, format string, act func(*admin.Gone) error) error {
+func remove(cmd *cobra.Command, as format, act func(*admin.Gone) error) error {
 	var gone admin.Gone
 	err := act(&gone)
 	if err != nil && gone.Objects == 0 {
 		return err
 	}
-	return errors.Join(err, print(cmd, format, gone, func() {
+	return errors.Join(err, print(cmd, as, gone, func() {
 		fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %s\n", gone.Objects, size(gone.Bytes))
 	}))
 }
@@ -189,6 +194,7 @@ func cachePurgeCommand() *cobra.Command {
 	flags.StringVar(&p.Category, "category", "", "all of a category: "+strings.Join(admin.Categories, ", "))
 	flags.StringVar(&p.Tag, "tag", "", "all to which their origin gave that tag")
 	flags.BoolVar(&p.Soft, "soft", false, "have their origin asked instead")
+	offer(cmd, "category", admin.Categories...)
 	cmd.MarkFlagsOneRequired("key", "prefix", "category", "tag")
 	cmd.MarkFlagsMutuallyExclusive("key", "prefix", "category", "tag")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -244,12 +250,12 @@ func cacheUnpinCommand() *cobra.Command {
 	return cmd
 }
 
-func showPins(cmd *cobra.Command, format, method string, query url.Values, in any) error {
+func showPins(cmd *cobra.Command, as format, method string, query url.Values, in any) error {
 	var p admin.Pins
 	if err := call(cmd, method, admin.PathPins, query, in, &p); err != nil {
 		return err
 	}
-	return print(cmd, format, p, func() {
+	return print(cmd, as, p, func() {
 		for _, name := range p.Items {
 			fmt.Fprintln(cmd.OutOrStdout(), name)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -54,23 +55,40 @@ func config(cmd *cobra.Command) (agent.Config, error) {
 	return cfg, cfg.Validate()
 }
 
+// format is how an answer is written, text or json.
+type format string
+
+// Set implements pflag.Value.
+func (f *format) Set(value string) error {
+	if value != "text" && value != "json" {
+		return errors.New("want text or json")
+	}
+	*f = format(value)
+	return nil
+}
+
+func (f *format) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *format) Type() string { return "string" }
+
 // output adds -o to a command.
-func output(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("output", "o", "text", "text or json")
+func output(cmd *cobra.Command) *format {
+	f := format("text")
+	cmd.Flags().VarP(&f, "output", "o", "text or json")
+	offer(cmd, "output", "text", "json")
+	return &f
 }
 
 // print writes v as JSON if that was asked for, else as text says.
-func print(cmd *cobra.Command, format string, v any, text func()) error {
-	switch format {
-	case "json":
+func print(cmd *cobra.Command, as format, v any, text func()) error {
+	if as == "json" {
 		out := json.NewEncoder(cmd.OutOrStdout())
 		out.SetIndent("", "  ")
 		return out.Encode(v)
-	case "text":
-		text()
-		return nil
 	}
-	return fmt.Errorf("--output %q: want text or json", format)
+	text()
+	return nil
 }
 
 func logger() *slog.Logger {

@@ -24,6 +24,7 @@ func syncCommand() *cobra.Command {
 	format := output(cmd)
 	force := cmd.Flags().Bool("force", false, "ask for all of central's list, and compare every file that is here with its digests")
 	categories := cmd.Flags().StringSlice("category", nil, "only bootloaders, scripts, templates or images; may be repeated")
+	offer(cmd, "category", wire.Categories...)
 	detach := cmd.Flags().Bool("no-wait", false, "have it done in the background")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		query := url.Values{"category": *categories}

@@ -33,6 +33,7 @@ func tokenCreateCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	role := flags.String("role", admin.Viewer, "viewer or admin")
+	offer(cmd, "role", admin.Viewer, admin.Admin)
 	life := flags.Duration("expires-in", 0, "how long it is good for, as 720h; 0 for good")
 	save := flags.String("save", "", "file to write the token to, which must not exist yet; readable by its owner alone")
 	format := output(cmd)
@@ -110,23 +111,33 @@ func tokenListCommand() *cobra.Command {
 }
 
 func tokenRevokeCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "revoke ID...",
 		Short: "Make tokens open nothing any more",
 		Long:  "The ID is what stands between pbl_ and the next _ of a token's text, and what list shows.",
 		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var errs []error
-			for _, id := range args {
-				if err := revoke(cmd, id); err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", id, err))
-					continue
-				}
+	}
+	format := output(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var errs []error
+		done := struct {
+			Revoked []string `json:"revoked"`
+		}{[]string{}}
+		for _, id := range args {
+			if err := revoke(cmd, id); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", id, err))
+				continue
+			}
+			done.Revoked = append(done.Revoked, id)
+		}
+		errs = append(errs, print(cmd, *format, done, func() {
+			for _, id := range done.Revoked {
 				fmt.Fprintf(cmd.OutOrStdout(), "token %s is revoked\n", id)
 			}
-			return errors.Join(errs...)
-		},
+		}))
+		return errors.Join(errs...)
 	}
+	return cmd
 }
 
 func revoke(cmd *cobra.Command, id string) error {

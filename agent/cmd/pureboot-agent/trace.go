@@ -18,7 +18,8 @@ func traceCommand() *cobra.Command {
 		Long: "trace lists each file that the machine was sent by TFTP or HTTP since the agent's start, the oldest first, as far\n" +
 			"as they are remembered. Requests of one kind in a row are one line. FROM is where the agent had a file from: its\n" +
 			"memory (hot), its disk, central as the machine waited (fill), past the cache (upstream), or an old version (stale).",
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: names(machines).complete(1),
 	}
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
