@@ -160,7 +160,7 @@ func TestWhatAnAgentReportsIsBounded(t *testing.T) {
 	if b, err = NewBeat(uuid.New(), noon, h); err != nil || b.Report.Results != nil || len(b.Report.Services) != maxServices {
 		t.Errorf("with results: %d bytes, %v", len(b.text), err)
 	}
-	h.LastSyncResult, h.CacheEntries = strings.Repeat("r", maxReport), 7
+	h.Config, h.CacheEntries = &wire.ConfigReport{Reason: strings.Repeat("r", maxReport)}, 7
 	if b, err = NewBeat(uuid.New(), noon, h); err != nil || len(b.text) > 4<<10 || b.Report.CacheEntries != 7 {
 		t.Errorf("with too much: %d bytes, %v", len(b.text), err)
 	}
