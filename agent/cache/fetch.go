@@ -98,8 +98,22 @@ func (s *Store) Fetch(ctx context.Context, key Key, obj Object, src Source) (*Re
 	return nil, context.Cause(ctx)
 }
 
+// filling returns the running fill, nil if there is none. A herd looks here first, sharing the lock: whoever wants it alone
+// waits for all who open the part file at that moment, and all others wait behind him.
+func (s *Store) filling(id fillID) *fill {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil
+	}
+	return s.fills[id]
+}
+
 // join returns the running fill, starting it if there is none; nil if the object is published.
 func (s *Store) join(id fillID, obj Object, src Source) (f *fill, started bool, err error) {
+	if f := s.filling(id); f != nil {
+		return f, false, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -133,9 +133,12 @@ func (s *Store) Stream(ctx context.Context, key Key, stale string, begin, length
 
 // joinOpaque returns the running transfer of key, begun if there is none; nil if one has just ended well.
 func (s *Store) joinOpaque(key Key, stale string, want segment, origin Origin) (f *fill, started bool, err error) {
+	id := fillID{key: key, opaque: true}
+	if f := s.filling(id); f != nil {
+		return f, false, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := fillID{key: key, opaque: true}
 	if s.closed {
 		return nil, false, ErrClosed
 	}
