@@ -16,6 +16,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,16 +47,26 @@ func (o *origin) centralRoutes() http.Handler {
 	return mux
 }
 
-// manifest answers in one page.
+// perPage bounds the changes of which a page of the manifest tells.
+const perPage = 2000
+
+// manifest answers with a page; its cursor is where in the history the next one begins.
 func (o *origin) manifest(w http.ResponseWriter, r *http.Request) {
 	since, err := wire.ParseEpoch(r.URL.Query().Get("since"))
 	page := wire.Manifest{Epoch: o.epoch(), Full: err != nil || since.Stream != "bench", Items: []wire.ManifestItem{}}
 	if page.Full {
 		since.N = 0
 	}
+	if next, err := strconv.ParseInt(r.URL.Query().Get("cursor"), 10, 64); err == nil && next > since.N {
+		since.N = next
+	}
+	end := min(since.N+perPage, page.Epoch.N)
+	if end < page.Epoch.N {
+		page.Next = strconv.FormatInt(end, 10)
+	}
 	o.mu.Lock()
 	var changed []*object
-	for i := min(since.N, page.Epoch.N); i < page.Epoch.N; i++ {
+	for i := min(since.N, end); i < end; i++ {
 		if obj := o.history[i]; obj.published == int(i)+1 {
 			changed = append(changed, obj)
 		}
