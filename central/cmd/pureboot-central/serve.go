@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,7 @@ func serveCommand() *cobra.Command {
 	listen := flags.String("listen", "", "address of HTTPS, in place of listen in the configuration")
 	readyFD := flags.Int("ready-fd", -1, "file descriptor to write the bound addresses to, as a line of JSON, once serving")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		collectLess()
 		cfg, err := config(cmd)
 		if err != nil {
 			return err
@@ -39,6 +41,15 @@ func serveCommand() *cobra.Command {
 		return c.Run(cmd.Context())
 	}
 	return cmd
+}
+
+// collectLess has the collector wait until there is five times what is in use, unless the environment says when. Central
+// uses some tens of megabytes; where they were collected at each doubling, one request of a hundred for a node took
+// 33 ms in place of 5.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // tell writes a line of JSON to a file descriptor that whoever started us had opened, and closes it.
