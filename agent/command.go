@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/httpcache"
 	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
@@ -79,9 +78,6 @@ func syncText(p wire.SyncProgress) string {
 	return text
 }
 
-// maxBraces bounds the braces of a glob, each of which doubles what it takes to match it.
-const maxBraces = 8
-
 // invalidate has the site doubt what it has: files of central's are compared with what central says they are, upstreams'
 // objects and copies of nodes are asked for again when they are needed next. All of it still serves while nobody can
 // be asked.
@@ -92,8 +88,9 @@ func (a *Agent) invalidate(ctx context.Context, p wire.CommandParams, say func(s
 	default:
 		return "", fmt.Errorf("%w: no scope %.80q", uplink.ErrRejected, p.Scope)
 	}
-	if p.Glob != "" && (len(p.Glob) > 512 || strings.Count(p.Glob, "{") > maxBraces || !doublestar.ValidatePattern(p.Glob)) {
-		return "", fmt.Errorf("%w: not a glob: %.80q", uplink.ErrRejected, p.Glob)
+	glob, err := content.ParseGlob(cmp.Or(p.Glob, everything))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", uplink.ErrRejected, err)
 	}
 	if p.Scope != "content" {
 		text, err := a.invalidateNodes(ctx, p.MAC)
@@ -103,7 +100,7 @@ func (a *Agent) invalidate(ctx context.Context, p wire.CommandParams, say func(s
 		done = append(done, text)
 	}
 	if p.Scope != "nodes" {
-		text, err := a.invalidateContent(ctx, p.Glob, say)
+		text, err := a.invalidateContent(ctx, glob, p.Glob == "", say)
 		if err != nil {
 			return "", err
 		}
@@ -123,15 +120,18 @@ func (a *Agent) invalidateNodes(ctx context.Context, mac string) (string, error)
 	return "the copy of " + mac + " is asked for again", err
 }
 
-func (a *Agent) invalidateContent(ctx context.Context, glob string, say func(string)) (string, error) {
-	match := func(key string) bool { return glob == "" || doublestar.MatchUnvalidated(glob, key) }
-	found, err := a.files.Recheck(ctx, match, func(done, of int) { say(fmt.Sprintf("%d of %d files verified", done, of)) })
+// everything is the glob of all files.
+const everything = "**"
+
+// invalidateContent doubts the files of a glob, and what upstreams have brought if all is doubted.
+func (a *Agent) invalidateContent(ctx context.Context, glob content.Glob, all bool, say func(string)) (string, error) {
+	found, err := a.files.Recheck(ctx, glob.Match, func(done, of int) { say(fmt.Sprintf("%d of %d files verified", done, of)) })
 	if err != nil {
 		return "", err
 	}
 	text := fmt.Sprintf("%d files verified, %d outdated, %d removed, %d of %d corrupt chunks repaired",
 		found.Files, found.Outdated, found.Removed, found.Repaired, found.Corrupt)
-	if glob != "" {
+	if !all {
 		return text, nil
 	}
 	upstream := func(e cache.Entry) bool { return httpcache.IsKey(e.Key) }

@@ -254,7 +254,7 @@ func TestPinsSurviveARestart(t *testing.T) {
 	}
 	s.refused("DELETE", PathPins+"?item=typo", "", 422, "not on the list")
 	s.refused("DELETE", PathPins, "", 422, "query.item")
-	s.refused("PUT", PathPins, `{"items": ["a", "[", "{a,{b,{c,{d,{e}}}}}", "http://elsewhere/", ""]}`, 422,
+	s.refused("PUT", PathPins, `{"items": ["a", "[", "`+strings.Repeat("{a,b,c,d}", 6)+`", "http://elsewhere/", ""]}`, 422,
 		"items[1]", "items[2]", "items[3]", "items[4]", "braces")
 	if s.call("GET", PathPins, "", &p); len(p.Items) != 1 {
 		t.Errorf("a list that was refused is %+v", p)

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/httpcache"
@@ -21,12 +19,8 @@ const CategoryUpstream = "upstream"
 // Categories are those of the cache's objects: the first part of their keys.
 var Categories = append(slices.Clone(wire.Categories), CategoryUpstream)
 
-// Bounds of what an operator may name. A pattern's alternatives cost time exponentially.
-const (
-	maxName    = 4096 // bytes
-	maxPattern = 512
-	maxBraces  = 4
-)
+// maxName bounds what an operator may name, in bytes.
+const maxName = 4096
 
 // match says which objects somebody means.
 type match = func(cache.Entry) bool
@@ -143,22 +137,9 @@ func (a *API) checkName(name string) error {
 	case name == "":
 		return errors.New("empty")
 	case isPattern(name):
-		if len(name) > maxPattern || strings.Count(name, "{") > maxBraces {
-			return fmt.Errorf("a pattern has at most %d bytes and %d braces", maxPattern, maxBraces)
-		}
-		if !doublestar.ValidatePattern(name) {
-			return errors.New("not a pattern")
-		}
-		return nil
+		_, err := content.ParseGlob(name)
+		return err
 	}
 	_, err := a.byKey(name)
 	return err
-}
-
-// literal is what a pattern begins with before its first special character.
-func literal(pattern string) string {
-	if i := strings.IndexAny(pattern, `*[{\?`); i >= 0 {
-		return pattern[:i]
-	}
-	return pattern
 }

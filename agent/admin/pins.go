@@ -2,13 +2,11 @@ package admin
 
 import (
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/content"
 	"github.com/pureboot/pureboot/agent/httpcache"
 )
 
@@ -35,8 +33,8 @@ type pinSet struct {
 }
 
 type pinGlob struct {
-	pattern, literal string
-	url              bool // it is about URLs
+	content.Glob
+	url bool // it is about URLs
 }
 
 // pin has the cache observe the list.
@@ -55,7 +53,9 @@ func (a *API) setOf(list []string) *pinSet {
 	for _, name := range list {
 		switch {
 		case isPattern(name):
-			set.globs = append(set.globs, pinGlob{name, literal(name), isURL(name)})
+			if g, err := content.ParseGlob(name); err == nil { // it was checked, by a build that may have had other bounds
+				set.globs = append(set.globs, pinGlob{g, isURL(name)})
+			}
 		case isURL(name):
 			if u, err := parseURL(name); err == nil {
 				keys, _ := a.resources(u)
@@ -98,7 +98,7 @@ func (s *pinSet) has(a *API, key cache.Key) bool {
 			}
 			name = at
 		}
-		if strings.HasPrefix(name, g.literal) && doublestar.MatchUnvalidated(g.pattern, name) {
+		if g.Match(name) {
 			return true
 		}
 	}

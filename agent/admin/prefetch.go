@@ -6,11 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/agent/content"
@@ -194,13 +191,19 @@ func (p *prefetcher) jobs(name string) ([]job, error) {
 	if isURL(name) {
 		return p.upstreamJobs(name)
 	}
+	selects := func(key string) bool { return key == name }
+	if isPattern(name) {
+		g, err := content.ParseGlob(name)
+		if err != nil {
+			return nil, err
+		}
+		selects = g.Match
+	}
 	var all []job
 	for _, file := range p.api.Files.Known() {
-		key := string(file.Key())
-		if key != name && !(isPattern(name) && strings.HasPrefix(key, literal(name)) && doublestar.MatchUnvalidated(name, key)) {
-			continue
+		if selects(string(file.Key())) {
+			all = append(all, p.contentJob(file))
 		}
-		all = append(all, p.contentJob(file))
 	}
 	switch {
 	case len(all) > 0:
@@ -292,7 +295,7 @@ func (a *API) prefetchNames(w http.ResponseWriter, r *http.Request, known []stri
 		switch {
 		case isURL(name) && isPattern(name):
 			faults.add("body.items", "%q: an origin does not say which URLs it has", name)
-		case !isURL(name) && !slices.Contains(wire.Categories, categoryOf(cache.Key(literal(name)))) && !isPattern(name):
+		case !isURL(name) && !isPattern(name) && !slices.Contains(wire.Categories, categoryOf(cache.Key(name))):
 			faults.add("body.items", "%q: want CATEGORY/PATH or a URL", name)
 		}
 	}

@@ -7,16 +7,17 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/pureboot/pureboot/agent/cache"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
+// maxGlobs bounds the patterns of a policy, or of a list of what workflows name.
+const maxGlobs = 1000
+
 // Policy says which of central's files the site is to have before anybody asks for them. It never changes.
 type Policy struct {
 	name  string
-	globs []glob
+	globs []Glob
 }
 
 // NewPolicy returns the policy of a name of wire.Policies. The patterns, globs of CATEGORY/PATH in which ** crosses
@@ -31,7 +32,7 @@ func NewPolicy(name string, patterns []string) (*Policy, error) {
 		return nil, fmt.Errorf("more than %d patterns", maxGlobs)
 	}
 	for _, pattern := range patterns {
-		g, err := parseGlob(pattern)
+		g, err := ParseGlob(pattern)
 		if err != nil {
 			faults = append(faults, err)
 		}
@@ -77,64 +78,11 @@ func (p *Policy) reason(key cache.Key, assigned bool, n *needed) Reason {
 	return ForMirror
 }
 
-// Bounds of patterns. What stands in braces is tried in every combination.
-const (
-	maxGlobs        = 1000
-	maxGlob         = 512 // bytes
-	maxAlternatives = 1024
-)
-
-type glob struct{ pattern, literal string } // literal is what all that it selects begins with
-
-func parseGlob(pattern string) (glob, error) {
-	switch {
-	case pattern == "" || len(pattern) > maxGlob:
-		return glob{}, fmt.Errorf("pattern %.80q: want 1 to %d bytes", pattern, maxGlob)
-	case !doublestar.ValidatePattern(pattern):
-		return glob{}, fmt.Errorf("pattern %.80q: a bracket, a brace or a backslash is without its other half", pattern)
-	case alternatives(pattern) > maxAlternatives:
-		return glob{}, fmt.Errorf("pattern %.80q: its braces stand for too many patterns", pattern)
-	}
-	literal := pattern
-	if i := strings.IndexAny(pattern, `*?[{\`); i >= 0 {
-		literal = strings.TrimSuffix(pattern[:i], "/") // a/** selects a too
-	}
-	return glob{pattern, literal}, nil
-}
-
-// alternatives bounds from above how many patterns without braces a valid one stands for.
-func alternatives(pattern string) int {
-	product, open := 1, []int(nil)
-	for i := 0; i < len(pattern); i++ {
-		switch pattern[i] {
-		case '\\':
-			i++
-		case '{':
-			open = append(open, 1)
-		case ',':
-			if len(open) > 0 {
-				open[len(open)-1]++
-			}
-		case '}':
-			if n := len(open); n > 0 {
-				product, open = min(product*open[n-1], maxAlternatives+1), open[:n-1]
-			}
-		}
-	}
-	return product
-}
-
-func matches(globs []glob, key cache.Key) bool {
-	return slices.ContainsFunc(globs, func(g glob) bool {
-		return strings.HasPrefix(string(key), g.literal) && doublestar.MatchUnvalidated(g.pattern, string(key))
-	})
-}
-
 // needed is what the workflows of the site's nodes name; nil: central has not said. It never changes.
 type needed struct {
 	said  wire.Needed
 	names map[cache.Key]bool
-	globs []glob
+	globs []Glob
 }
 
 // maxNeeded bounds such a list.
@@ -150,7 +98,7 @@ func newNeeded(said wire.Needed) (*needed, error) {
 		n.names[cache.Key(name)] = true
 	}
 	for _, pattern := range said.Globs {
-		g, err := parseGlob(pattern)
+		g, err := ParseGlob(pattern)
 		if err != nil {
 			return nil, fmt.Errorf("what the workflows name: %w", err)
 		}

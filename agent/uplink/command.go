@@ -87,7 +87,7 @@ func (c *Commands) Answer(ctx context.Context, a wire.HeartbeatAnswer) error {
 	err := c.change(ctx, func(l *commandLog) {
 		odd = l.take(a, a.ServerTime, func(name string) bool { return c.opt.Effects[name] != nil })
 	})
-	c.stir()
+	nudge(c.wake)
 	if odd != nil {
 		odd = fmt.Errorf("commands of central: %w", odd)
 	}
@@ -136,14 +136,6 @@ func difference(from, to *commandLog) (put []node.Line, drop []string, err error
 		drop = append(drop, from.entries[next].ID)
 	}
 	return put, drop, nil
-}
-
-// stir has Run look for something to do.
-func (c *Commands) stir() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
 }
 
 // journalRetry is the pause before what could not be written is tried again.

@@ -77,12 +77,7 @@ func (h *Heartbeat) note(err error) {
 // to tell that shall not wait for the pace. What is wanted while a heartbeat is under way is told by one more, since
 // its report may have been put together before. A pause that a failure or central's Retry-After asked for stays. Safe
 // for concurrent use; it does not wait.
-func (h *Heartbeat) Soon() {
-	select {
-	case h.wanted() <- struct{}{}:
-	default: // somebody else has wanted it already
-	}
-}
+func (h *Heartbeat) Soon() { nudge(h.wanted()) }
 
 func (h *Heartbeat) wanted() chan struct{} {
 	h.made.Do(func() { h.soon = make(chan struct{}, 1) })
