@@ -60,7 +60,7 @@ func (c Config) syncSettings() uplink.SyncSettings {
 	return uplink.SyncSettings{Policy: c.Cache.Policy, Patterns: c.Cache.Patterns, Schedule: c.Sync.Schedule}
 }
 
-// local is the configuration as the settings of a site for which central has none.
+// local is the configuration as the settings of a site, of no generation.
 func (c Config) local() wire.SiteConfig {
 	return wire.SiteConfig{
 		CacheMaxSizeGB: c.Cache.MaxSizeGB, CachePolicy: c.Cache.Policy, CachePatterns: c.Cache.Patterns,

@@ -51,7 +51,7 @@ func TestSettingsAreAppliedInEveryRoomOrInNone(t *testing.T) {
 	if got := a.cache.Stats().MaxBytes; got != 7e9 {
 		t.Errorf("the cache has %d bytes, and 7 GB are pinned", got)
 	}
-	if got := *a.current.Load(); got.Sync.MaxMBPerS != 3 || got.Cache.RetentionDays != 5 || got.Autonomy != "full" {
+	if got := a.status(t.Context()).Settings; got.CacheMaxSizeGB != 7 || got.SyncMaxMBPerS != 3 || got.CacheRetentionDays != 5 || got.AutonomyLevel != "full" {
 		t.Errorf("it works by %+v", got)
 	}
 
@@ -75,7 +75,7 @@ func TestSettingsAreAppliedInEveryRoomOrInNone(t *testing.T) {
 			t.Errorf("fault %d is %q, want it of %s", i, faults[i], key)
 		}
 	}
-	if got := *a.current.Load(); got.Sync.MaxMBPerS != 3 || got.Cache.Policy != good.CachePolicy {
+	if got := a.status(t.Context()).Settings; got.SyncMaxMBPerS != 3 || got.CachePolicy != good.CachePolicy {
 		t.Errorf("after a refusal it works by %+v", got)
 	}
 }

@@ -104,7 +104,8 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 	}
 	s.Hello = Hello(a.version)
 	config := a.config.Report()
-	s.Config = &config
+	s.Config, s.Settings = &config, a.current.Load().local()
+	s.Settings.Generation = config.Generation
 	if n, err := a.nodes.Waiting(ctx); err == nil {
 		s.Waiting = n
 	}

@@ -26,6 +26,7 @@ type Status struct {
 	Waiting    int               `json:"waiting_reports"` // of machines, for central
 	wire.Heartbeat
 
+	Settings  wire.SiteConfig            `json:"settings"`            // in use, central's but for what is pinned
 	Cache     cache.Stats                `json:"cache"`               // counted since the start
 	Upstreams map[string]httpcache.Stats `json:"upstreams,omitempty"` // by prefix, likewise
 }

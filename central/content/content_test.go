@@ -31,19 +31,7 @@ import (
 // databases are those of all tests.
 var databases scratch.Migrated
 
-// suite runs the tests and ends the databases after them.
-type suite struct{ m *testing.M }
-
-func (s suite) Run() int {
-	code := s.m.Run()
-	if err := databases.Stop(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return code
-}
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(databases.Around(m)) }
 
 func open(t testing.TB, dir string) *Repository {
 	t.Helper()

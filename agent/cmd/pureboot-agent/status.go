@@ -62,6 +62,7 @@ func table(cmd *cobra.Command, s admin.Status) {
 	if c := s.Config; c != nil && len(c.Pinned) > 0 {
 		row("pinned", "%s", strings.Join(c.Pinned, ", "))
 	}
+	row("policy", "%s", policy(s.Settings))
 	for _, name := range slices.Sorted(maps.Keys(s.Addresses)) {
 		row(name, "%s", s.Addresses[name])
 	}
@@ -101,4 +102,22 @@ func settings(c wire.ConfigReport) string {
 		return fmt.Sprintf("the agent's own; generation %s %s: %s", c.Offered, strings.ReplaceAll(c.State, "_", " "), c.Reason)
 	}
 	return fmt.Sprintf("generation %s; %s %s: %s", c.Generation, c.Offered, strings.ReplaceAll(c.State, "_", " "), c.Reason)
+}
+
+// policy says what the cache is to hold, and when it is filled.
+func policy(s wire.SiteConfig) string {
+	text := s.CachePolicy
+	if s.CachePolicy == wire.PolicyPattern {
+		text += " of " + strings.Join(s.CachePatterns, " ")
+	}
+	if s.CacheMaxSizeGB > 0 {
+		text += fmt.Sprintf(", at most %d GB", s.CacheMaxSizeGB)
+	}
+	if s.SyncSchedule != "" {
+		text += fmt.Sprintf(", synced at %q", s.SyncSchedule)
+	}
+	if s.SyncMaxMBPerS > 0 {
+		text += fmt.Sprintf(" with at most %d MB/s", s.SyncMaxMBPerS)
+	}
+	return text
 }

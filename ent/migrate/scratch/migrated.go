@@ -105,6 +105,25 @@ func (m *Migrated) Stop() error {
 	return m.server.Stop()
 }
 
+// Around returns tests that end the server after them. goleak takes it in the place of a *testing.M.
+func (m *Migrated) Around(tests interface{ Run() int }) Suite { return Suite{m, tests} }
+
+// Suite is tests with the databases that they use.
+type Suite struct {
+	databases *Migrated
+	tests     interface{ Run() int }
+}
+
+// Run runs the tests, and returns the exit code.
+func (s Suite) Run() int {
+	code := s.tests.Run()
+	if err := s.databases.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
 // up migrates a database by the files of a folder, and closes it.
 func up(ctx context.Context, driver, dsn string, dialect goose.Dialect, folder string) (err error) {
 	db, err := sql.Open(driver, dsn)
