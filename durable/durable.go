@@ -7,17 +7,22 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Replace makes data the text of the file name, which need not exist; its directory has to. When it returns nil the file
 // and its name have reached the disk. After an error the file is as it was, unless only the directory could not be synced:
 // then it has the new text, which a power cut may still take back. Of calls for one name at once, one wins.
+//
+// What root writes belongs to whom the directory belongs to: a command that root runs for a service leaves it what it can
+// read.
 func Replace(name string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(name)
 	f, err := os.CreateTemp(dir, ".tmp-*") // 0600
 	if err != nil {
 		return err
 	}
+	hand(f, dir)
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
@@ -31,4 +36,17 @@ func Replace(name string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// hand gives root's file to whom its directory belongs to. Where that cannot be done, as when the owner has no name in our
+// namespace, it stays root's.
+func hand(f *os.File, dir string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	if info, err := os.Stat(dir); err == nil {
+		if of, ok := info.Sys().(*syscall.Stat_t); ok && of.Uid != 0 {
+			_ = f.Chown(int(of.Uid), int(of.Gid))
+		}
+	}
 }

@@ -3,6 +3,7 @@ package durable_test
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/pureboot/pureboot/durable"
@@ -37,6 +38,30 @@ func TestWhatCannotBeReplacedLeavesNothing(t *testing.T) {
 	wantNames(t, dir, "taken")
 	if err := durable.Replace(filepath.Join(dir, "none", "f"), nil, 0o600); err == nil {
 		t.Error("a directory was made")
+	}
+}
+
+// TestWhatRootWritesIsTheDirectorysOwners is `sudo pureboot-agent init` beside a service that runs as a user of its own.
+func TestWhatRootWritesIsTheDirectorysOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can write for another user")
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "f")
+	for _, id := range []int{4711, 0} {
+		if err := os.Chown(dir, id, id); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.Replace(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if of := info.Sys().(*syscall.Stat_t); int(of.Uid) != id || int(of.Gid) != id || info.Mode() != 0o600 {
+			t.Errorf("it is of %d:%d with %v, want %d:%[4]d", of.Uid, of.Gid, info.Mode(), id)
+		}
 	}
 }
 
