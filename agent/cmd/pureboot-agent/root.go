@@ -32,7 +32,26 @@ func root() *cobra.Command {
 			only(c)
 		}
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
+	})
+	usage(cmd)
 	return cmd
+}
+
+// usage has a command that is given too much or too little say what it wants.
+func usage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, below := range cmd.Commands() {
+		usage(below)
+	}
 }
 
 // only makes a command that is there for those below it fail when it is given what none of them is: left to itself cobra

@@ -174,13 +174,24 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader, he
 	req.Header.Set("User-Agent", "pureboot-central/"+version)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, c.unreached(err)
 	}
 	if res.StatusCode >= 300 {
 		defer res.Body.Close()
 		return nil, refusal(res)
 	}
 	return res, nil
+}
+
+// unreached says what is wrong if there is no answer.
+func (c *client) unreached(err error) error {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		err = asked.Err // which of central's routes it was helps nobody
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("%s shows a certificate of another CA than --ca or the system trusts (central's is ca.crt in its data_dir): %w", c.base, err)
+	}
+	return fmt.Errorf("reach central at %s: %w", c.base, err)
 }
 
 // decode reads an answer and closes it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,7 +32,26 @@ func root() *cobra.Command {
 			only(c)
 		}
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
+	})
+	usage(cmd)
 	return cmd
+}
+
+// usage has a command that is given too much or too little say what it wants.
+func usage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, below := range cmd.Commands() {
+		usage(below)
+	}
 }
 
 // only makes a command that is there for those below it fail when it is given what none of them is: left to itself cobra
@@ -57,22 +77,38 @@ func config(cmd *cobra.Command) (central.Config, error) {
 // logger writes to the standard error, which systemd gives to the journal.
 func logger() *slog.Logger { return slog.New(slog.NewTextHandler(os.Stderr, nil)) }
 
+// format is how an answer is written, text or json.
+type format string
+
+// Set implements pflag.Value: what is neither is refused before anything is done.
+func (f *format) Set(value string) error {
+	if value != "text" && value != "json" {
+		return errors.New("want text or json")
+	}
+	*f = format(value)
+	return nil
+}
+
+func (f *format) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *format) Type() string { return "string" }
+
 // output adds -o to a command.
-func output(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("output", "o", "text", "text or json")
+func output(cmd *cobra.Command) *format {
+	f := format("text")
+	cmd.Flags().VarP(&f, "output", "o", "text or json")
+	return &f
 }
 
 // print writes v as JSON if that was asked for, else as text says.
-func print(cmd *cobra.Command, format string, v any, text func() error) error {
-	switch format {
-	case "json":
+func print(cmd *cobra.Command, as format, v any, text func() error) error {
+	if as == "json" {
 		out := json.NewEncoder(cmd.OutOrStdout())
 		out.SetIndent("", "  ")
 		return out.Encode(v)
-	case "text":
-		return text()
 	}
-	return fmt.Errorf("--output %q: want text or json", format)
+	return text()
 }
 
 func versionCommand() *cobra.Command {

@@ -100,7 +100,7 @@ func siteMoveCommand(dial dialer) *cobra.Command {
 }
 
 // patchSite changes a site, and says where it is now.
-func (c *client) patchSite(cmd *cobra.Command, name string, fields map[string]any, version int64, format string) error {
+func (c *client) patchSite(cmd *cobra.Command, name string, fields map[string]any, version int64, as format) error {
 	id, err := c.site(cmd.Context(), name)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (c *client) patchSite(cmd *cobra.Command, name string, fields map[string]an
 	if err := c.send(cmd.Context(), "PATCH", pathSites+"/"+id.String(), ifVersion(version), fields, &changed); err != nil {
 		return err
 	}
-	return print(cmd, format, changed, func() error {
+	return print(cmd, as, changed, func() error {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s is at version %d\n", changed.Path, changed.Version)
 		return err
 	})

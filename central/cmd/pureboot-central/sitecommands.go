@@ -86,7 +86,7 @@ const lookAgain = time.Second
 
 // await waits until a command of a site has ended, and shows on a terminal how far it is. It is an error if it did not
 // succeed.
-func (c *client) await(cmd *cobra.Command, site, path, format string) error {
+func (c *client) await(cmd *cobra.Command, site, path string, as format) error {
 	screen, width := cmd.ErrOrStderr(), columns(cmd.ErrOrStderr())
 	show := func(text string) { // in place of what is shown
 		if width > 0 {
@@ -105,7 +105,7 @@ func (c *client) await(cmd *cobra.Command, site, path, format string) error {
 		}
 		if k.State.Final() {
 			show("")
-			err := print(cmd, format, k, func() error {
+			err := print(cmd, as, k, func() error {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 				return err
 			})
