@@ -45,6 +45,11 @@ func (p *pacer) piece() int {
 	return pacedPiece
 }
 
+// time is what n bytes take.
+func (p *pacer) time(n int) time.Duration {
+	return time.Duration(int64(n) * int64(time.Second) / p.rate)
+}
+
 // wait returns when n bytes more may leave.
 func (p *pacer) wait(ctx context.Context, n int) error {
 	if p.rate == 0 {
@@ -55,10 +60,11 @@ func (p *pacer) wait(ctx context.Context, n int) error {
 	if p.next.After(now) {
 		p.owed = 0 // there was nothing to catch up with
 	}
-	if idle := now.Add(-2*time.Millisecond - p.owed); p.next.Before(idle) {
+	// A link that was idle takes a piece at once: a timer would fire when the clients of a herd let it.
+	if idle := now.Add(-p.time(pacedPiece) - p.owed); p.next.Before(idle) {
 		p.next = idle
 	}
-	p.next = p.next.Add(time.Duration(int64(n) * int64(time.Second) / p.rate))
+	p.next = p.next.Add(p.time(n))
 	at := p.next
 	p.mu.Unlock()
 	err := sleep(ctx, time.Until(at))

@@ -45,6 +45,7 @@ func newOrigin(l link) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
+	noise() // the first who asks is not to wait for it
 	o := &origin{link: l, pacer: pacer{rate: l.rate}, ca: ca, objects: map[string]*object{}}
 	o.http.server = &http.Server{Handler: http.HandlerFunc(o.servePlain)}
 	o.central.server = &http.Server{Handler: o.centralRoutes(), TLSConfig: ca.config()}

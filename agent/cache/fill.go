@@ -193,7 +193,8 @@ func (f *fill) changed() {
 }
 
 // A herd is woken for many bytes at once rather than for each few that come: waking and serving one reader takes tens
-// of microseconds, whatever it gets. The pause grows with how many wait, so that a few hardly notice.
+// of microseconds, whatever it gets, and those who have only just come do not get their first bytes meanwhile. The pause
+// grows with how many there are, so that a few hardly notice.
 const (
 	pausePerReader = 100 * time.Microsecond
 	maxPause       = 20 * time.Millisecond
@@ -205,7 +206,7 @@ func (f *fill) arrived() {
 		return
 	}
 	now := time.Now()
-	pause := f.woken.Add(min(time.Duration(f.waiting)*pausePerReader, maxPause)).Sub(now)
+	pause := f.woken.Add(min(time.Duration(f.users)*pausePerReader, maxPause)).Sub(now)
 	if pause <= 0 {
 		f.woken = now
 		f.changed()

@@ -103,8 +103,8 @@ func TestWhatIsInNoFileHasToBeRead(t *testing.T) {
 // TestAHerdIsWokenForManyBytesAtOnce counts how often those who wait are woken when bytes come each millisecond.
 func TestAHerdIsWokenForManyBytesAtOnce(t *testing.T) {
 	for _, tt := range []struct {
-		waiting int
-		pause   time.Duration
+		users int
+		pause time.Duration
 	}{
 		{0, 0},
 		{1, pausePerReader},
@@ -114,7 +114,7 @@ func TestAHerdIsWokenForManyBytesAtOnce(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			const during = 200 * time.Millisecond
-			f := &fill{wake: make(chan struct{}), waiting: tt.waiting}
+			f := &fill{wake: make(chan struct{}), users: tt.users}
 			woken, came := 0, time.Time{}
 			wake := f.wake
 			notice := func() {
@@ -127,7 +127,7 @@ func TestAHerdIsWokenForManyBytesAtOnce(t *testing.T) {
 						t.Error("woken for nothing")
 					}
 					if late := time.Since(came); late > tt.pause {
-						t.Errorf("%d waited %v too long", tt.waiting, late-tt.pause)
+						t.Errorf("%d waited %v too long", tt.users, late-tt.pause)
 					}
 					came = time.Time{}
 				}
@@ -156,7 +156,7 @@ func TestAHerdIsWokenForManyBytesAtOnce(t *testing.T) {
 				t.Error("nobody was woken for the last bytes")
 			}
 			if most := int(during/max(tt.pause, time.Millisecond)) + 2; woken > most || woken < most/3 {
-				t.Errorf("%d that wait were woken %d times, want about %d", tt.waiting, woken, most)
+				t.Errorf("%d were woken %d times, want about %d", tt.users, woken, most)
 			}
 		})
 	}

@@ -9,7 +9,7 @@ import (
 // out, but on a line whose rate nobody has told.
 const (
 	calm   = 100 * time.Millisecond // after the last byte that somebody waited for
-	glance = 20 * time.Millisecond  // between looks whether that is over
+	glance = 2 * time.Millisecond   // between looks whether that is over, or who stands back is waited for by now
 )
 
 // Urgent says that somebody waits for what is yet to be asked for, until it is released.

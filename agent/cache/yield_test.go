@@ -63,8 +63,12 @@ func TestWhatSomebodyComesToWaitForGoesOn(t *testing.T) {
 			t.Fatal("it goes on although somebody waits for something else")
 		}
 		awaited.Store(true)
+		began := time.Now()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if took := time.Since(began); took > 5*time.Millisecond {
+			t.Errorf("a herd's first bytes wait for %v", took)
 		}
 	})
 }

@@ -228,6 +228,39 @@ func TestASilentClientIsHungUpOn(t *testing.T) {
 	<-served
 }
 
+// growing is a file that is all there, and notes how much of it was wanted at a time.
+type growing struct {
+	*os.File
+	wanted []int64
+}
+
+func (g *growing) Sendable(most int64) (*os.File, int64, error) {
+	g.wanted = append(g.wanted, most)
+	return g.File, most, nil
+}
+
+// Seek implements io.Seeker: the file has moved on by itself.
+func (g *growing) Seek(int64, int) (int64, error) { return 0, nil }
+
+// TestAHerdsFirstBytesGoBeforeMoreForTheFirst: of what is there when a machine comes it gets a little, before its turn
+// comes again.
+func TestAHerdsFirstBytesGoBeforeMoreForTheFirst(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	const size = firstStretch + piece + 1000
+	if err := file.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	from := &growing{File: file}
+	n, err := io.CopyN(newResponse(httptest.NewRecorder(), pieceTime), from, size)
+	if n != size || err != nil || !slices.Equal(from.wanted, []int64{firstStretch, piece, 1000}) {
+		t.Errorf("sent %d of %d bytes in pieces of %v, %v", n, size, from.wanted, err)
+	}
+}
+
 // fading is a file that is not all there, although it said so, and that can be read all the same.
 type fading struct {
 	*bytes.Reader

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -115,11 +116,19 @@ type sendable interface {
 	Seek(offset int64, whence int) (int64, error)
 }
 
+// firstStretch is how many bytes a machine gets before others of its herd that have none yet: about what TCP sends before
+// it waits for an acknowledgement (RFC 6928).
+const firstStretch = 16 << 10
+
 // sendStretches has the kernel send what is there, again and again as more comes. What it cannot send it leaves
 // unsent: a reader that is read can still turn from a disk that fails.
 func (w *response) sendStretches(from sendable, limit *io.LimitedReader) (n int64, err error) {
 	for limit.N > 0 && w.err == nil {
-		file, length, err := from.Sendable(min(piece, limit.N))
+		most := int64(piece)
+		if n == 0 {
+			most = firstStretch
+		}
+		file, length, err := from.Sendable(min(most, limit.N))
 		if err != nil {
 			w.err = err
 			break
@@ -140,6 +149,9 @@ func (w *response) sendStretches(from sendable, limit *io.LimitedReader) (n int6
 		}
 		if w.err = err; err == nil && limit.N > 0 {
 			_ = w.control.Flush() // a few bytes at the beginning, which net/http keeps; who cannot flush sends when it likes
+			if n == sent {
+				runtime.Gosched()
+			}
 		}
 	}
 	return n, w.err

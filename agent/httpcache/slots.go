@@ -171,12 +171,26 @@ func (s *slots) key(primary string, head bool, vary *Vary, header http.Header) c
 	return cache.Key(primary + variantMark + hex.EncodeToString(sum[:variantLen/2]))
 }
 
+// knows is whether a place is known.
+func (s *slots) knows(primary string, key cache.Key) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return known(s.by[primary], key)
+}
+
+func known(places []*slot, key cache.Key) bool {
+	return slices.ContainsFunc(places, func(p *slot) bool { return p.key == key })
+}
+
 // add makes a place known, unless it is.
 func (s *slots) add(primary string, key cache.Key) bool {
+	if s.knows(primary, key) {
+		return false // a herd is not to queue for the lock
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	places := s.by[primary]
-	if slices.ContainsFunc(places, func(p *slot) bool { return p.key == key }) {
+	if known(places, key) {
 		return false
 	}
 	// Readers may have the old slice: it is not appended to in place.

@@ -21,7 +21,11 @@ func startCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a, err := agent.New(cmd.Context(), cfg, version, logger())
+		log := logger()
+		if err := growDescriptors(); err != nil {
+			log.Warn("the kernel's table of open files will grow while machines boot", "err", err)
+		}
+		a, err := agent.New(cmd.Context(), cfg, version, log)
 		if err != nil {
 			return err
 		}
