@@ -146,7 +146,19 @@ func TestTheStatusOfAnEnrolledAgent(t *testing.T) {
 		a.get("/images/linux")
 		eventually(t, "the file is in the cache", func() bool { return a.cache.Stats().Entries == 1 })
 	}
+	var heard wire.Heartbeat
+	eventually(t, "a heartbeat", func() bool {
+		central.mu.Lock()
+		defer central.mu.Unlock()
+		if n := len(central.heartbeats); n > 0 {
+			heard = central.heartbeats[n-1]
+		}
+		return heard.Seq > 0
+	})
 	status, err := admin.ReadStatus(t.Context(), a.at["admin"])
+	if status.BootID == "" || status.BootID != heard.BootID || status.Seq < heard.Seq {
+		t.Errorf("central has heard %s, %d; the status says %s, %d", heard.BootID, heard.Seq, status.BootID, status.Seq)
+	}
 	if err != nil || !status.Enrolled || !status.Online || status.SiteName != "Oslo" || status.CentralURL != central.URL || status.CacheEntries != 1 ||
 		status.CacheSizeBytes != 1000 || status.CacheHitRate != 0.75 || status.ProtocolVersion != wire.ProtocolVersion {
 		t.Errorf("status %+v, %v", status, err)

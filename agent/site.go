@@ -95,6 +95,7 @@ func (a *Agent) status(ctx context.Context) admin.Status {
 		s.Upstreams[prefix] = h.Stats()
 	}
 	if a.client != nil {
+		s.BootID, s.Seq = a.client.BootID(), a.heart.Seq()
 		if at := a.client.Standing(); at.Refused != "" {
 			s.Refused = &admin.Refused{Why: at.Refused, Detail: at.Detail, Since: at.Since}
 		}

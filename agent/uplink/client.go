@@ -136,6 +136,9 @@ func (c *Client) Close() {
 	c.proof.close()
 }
 
+// BootID names this process to central, which tells two agents with one credential apart by it.
+func (c *Client) BootID() string { return c.bootID }
+
 // Online says whether it is worth waiting for central.
 func (c *Client) Online() bool { return c.link.Online() }
 

@@ -41,7 +41,7 @@ type Heartbeat struct {
 	Hello wire.Hello
 	Log   *slog.Logger
 
-	seq  int64
+	seq  atomic.Int64  // of the last one
 	pace time.Duration // that central set last; 0 before its first answer
 
 	made sync.Once
@@ -59,6 +59,9 @@ type Trouble struct {
 // Trouble returns why the last heartbeat brought no answer, or what of the answer was not carried out; nil if all is
 // well. Safe for concurrent use.
 func (h *Heartbeat) Trouble() *Trouble { return h.trouble.Load() }
+
+// Seq returns the number of the last heartbeat; 0: there was none. Safe for concurrent use.
+func (h *Heartbeat) Seq() int64 { return h.seq.Load() }
 
 // note keeps how a heartbeat went.
 func (h *Heartbeat) note(err error) {
@@ -141,8 +144,7 @@ func (h *Heartbeat) rest(ctx context.Context, pause time.Duration, short bool) b
 // beat sends one heartbeat, acts on the answer, and returns how long after its begin central wants the next one.
 func (h *Heartbeat) beat(ctx context.Context) (time.Duration, error) {
 	report := h.Site.Report(ctx)
-	h.seq++
-	report.Hello, report.Seq = h.Hello, h.seq
+	report.Hello, report.Seq = h.Hello, h.seq.Add(1)
 	call, cancel := context.WithTimeout(ctx, beatTime)
 	answer, err := h.Client.Heartbeat(call, report)
 	cancel()
