@@ -55,7 +55,8 @@ type Listen struct {
 	TFTP  string `yaml:"tftp" env:"TFTP"`
 	Admin string `yaml:"admin" env:"ADMIN"` // path of a unix socket
 
-	// HTTPSNames are the names and addresses in that certificate; empty: the host's.
+	// HTTPSNames are the names and addresses that central is asked for; empty: the host's. Of names it gives but the one in
+	// the site's agent_url.
 	HTTPSNames []string `yaml:"https_names" env:"HTTPS_NAMES"`
 
 	// Metrics is for Prometheus, by plain HTTP and for everybody who reaches it. An address that is taken is only logged.

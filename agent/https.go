@@ -58,7 +58,7 @@ func (a *Agent) loadCertificate(clock *uplink.Clock) {
 	}
 }
 
-// HTTPSNames are the names and addresses that the certificate of listen.https is to have; none while that is off. Those
+// HTTPSNames are the names and addresses that central is asked to certify for listen.https; none while that is off. Those
 // that nobody set are the host's name and its addresses as they are now.
 func (c Config) HTTPSNames() []string {
 	switch {

@@ -154,6 +154,7 @@ func TestTheCertificateComesFromCentral(t *testing.T) {
 	roots.AddCert(c.agents.cert)
 	cfg := config(t, nil)
 	cfg.Listen.HTTPS, cfg.Listen.HTTPSNames = "127.0.0.1:0", []string{"agent.example"}
+	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, `{"agent_url":"https://agent.example:8443"}`)
 	a := startWith(t, c, cfg)
 	b := a.browser(t, roots, "agent.example")
 	eventually(t, "a certificate", func() bool { _, ok := a.shown.Ready(); return ok })

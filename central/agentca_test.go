@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -22,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -30,7 +33,7 @@ func TestAnAgentsCertificate(t *testing.T) {
 	cfg := config(t)
 	cfg.PublicURL, cfg.TLS.Names = "https://central.example:8443", []string{"*.boot.example", "10.9.8.7"}
 	s := serve(t, cfg)
-	site := s.do(t, "POST", "/api/v1/sites", strings.NewReader(`{"name":"berlin"}`), "Content-Type", "application/json")
+	site := s.do(t, "POST", "/api/v1/sites", strings.NewReader(`{"name":"berlin","agent_url":"https://agent.example"}`), "Content-Type", "application/json")
 	var made struct{ ID string }
 	if err := json.Unmarshal([]byte(read(t, site, 201)), &made); err != nil {
 		t.Fatal(err)
@@ -44,7 +47,7 @@ func TestAnAgentsCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		DNSNames:    []string{"agent.example", "central.example", "CENTRAL.example.", "x.boot.example", "localhost", "*.example", "not a name"},
+		DNSNames:    []string{"agent.example", "central.example", "another.example"},
 		IPAddresses: []net.IP{net.IPv4(10, 0, 0, 1), net.IPv4(10, 9, 8, 7), net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}, key)
 	if err != nil {
@@ -85,6 +88,31 @@ func TestAnAgentsCertificate(t *testing.T) {
 	}
 	if left := time.Until(leaf.NotAfter); left > agentLife || left < agentLife-time.Hour {
 		t.Errorf("it is good for %v", left)
+	}
+}
+
+// TestNoSiteGetsANameOfCentrals, whoever has made it the site's.
+func TestNoSiteGetsANameOfCentrals(t *testing.T) {
+	cfg := config(t)
+	cfg.PublicURL, cfg.TLS.Names = "https://central.example:8443", []string{"*.boot.example", "10.9.8.7"}
+	id, err := loadIdentity(cfg, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := id.agents().Certify(uuid.New(), &x509.CertificateRequest{
+		DNSNames:    []string{"agent.example", "central.example", "CENTRAL.example.", "x.boot.example", "localhost", "*.example", "not a name"},
+		IPAddresses: []net.IP{net.IPv4(10, 0, 0, 1), net.IPv4(10, 9, 8, 7), net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		PublicKey:   key.Public(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leaf := chain[0]; !slices.Equal(leaf.DNSNames, []string{"agent.example"}) || len(leaf.IPAddresses) != 1 || !leaf.IPAddresses[0].Equal(net.IPv4(10, 0, 0, 1)) {
+		t.Errorf("it is for %q and %v", leaf.DNSNames, leaf.IPAddresses)
 	}
 }
 

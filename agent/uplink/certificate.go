@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,7 @@ type Certificate struct {
 // CertificateOptions says what a certificate is for.
 type CertificateOptions struct {
 	State  string   // folder that it is kept in with its key
-	Names  []string // names and addresses that the agent goes by
+	Names  []string // names and addresses that the agent goes by; central may leave some out
 	Clock  *Clock   // nil means the machine's own
 	Log    *slog.Logger
 	Client interface { // a *Client; nil while not enrolled
@@ -101,10 +102,10 @@ func (c *Certificate) Ready() (until time.Time, ok bool) {
 	return cert.Leaf.NotAfter, true
 }
 
-// Run has central make a certificate where there is none, and another when a third of its life is left, until ctx ends.
-// Meanwhile the one that there is is shown, even if it has expired.
+// Run has central make a certificate where there is none, and another when a third of its life is left, until ctx ends. It
+// asks once, too, if there is one that lacks a name. Meanwhile the one that there is is shown, even if it has expired.
 func (c *Certificate) Run(ctx context.Context) error {
-	for failures, due := 0, false; ; {
+	for failures, due := 0, len(c.lacks()) > 0; ; {
 		pause := lookEvery - mathrand.N(lookEvery/4) // a fleet that was installed at once does not ask at once
 		if due = due || c.due(); due {
 			if err := c.renew(ctx); err != nil {
@@ -152,6 +153,12 @@ func (c *Certificate) due() bool {
 	return cert.Leaf.NotAfter.Sub(c.Clock.Now()) < life/3
 }
 
+// lacks returns the names and addresses that the certificate is not for.
+func (c *Certificate) lacks() []string {
+	cert := c.current.Load()
+	return slices.DeleteFunc(slices.Clone(c.Names), func(name string) bool { return cert != nil && cert.Leaf.VerifyHostname(name) == nil })
+}
+
 // renew has central certify a new key. What cannot be kept is shown all the same, until the agent ends.
 func (c *Certificate) renew(ctx context.Context) error {
 	key, csr, err := request(c.Names)
@@ -169,7 +176,8 @@ func (c *Certificate) renew(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("use the certificate that central made: %w", err)
 	}
-	c.Log.Info("central made a certificate", "names", c.Names, "expires", c.current.Load().Leaf.NotAfter)
+	leaf := c.current.Load().Leaf
+	c.Log.Info("central made a certificate", "names", leaf.DNSNames, "addresses", leaf.IPAddresses, "left_out", c.lacks(), "expires", leaf.NotAfter)
 	if err := durable.Replace(filepath.Join(c.State, certificateFile), text, 0o600); err != nil {
 		c.Log.Error("certificate not kept", "err", err)
 	}

@@ -26,9 +26,10 @@ type certifier struct {
 	ca   *authority
 	life time.Duration
 
-	mu    sync.Mutex
-	made  []*x509.Certificate
-	fails int // so many times from now on
+	mu     sync.Mutex
+	made   []*x509.Certificate
+	fails  int    // so many times from now on
+	leaves string // name that is left out
 }
 
 func (c *certifier) Certify(_ context.Context, csr string) (string, error) {
@@ -47,6 +48,7 @@ func (c *certifier) Certify(_ context.Context, csr string) (string, error) {
 		SerialNumber: big.NewInt(int64(len(c.made) + 1)), NotBefore: time.Now(), NotAfter: time.Now().Add(c.life),
 		DNSNames: request.DNSNames, IPAddresses: request.IPAddresses,
 	}
+	template.DNSNames = slices.DeleteFunc(template.DNSNames, func(name string) bool { return name == c.leaves })
 	der, err := x509.CreateCertificate(rand.Reader, template, c.ca.cert, request.PublicKey, c.ca.key)
 	if err != nil {
 		return "", err
@@ -72,6 +74,13 @@ func (c *certifier) fail(times int) (before int) {
 	defer c.mu.Unlock()
 	before, c.fails = c.fails, times
 	return before
+}
+
+// leave has it leave a name out from now on.
+func (c *certifier) leave(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaves = name
 }
 
 // shows is the certificate that a handshake would be given now.
@@ -144,6 +153,33 @@ func TestTheCertificateIsRenewed(t *testing.T) {
 			t.Errorf("%d were made", n)
 		}
 		end()
+	})
+}
+
+// TestACertificateThatLacksANameIsAskedForAgain at the agent's next start, and once then: central may leave it out for good.
+func TestACertificateThatLacksANameIsAskedForAgain(t *testing.T) {
+	ca := newAuthority(t)
+	synctest.Test(t, func(t *testing.T) {
+		central := &certifier{ca: ca, life: 90 * 24 * time.Hour, leaves: "agent.example"}
+		o := CertificateOptions{State: t.TempDir(), Names: []string{"agent.example", "10.0.0.1"}, Log: slog.New(slog.DiscardHandler), Client: central}
+		for starts := 1; starts <= 3; starts++ {
+			end := LoadCertificate(o).begin(t)
+			time.Sleep(48 * time.Hour)
+			if n, _ := central.count(); n != starts {
+				t.Errorf("%d were made in %d starts", n, starts)
+			}
+			end()
+		}
+		central.leave("")
+		for range 2 {
+			c := LoadCertificate(o)
+			end := c.begin(t)
+			time.Sleep(48 * time.Hour)
+			if n, _ := central.count(); n != 4 || c.shows(t).VerifyHostname("agent.example") != nil || c.shows(t).VerifyHostname("10.0.0.1") != nil {
+				t.Errorf("%d were made, the last is for %q", n, c.shows(t).DNSNames)
+			}
+			end()
+		}
 	})
 }
 

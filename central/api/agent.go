@@ -111,8 +111,8 @@ func (a *api) agentRoutes() {
 	route(a, huma.Operation{
 		OperationID: "certify-agent", Method: "POST", Path: wire.PathCertificate, DefaultStatus: http.StatusCreated, Tags: tags,
 		Summary: "Make a certificate for an agent's HTTPS listener",
-		Description: "By central's own CA, in the name of the agent's site, and for the names and addresses of the request but for those that central " +
-			"itself goes by. 409 if central has no CA of its own.",
+		Description: "By central's own CA, in the name of the agent's site, for the host of the site's agent_url and the addresses of the request, but " +
+			"for those that central itself or another site's agent_url goes by. 409 if central has no CA of its own.",
 	}, agents, func(ctx context.Context, in *struct{ Body certificateBody }) (*answer[wire.Certificate], error) {
 		made, err := a.Fleet.Certificate(ctx, caller(ctx).Actor, in.Body.CSR)
 		return &answer[wire.Certificate]{made}, err

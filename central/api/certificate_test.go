@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"net/url"
@@ -28,7 +29,7 @@ func (selfSigned) Certify(_ uuid.UUID, request *x509.CertificateRequest) ([]*x50
 	if err != nil {
 		return nil, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: request.DNSNames, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: request.DNSNames, IPAddresses: request.IPAddresses, NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, request.PublicKey, key)
 	if err != nil {
 		return nil, err
@@ -50,9 +51,48 @@ func newRequest(t *testing.T, curve elliptic.Curve, template x509.CertificateReq
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
+// TestASiteGetsWhatIsItsOwn: one name, which is not for its agent to choose, and no address of another site's.
+func TestASiteGetsWhatIsItsOwn(t *testing.T) {
+	c := newCentral(t)
+	c.site("lyon", object{"agent_url": "https://lyon.example"})
+	c.site("oslo", object{"agent_url": "http://10.1.1.1:8080"})
+	c.site("rome", object{"agent_url": "http://[2001:DB8::1]:8080"})
+	ask := x509.CertificateRequest{
+		DNSNames: []string{"lyon.example", "berlin.example", "deb.example", "localhost"},
+		IPAddresses: []net.IP{
+			net.IPv4(10, 1, 1, 1), net.IPv4(10, 2, 2, 2), net.IPv4(10, 2, 2, 3), net.ParseIP("2001:db8::1"), net.ParseIP("2001:db8::2"),
+		},
+	}
+	for url, want := range map[string]string{
+		"":                            "[] [10.2.2.2 10.2.2.3 2001:db8::2]",
+		"https://berlin.example:8443": "[berlin.example] [10.2.2.2 10.2.2.3 2001:db8::2]",
+		"http://10.2.2.2":             "[] [10.2.2.3 2001:db8::2 10.2.2.2]",
+		"http://10.1.1.1:8080":        "[] [10.2.2.2 10.2.2.3 2001:db8::2 10.1.1.1]", // as private addresses are
+		"http://[2001:db8:0::3]":      "[] [10.2.2.2 10.2.2.3 2001:db8::2 2001:db8::3]",
+	} {
+		fields := object{}
+		if url != "" {
+			fields["agent_url"] = url
+		}
+		site := c.site("berlin", fields)
+		registered := must[wire.Registered](c, 201, "POST", wire.PathRegister, "", wire.Register{
+			JoinToken: c.join(site), CredentialSHA256: sha256hex("mine"), CSR: newRequest(t, elliptic.P256(), ask),
+		})
+		block, _ := pem.Decode([]byte(registered.Certificate))
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(cert.DNSNames, cert.IPAddresses); got != want {
+			t.Errorf("at %q it is for %s, want %s", url, got, want)
+		}
+		must[any](c, 204, "DELETE", "/api/v1/sites/"+site.ID.String(), c.admin, nil)
+	}
+}
+
 func TestAnAgentGetsACertificate(t *testing.T) {
 	c := newCentral(t)
-	site := c.site("berlin")
+	site := c.site("berlin", object{"agent_url": "https://Agent.example:8443"})
 	request := newRequest(t, elliptic.P256(), x509.CertificateRequest{DNSNames: []string{"agent.example"}})
 	registered := must[wire.Registered](c, 201, "POST", wire.PathRegister, "", wire.Register{
 		JoinToken: c.join(site), CredentialSHA256: sha256hex("mine"), CSR: request,

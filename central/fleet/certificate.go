@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"net"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -20,7 +22,7 @@ import (
 // CA makes the certificates of agents.
 type CA interface {
 	// Certify makes a certificate for the key, the names and the addresses of a request, in the name of a site, and
-	// returns it with that of the CA after it. Names that central itself goes by are left out.
+	// returns it with that of the CA after it. Those that central itself goes by are left out.
 	Certify(site uuid.UUID, request *x509.CertificateRequest) ([]*x509.Certificate, error)
 }
 
@@ -40,6 +42,10 @@ func (f *Fleet) Certificate(ctx context.Context, by store.Actor, csr string) (wi
 	if why != "" {
 		return wire.Certificate{}, &store.Invalid{Fields: []wire.ProblemField{{Location: "body.csr", Message: why}}}
 	}
+	asked := request.DNSNames
+	if err := f.narrow(ctx, by.Site, request); err != nil {
+		return wire.Certificate{}, err
+	}
 	chain, err := f.CA.Certify(by.Site, request)
 	if err != nil {
 		return wire.Certificate{}, err
@@ -48,13 +54,33 @@ func (f *Fleet) Certificate(ctx context.Context, by store.Actor, csr string) (wi
 	if err := f.Store.SetCertificate(ctx, by, hex.EncodeToString(sum[:]), chain[0]); err != nil {
 		return wire.Certificate{}, err
 	}
-	f.Log.Info("made a certificate for an agent", "site", by.Site, "names", strings.Join(chain[0].DNSNames, " "), "expires", chain[0].NotAfter,
+	f.Log.Info("made a certificate for an agent", "site", by.Site, "names", strings.Join(chain[0].DNSNames, " "), "asked", strings.Join(asked, " "), "expires", chain[0].NotAfter,
 		"request", by.RequestID)
 	var text []byte
 	for _, cert := range chain {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
 	}
 	return wire.Certificate{Certificate: string(text)}, nil
+}
+
+// narrow leaves of a request what is the site's: the one name is the host of its agent_url, whichever the agent asks for,
+// and an address that another site's agent_url names is that site's alone. So whoever has the agent of one site passes for
+// no other.
+func (f *Fleet) narrow(ctx context.Context, site uuid.UUID, request *x509.CertificateRequest) error {
+	own, others, err := f.Store.AgentHosts(ctx, site)
+	if err != nil {
+		return err
+	}
+	request.DNSNames = nil
+	request.IPAddresses = slices.DeleteFunc(request.IPAddresses, func(ip net.IP) bool {
+		return others[ip.String()] || ip.String() == own
+	})
+	if ip := net.ParseIP(own); ip != nil {
+		request.IPAddresses = append(request.IPAddresses, ip)
+	} else if own != "" {
+		request.DNSNames = []string{own}
+	}
+	return nil
 }
 
 // parseRequest reads a request and says what is wrong with it.

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -143,6 +146,33 @@ func capabilities(h wire.Hello) []string {
 }
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// AgentHosts returns the host by which a site's agent is reached, as its agent_url has it (empty: nobody has set it), and
+// those of the other sites: names in lower case, and addresses as net.IP writes them.
+func (s *Store) AgentHosts(ctx context.Context, site uuid.UUID) (own string, others map[string]bool, err error) {
+	rows, err := s.reader.DeviceGroup.Query().Where(devicegroup.IsSite(true), devicegroup.AgentURLNotNil()).
+		Select(devicegroup.FieldID, devicegroup.FieldAgentURL).All(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("read where agents are: %w", err)
+	}
+	others = map[string]bool{}
+	for _, row := range rows {
+		at, err := url.Parse(*row.AgentURL)
+		if err != nil {
+			continue // of an earlier build, and nobody's host
+		}
+		host := strings.ToLower(at.Hostname())
+		if ip := net.ParseIP(host); ip != nil {
+			host = ip.String()
+		}
+		if row.ID == site {
+			own = host
+		} else {
+			others[host] = true
+		}
+	}
+	return own, others, nil
+}
 
 // Answer returns what the answer to a heartbeat says of the content and of the site's nodes, and the settings in effect
 // for the site, as of one moment.

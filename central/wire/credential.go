@@ -33,7 +33,7 @@ type Rotation struct {
 // CertificateRequest asks for a certificate in the name of the agent's site, for its HTTPS listener and to prove itself to
 // central with.
 type CertificateRequest struct {
-	CSR string `json:"csr" doc:"PKCS #10, PEM; its names and addresses are those that the agent goes by"`
+	CSR string `json:"csr" doc:"PKCS #10, PEM; it asks for names and addresses that the agent goes by, and gets the host of its site's agent_url, and addresses"`
 }
 
 // Certificate is what central made of a request: the certificate, then that of the CA.
