@@ -244,6 +244,25 @@ func TestAnAgentThatProvesItselfByACertificate(t *testing.T) {
 	}
 }
 
+// TestACertificateThatCentralDoesNotTakeKeepsNobodyOut: one of the CA of another central, say, with which the agent was
+// enrolled before. It goes on with its credential, and gets another certificate by it.
+func TestACertificateThatCentralDoesNotTakeKeepsNobodyOut(t *testing.T) {
+	c := startRealCentral(t)
+	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, `{"heartbeat_seconds":1}`)
+	cfg := config(t, nil)
+	cfg.CentralAuth = "certificate"
+	enrol(t, c, cfg)
+	keepCertificate(t, cfg)
+	a := start(t, cfg)
+	eventually(t, "a heartbeat by a certificate", func() (is bool) {
+		c.change(func() { is = c.byCertificate })
+		return is
+	})
+	if got := a.told(t); got.Trouble != nil || got.Refused != nil {
+		t.Errorf("the status tells of %+v, %+v", got.Trouble, got.Refused)
+	}
+}
+
 func (a *appliance) certificate(t *testing.T) []byte {
 	t.Helper()
 	cert, err := a.shown.Get(nil)

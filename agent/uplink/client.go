@@ -206,13 +206,26 @@ func (c *Client) do(req *http.Request) (res *http.Response, secret string, err e
 			return res, "", err
 		}
 		refusal, own := errors.AsType[*wire.Refusal](err)
-		if err != nil && !own || !c.judge(by, refusal) || tries == maxTries {
+		switch {
+		case by.cert != nil && alerted(err):
+			c.proof.deny(by.cert)
+		case err != nil && !own || !c.judge(by, refusal):
+			return res, by.secret, err
+		}
+		if tries == maxTries {
 			return res, by.secret, err
 		}
 		if req, err = again(req); err != nil {
 			return nil, "", err
 		}
 	}
+}
+
+// alerted says whether it was in the handshake that central refused: a certificate of another CA, or one that has expired by
+// its clock.
+func alerted(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error"
 }
 
 // voucher is what a request was sent with.
