@@ -22,7 +22,8 @@ func initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Enrol the agent with central",
 		Long: "init makes this agent that of the site which the join token was made for. Central's CA is checked\n" +
-			"against the token before anything is sent. An agent that is enrolled is left alone, unless --replace is given.",
+			"against the token before anything is sent. An agent that is enrolled is left alone, unless --replace is given.\n" +
+			"One that runs learns of its enrolment when it is started again.",
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
@@ -66,6 +67,7 @@ func initCommand() *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "enrolled as site %s (%s) of %s\n", id.SiteName, id.SiteID, id.CentralURL)
+		fmt.Fprintln(cmd.OutOrStdout(), "an agent that runs must be started again to work with this: systemctl restart pureboot-agent")
 		return nil
 	}
 	return cmd
