@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -19,6 +21,8 @@ type following struct {
 
 	mu    sync.Mutex // held by Answer
 	ended chan error // of the one that is under way; nil: none is
+
+	names atomic.Bool // nodes have changed, and with them perhaps what their workflows name
 }
 
 // Answer implements uplink.Site: it carries out what central said. What fails is said again by the next heartbeat. What
@@ -59,8 +63,30 @@ func (a *Agent) follow(ctx context.Context, answer wire.HeartbeatAnswer) error {
 	return errors.Join(
 		a.nodes.Deliver(ctx), // before the changes, which these reports may have caused
 		a.expire(ctx, answer),
-		a.files.Pull(ctx, answer.ContentEpoch),
+		a.pull(ctx, answer),
 	)
+}
+
+// pull learns what has changed of central's files and, if nodes have, what their workflows name by now: what they name anew
+// comes at once, since a machine may be about to boot it.
+func (a *Agent) pull(ctx context.Context, answer wire.HeartbeatAnswer) error {
+	if answer.AllNodes || len(answer.ChangedNodes) > 0 {
+		a.following.names.Store(true) // until it was learnt
+	}
+	var err error
+	if a.following.names.Load() {
+		_, err = a.files.Refresh(ctx, false)
+	} else {
+		err = a.files.Pull(ctx, answer.ContentEpoch)
+	}
+	if err != nil {
+		return err
+	}
+	a.following.names.Store(false)
+	if a.files.NewNames() {
+		a.syncer.Start(uplink.SyncRequest{Trigger: wire.TriggerNodes, Workflows: true})
+	}
+	return nil
 }
 
 func (a *Agent) expire(ctx context.Context, answer wire.HeartbeatAnswer) error {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pureboot/pureboot/central/wire"
 )
 
 // beat has one heartbeat go out and be answered.
@@ -111,10 +114,63 @@ func TestANodeThatIsPatchedIsSeenAfterTheNextHeartbeat(t *testing.T) {
 	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id+"/state", `{"state":"retired"}`)
 	a.beat(t)
 	boots("retired", "sanboot")
-	if _, err := a.files.Refresh(t.Context(), false); err != nil {
-		t.Fatal(err)
+}
+
+// TestWhatWorkflowsNameAnewIsFetched as soon as a heartbeat tells that nodes have changed, whatever the schedule; what else
+// the policy wants waits for that. Where nothing has changed, nothing is asked.
+func TestWhatWorkflowsNameAnewIsFetched(t *testing.T) {
+	c := startRealCentral(t)
+	c.put(t, "bootloaders/ipxe.efi", noise(5000))
+	kernel := c.put(t, "images/debian/linux", noise(70_000))
+	workflow := c.call(t, 201, "POST", "/api/v1/workflows", `{"name":"debian","install_method":"kernel","kernel":"images/debian/linux"}`)["id"].(string)
+	id := c.call(t, 201, "POST", "/api/v1/nodes", fmt.Sprintf(`{"mac_address":"52:54:00:00:00:01","home_site_id":%q}`, c.site))["id"].(string)
+	a := startPair(t, c)
+	a.heard(t, c)
+	heard := c.listen(t)
+	a.beat(t)
+	c.change(func() {
+		if len(heard.asked) != 0 {
+			t.Errorf("nothing has changed, and the agent asks %v", heard.asked)
+		}
+	})
+	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id, `{"hostname":"night"}`)
+	a.beat(t)
+	if s := a.syncer.State(); s.Busy || s.Last != nil {
+		t.Errorf("a node is called otherwise, and a sync begins: %+v", s)
 	}
-	if h := a.Report(t.Context()); h.PendingSyncItems != 1 || h.LastSyncResult != "" || h.ProtocolVersion != 0 {
-		t.Errorf("the heartbeat says %+v", h)
+	c.call(t, 200, "PATCH", "/api/v1/nodes/"+id, fmt.Sprintf(`{"workflow_id":%q}`, workflow))
+	a.beat(t)
+	eventually(t, "the end of a sync", func() bool { return a.syncer.Last() != nil })
+	if last := a.syncer.Last(); last.Trigger != wire.TriggerNodes || last.Status != wire.SyncSuccess || last.FilesTotal != 1 || last.FilesSynced != 1 {
+		t.Errorf("the sync ended as %+v", last)
 	}
+	if got := a.has(); !slices.Equal(got, []string{"images/debian/linux"}) {
+		t.Errorf("here are %v", got)
+	}
+	c.transfers(t)
+	if a.wantFile(t, "images/debian/linux", kernel); len(c.transfers(t)) != 0 {
+		t.Error("a machine waits for central all the same")
+	}
+}
+
+// TestNewNamesAreLearntLater: what could not be asked when the nodes changed is asked with the next heartbeat that is
+// answered.
+func TestNewNamesAreLearntLater(t *testing.T) {
+	c := startRealCentral(t)
+	c.put(t, "images/debian/linux", noise(70_000))
+	workflow := c.call(t, 201, "POST", "/api/v1/workflows", `{"name":"debian","install_method":"kernel","kernel":"images/debian/linux"}`)["id"].(string)
+	a := startPair(t, c)
+	a.heard(t, c)
+	c.call(t, 201, "POST", "/api/v1/nodes", fmt.Sprintf(`{"mac_address":"52:54:00:00:00:01","home_site_id":%q,"workflow_id":%q}`, c.site, workflow))
+	c.change(func() { c.answer = map[string]string{wire.PathManifest: "{"} })
+	answer, err := a.client.Heartbeat(t.Context(), a.Report(t.Context()))
+	if err != nil || len(answer.ChangedNodes) != 1 {
+		t.Fatalf("the answer is %+v, %v", answer, err)
+	}
+	if err := a.follow(t.Context(), answer); err == nil {
+		t.Error("a list that is none is taken")
+	}
+	c.change(func() { c.answer = nil })
+	a.beat(t)
+	eventually(t, "what the workflow names", func() bool { return slices.Equal(a.has(), []string{"images/debian/linux"}) })
 }

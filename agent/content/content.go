@@ -57,6 +57,7 @@ type Files struct {
 	pulling   sync.Mutex         // one pull at a time
 	policy    atomic.Pointer[Policy]
 	distrust  atomic.Pointer[error] // why the last manifest was not believed; nil: it was
+	renamed   atomic.Bool           // what NewNames says
 	count     counters
 
 	ctx  context.Context // of what is asked of central; ends with Close

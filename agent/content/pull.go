@@ -83,13 +83,21 @@ func (f *Files) pull(ctx context.Context, since wire.Epoch) (Pulled, error) {
 	if len(p.changes) == 0 && p.needed == nil && p.epoch == f.Epoch() && !p.full {
 		return did, nil
 	}
+	renamed := p.needed != nil && f.manifest.workflows() != nil
 	f.manifest.apply(p)
+	if renamed {
+		f.renamed.Store(true)
+	}
 	did.Removed = f.removeGone(p)
 	f.dropVariants()
 	f.reordered()
 	f.opt.Log.Info("manifest pulled", "epoch", p.epoch, "full", p.full, "changes", did.Changes, "removed", did.Removed)
 	return did, f.manifest.save()
 }
+
+// NewNames says whether a pull has brought another list of what workflows name since it was asked last. The first list is
+// not another one.
+func (f *Files) NewNames() bool { return f.renamed.Swap(false) }
 
 // Distrusted returns why the last manifest was not believed; nil if it was.
 func (f *Files) Distrusted() error {

@@ -64,6 +64,7 @@ type SyncRequest struct {
 	Trigger    string   `json:"trigger"`              // one of wire's
 	Force      bool     `json:"force,omitempty"`      // learn all of the manifest anew, and verify what is here
 	Categories []string `json:"categories,omitempty"` // none: all
+	Workflows  bool     `json:"workflows,omitempty"`  // only what workflows name
 	Epoch      string   `json:"epoch,omitempty"`      // of central's content that is to be reached at least; empty: any
 }
 
@@ -105,13 +106,6 @@ func NewSyncer(o SyncOptions, settings SyncSettings) (*Syncer, error) {
 	return s, s.Configure(settings)
 }
 
-// Check says what is wrong with settings.
-func (s SyncSettings) Check() error {
-	_, policyErr := content.NewPolicy(s.Policy, s.Patterns)
-	_, scheduleErr := ParseSchedule(s.Schedule)
-	return errors.Join(policyErr, scheduleErr)
-}
-
 // Configure changes the settings, or none of them. A sync that runs goes on with the new policy where it next looks.
 func (s *Syncer) Configure(settings SyncSettings) error {
 	policy, policyErr := content.NewPolicy(settings.Policy, settings.Patterns)
@@ -138,7 +132,7 @@ func (s *Syncer) Start(r SyncRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.next; n != nil {
-		r.Force = r.Force || n.Force
+		r.Force, r.Workflows = r.Force || n.Force, r.Workflows && n.Workflows
 		if len(r.Categories) > 0 && len(n.Categories) > 0 {
 			r.Categories = slices.Concat(r.Categories, n.Categories)
 		} else {

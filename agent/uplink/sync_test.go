@@ -31,8 +31,10 @@ type libraryCentral struct {
 	bodies   map[string][]byte
 	down     error
 	gate     chan struct{} // bodies wait for it to be closed; nil: for nothing
+	held     string        // category of the bodies that wait; empty: all
 	spoiled  string        // category of which other bytes are sent
 	failing  string        // category that is refused, 500
+	needed   *wire.Needed  // what workflows name
 	manifest int           // requests
 	sent     map[string]int
 }
@@ -86,6 +88,9 @@ func (c *libraryCentral) Manifest(_ context.Context, q wire.ManifestQuery) (wire
 			m.Items = append(m.Items, item)
 		}
 	}
+	if c.needed != nil && c.needed.Tag != q.Needed {
+		m.Needed = c.needed
+	}
 	return m, nil
 }
 
@@ -128,7 +133,11 @@ func (c *libraryCentral) ReadContent(ctx context.Context, category, path, sha st
 	if category == c.spoiled {
 		body = bytes.ToUpper(body)
 	}
-	return &gatedBody{bytes.NewReader(body), ctx, c.gate}, nil
+	gate := c.gate
+	if c.held != "" && category != c.held {
+		gate = nil
+	}
+	return &gatedBody{bytes.NewReader(body), ctx, gate}, nil
 }
 
 func (c *libraryCentral) Online() bool {
@@ -247,7 +256,7 @@ func TestSettingsThatAreWrongChangeNothing(t *testing.T) {
 	s := openSyncing(t, t.TempDir(), newLibrary(), SyncSettings{Policy: wire.PolicyMirror, Schedule: "0 2 * * *"})
 	defer s.close()
 	for _, settings := range []SyncSettings{{Policy: "all"}, {Policy: wire.PolicyPattern, Patterns: []string{"["}}, {Policy: wire.PolicyMinimal, Schedule: "often"}} {
-		if err := s.Configure(settings); err == nil || settings.Check() == nil {
+		if err := s.Configure(settings); err == nil {
 			t.Errorf("%+v is taken", settings)
 		}
 	}
@@ -288,6 +297,81 @@ func TestOneSyncAtATime(t *testing.T) {
 			t.Errorf("%d more manifests, the last sync is %+v", n, last)
 		}
 	})
+}
+
+// TestASyncTellsHowFarItIs, and fetches only so many files at the same time.
+func TestASyncTellsHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newLibrary()
+		text := strings.Repeat("x", 100)
+		for i := range 4 {
+			c.put(fmt.Sprint("bootloaders/", i), text)
+		}
+		for i := range 2 * syncFiles {
+			c.put(fmt.Sprint("images/", i), text)
+		}
+		c.gate, c.held = make(chan struct{}), wire.Images
+		s := openSyncing(t, t.TempDir(), c, SyncSettings{Policy: wire.PolicyMirror})
+		defer s.close()
+		defer s.run(t)()
+		s.Start(SyncRequest{Trigger: wire.TriggerManual})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		want := wire.SyncProgress{
+			Trigger: wire.TriggerManual, FilesTotal: 4 + 2*syncFiles, FilesSynced: 4, BytesTotal: 400 + 200*syncFiles, BytesDone: 400, BytesTransferred: 400,
+			ETASeconds: 10 * 200 * syncFiles / 400,
+		}
+		p := s.Running()
+		if p == nil {
+			t.Fatal("it does not run")
+		}
+		if want.StartedAt = p.StartedAt; *p != want {
+			t.Errorf("it is at %+v, want %+v", *p, want)
+		}
+		if _, bodies := c.asked(); bodies != 4+syncFiles {
+			t.Errorf("%d files are fetched at the same time", bodies-4)
+		}
+		close(c.gate)
+		synctest.Wait()
+		if last := s.Last(); last == nil || last.Status != wire.SyncSuccess || last.ETASeconds != 0 || last.BytesDone != want.BytesTotal || last.DurationSeconds < 10 {
+			t.Errorf("the result is %+v", last)
+		}
+	})
+}
+
+// TestOnlyWhatWorkflowsNameIsBrought, unless more is asked for by the time that it begins.
+func TestOnlyWhatWorkflowsNameIsBrought(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, after *SyncRequest
+		want          int
+	}{
+		"alone":                        {nil, nil, 1},
+		"twice":                        {&SyncRequest{Workflows: true}, nil, 1},
+		"after one of all was asked":   {&SyncRequest{}, nil, 3},
+		"and then one of all is asked": {nil, &SyncRequest{}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newLibrary()
+				for _, file := range []string{"bootloaders/a", "images/k", "images/other"} {
+					c.put(file, file)
+				}
+				c.needed = &wire.Needed{Tag: "1", Names: []string{"images/k", "images/not-there"}}
+				s := openSyncing(t, t.TempDir(), c, SyncSettings{Policy: wire.PolicyMirror})
+				defer s.close()
+				for _, r := range []*SyncRequest{tt.before, {Trigger: wire.TriggerNodes, Workflows: true}, tt.after} {
+					if r != nil {
+						s.Start(*r)
+					}
+				}
+				defer s.run(t)()
+				synctest.Wait()
+				if last := s.Last(); last == nil || last.Status != wire.SyncSuccess || last.FilesSynced != tt.want || s.files.NewNames() {
+					t.Errorf("%+v, want %d files", last, tt.want)
+				}
+			})
+		})
+	}
 }
 
 // TestACutSyncIsTakenUpAgain: by the next process, and when central was out of reach.

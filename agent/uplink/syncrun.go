@@ -56,6 +56,9 @@ func (r *syncRun) work(ctx context.Context) (again bool) {
 		r.fail("", err)
 		return !errors.Is(err, content.ErrManifest) && !errors.Is(err, errEpoch)
 	}
+	if len(r.Categories) == 0 {
+		r.files.NewNames() // which this brings
+	}
 	// What central changes meanwhile is learnt from the heartbeat, and brought too.
 	tried := map[string]string{}
 	for todo := r.plan(tried); len(todo) > 0; todo = r.plan(tried) {
@@ -111,7 +114,7 @@ func (r *syncRun) plan(tried map[string]string) (todo []content.Wanted) {
 }
 
 func (r *syncRun) concerns(w content.Wanted) bool {
-	return len(r.Categories) == 0 || slices.Contains(r.Categories, w.Category)
+	return (len(r.Categories) == 0 || slices.Contains(r.Categories, w.Category)) && (!r.Workflows || w.Reason == content.ForWorkflow)
 }
 
 // bring brings files, some at a time, in their order. The error is why the rest was not tried.

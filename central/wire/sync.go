@@ -19,6 +19,7 @@ const (
 	TriggerCommand  = "command" // of central
 	TriggerManual   = "manual"
 	TriggerResume   = "resume" // the one before was cut short
+	TriggerNodes    = "nodes"  // the workflows of the site's nodes name other files, which alone are brought
 )
 
 // What a sync came to.
@@ -30,7 +31,7 @@ const (
 
 // SyncProgress is how far a sync is. What is there already and is not to be verified is no part of it.
 type SyncProgress struct {
-	Trigger          string    `json:"trigger" enum:"schedule,command,manual,resume"`
+	Trigger          string    `json:"trigger" enum:"schedule,command,manual,resume,nodes"`
 	StartedAt        time.Time `json:"started_at"`
 	FilesTotal       int       `json:"files_total" doc:"That were missing or outdated, and with force those that were verified"`
 	FilesSynced      int       `json:"files_synced" doc:"Of those, that are whole by now"`
