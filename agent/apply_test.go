@@ -3,14 +3,20 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/agent/uplink"
 	"github.com/pureboot/pureboot/central/wire"
 )
 
@@ -77,6 +83,54 @@ func TestSettingsAreAppliedInEveryRoomOrInNone(t *testing.T) {
 	}
 	if got := a.status(t.Context()).Settings; got.SyncMaxMBPerS != 3 || got.CachePolicy != good.CachePolicy {
 		t.Errorf("after a refusal it works by %+v", got)
+	}
+}
+
+// TestEachSettingIsWorkedBy once a heartbeat has brought it, in the room that it is for.
+func TestEachSettingIsWorkedBy(t *testing.T) {
+	c := startRealCentral(t)
+	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, `{"heartbeat_seconds":1}`)
+	unused := c.put(t, "images/unused", noise(1000))
+	a := startPair(t, c)
+	a.wantFile(t, "images/unused", unused)
+	a.settled(t)
+	a.end(t)
+	long := time.Now().Add(-4 * 24 * time.Hour)
+	err := filepath.WalkDir(filepath.Join(a.cfg.CacheDir(), ".meta"), func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			err = os.Chtimes(name, long, long) // when its object was used last
+		}
+		return err
+	})
+	if err = errors.Join(err, os.Remove(filepath.Join(a.cfg.CacheDir(), ".index"))); err != nil {
+		t.Fatal(err)
+	}
+	a = start(t, a.cfg)
+	if gone, err := a.operator.Expire(); err != nil || gone.Objects != 0 {
+		t.Errorf("%d objects expire after four days, %v", gone.Objects, err)
+	}
+	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, `{"cache_policy":"pattern","cache_patterns":["scripts/**"],"cache_max_size_gb":3,
+		"cache_retention_days":2,"sync_schedule":"5 4 * * *","sync_max_mb_per_s":1,"heartbeat_seconds":3600,"autonomy_level":"limited"}`)
+	eventually(t, "they are applied", func() bool { return a.current.Load().Cache.MaxSizeGB == 3 })
+
+	if got := a.cache.Stats().MaxBytes; got != 3e9 {
+		t.Errorf("the cache has %d bytes", got)
+	}
+	want := uplink.SyncSettings{Policy: wire.PolicyPattern, Patterns: []string{"scripts/**"}, Schedule: "5 4 * * *"}
+	if got := a.syncer.State(); !reflect.DeepEqual(got.Settings, want) || got.Next.Hour() != 4 || a.files.Policy().Name() != want.Policy {
+		t.Errorf("it syncs by %+v, next at %v", got.Settings, got.Next)
+	}
+	if gone, err := a.operator.Expire(); err != nil || gone.Objects != 1 {
+		t.Errorf("%d objects expire after four days, where they are kept for two; %v", gone.Objects, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	load := cache.Load{Foreground: true}
+	if err := errors.Join(a.budget.Admit(ctx, 100e6, load), a.budget.Admit(ctx, 1, load)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("100 MB at 1 MB/s take no time: %v", err)
+	}
+	if got := a.status(t.Context()).Settings; got.AutonomyLevel != "limited" || got.HeartbeatSeconds != 3600 {
+		t.Errorf("the status says %+v", got)
 	}
 }
 

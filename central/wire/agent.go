@@ -16,7 +16,6 @@ type Register struct {
 	JoinToken        string `json:"join_token"`
 	CredentialSHA256 string `json:"credential_sha256"` // hexadecimal, of the secret's text
 	Hostname         string `json:"hostname,omitempty"`
-	AgentURL         string `json:"agent_url,omitempty"`
 	CSR              string `json:"csr,omitempty"` // PEM, for a certificate as of CertificateRequest
 }
 
