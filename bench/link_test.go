@@ -44,7 +44,7 @@ func TestALateSenderCatchesUp(t *testing.T) {
 	for _, tt := range []struct{ late, slow, want time.Duration }{
 		{30 * time.Millisecond, 0, 100 * time.Millisecond},
 		{0, 30 * time.Millisecond, 114 * time.Millisecond}, // an idle link takes 16 KiB at once
-		{time.Second, 0, time.Second}, // no more than 100 ms are owed, which is what this takes
+		{time.Second, 0, time.Second},                      // no more than 100 ms are owed, which is what this takes
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pureboot/pureboot/agent/admin"
 	"github.com/pureboot/pureboot/central/wire"
 )
@@ -132,6 +134,9 @@ func (t *trial) runPurges(ctx context.Context, objects []*object, beside int) ([
 		}
 		return err
 	}
+	if err := rest(t.server.place.cache); err != nil {
+		return nil, err
+	}
 	var asked []*object
 	for i := range 3 {
 		// Each time a family of its own, of which one object is purged by its name, so that the rest is one fewer.
@@ -173,6 +178,17 @@ func (t *trial) runPurges(ctx context.Context, objects []*object, beside int) ([
 	}
 	t.set("purges that took something else", number, float64(other))
 	return replies, nil
+}
+
+// rest waits until all that was written to a folder's disk is there. A purge is on the disk before it is answered, and is
+// not to wait behind the hundred thousand files of the fill before it.
+func rest(folder string) (err error) {
+	dir, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	return unix.Syncfs(int(dir.Fd()))
 }
 
 // requests is how often the bytes of the objects were asked of the origin.
