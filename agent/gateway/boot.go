@@ -114,7 +114,7 @@ func (g *Gateway) machine(ctx context.Context, r *http.Request, mac string, quer
 func (g *Gateway) reason(err error) string {
 	switch {
 	case !g.Enrolled:
-		return "This site's agent is not enrolled with a central yet: run pureboot-agent init."
+		return "The agent of this site is not enrolled with a central yet: run pureboot-agent init."
 	case errors.Is(err, node.ErrTooMany):
 		return "Too many unknown machines ask at once. Boot this one again in a minute."
 	case errors.Is(err, node.ErrUnknown):

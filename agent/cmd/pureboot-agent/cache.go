@@ -62,8 +62,12 @@ func showCache(cmd *cobra.Command, c admin.Cache) {
 		row("memory\t%s of %s", size(c.HotTier.SizeBytes), size(c.HotTier.MaxSizeBytes))
 		row("hits\t%.0f %%: %.0f %% from memory, %.0f %% from the disk", 100*c.HitRates.All, 100*c.HitRates.Hot, 100*c.HitRates.Disk)
 		row("coalesced\t%.0f %%", 100*c.HitRates.Coalesced)
-		row("disk\t%s, %s free, %s are to be; %d errors", diskState(c.Disk.Disk), size(c.Disk.FreeBytes), size(c.Disk.MinFreeBytes), c.Disk.Errors)
-		row("machines\t%d known, the oldest record is of %s ago", c.NodeCache.Count, ago(c.NodeCache.OldestEntry))
+		row("disk\t%s, %s free, of which %s are left free; %d errors", diskState(c.Disk.Disk), size(c.Disk.FreeBytes), size(c.Disk.MinFreeBytes), c.Disk.Errors)
+		oldest := ""
+		if c.NodeCache.OldestEntry != nil {
+			oldest = ", the oldest record is of " + since(c.NodeCache.OldestEntry)
+		}
+		row("machines\t%d known%s", c.NodeCache.Count, oldest)
 	})
 }
 

@@ -57,6 +57,9 @@ func dial(cmd *cobra.Command, at, ca, tokenFile string) (*client, error) {
 		at = address(cfg)
 		if ca == "" && cfg.TLS.Cert == "" {
 			ca = filepath.Join(cfg.DataDir, "ca.crt")
+			if _, err := os.Stat(ca); err != nil {
+				return nil, fmt.Errorf("the CA of the central on this machine, which init makes (elsewhere use --url and --ca): %w", err)
+			}
 		}
 	}
 	base, err := url.Parse(at)
@@ -116,7 +119,7 @@ func readToken(stdin io.Reader, file string) (string, error) {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
-	if !strings.HasPrefix(token, "pbt_") || strings.ContainsAny(token, " \r\n") {
+	if !strings.HasPrefix(token, adminToken) || strings.ContainsAny(token, " \r\n") {
 		return "", errors.New("--token-file: that is no admin token, which begins with pbt_")
 	}
 	return token, nil

@@ -29,7 +29,7 @@ func initCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		token := tokenFile{flag: "--token-file", name: *file}
+		token := tokenFile{flag: "--token-file", name: *file, kind: adminToken}
 		made, err := central.Init(cmd.Context(), central.InitOptions{
 			Config: cfg, Log: logger(), NewToken: *another, Keep: token.keep,
 		})
@@ -49,15 +49,22 @@ func initCommand() *cobra.Command {
 	return cmd
 }
 
-// tokenFile is where a new admin token goes: a file, or without a name our memory, to be printed.
+// What the text of a token begins with.
+const (
+	adminToken = "pbt_"
+	joinToken  = "pbj1."
+)
+
+// tokenFile is where a new token goes: a file, or without a name our memory, to be printed.
 type tokenFile struct {
 	flag    string // that names it
 	name    string
+	kind    string // adminToken or joinToken
 	text    string
 	written bool
 }
 
-// keep stores the token. It replaces a file only if that holds a token too.
+// keep stores the token. It replaces a file only if that holds a token of the kind too.
 func (t *tokenFile) keep(text string) error {
 	t.text = text
 	if err := t.free(); err != nil || t.name == "" {
@@ -70,7 +77,7 @@ func (t *tokenFile) keep(text string) error {
 	return nil
 }
 
-// free says whether the file may be written: there is none, or one that holds a token too.
+// free says whether the file may be written: there is none, or one that holds a token of the kind too.
 func (t *tokenFile) free() error {
 	if t.name == "" {
 		return nil
@@ -78,8 +85,8 @@ func (t *tokenFile) free() error {
 	switch old, err := os.ReadFile(t.name); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: %w", t.flag, err)
-	case err == nil && !bytes.HasPrefix(old, []byte("pbt_")):
-		return fmt.Errorf("%s: %s exists and holds no admin token: name another file", t.flag, t.name)
+	case err == nil && !bytes.HasPrefix(old, []byte(t.kind)):
+		return fmt.Errorf("%s: %s exists and holds nothing that begins with %s: name another file", t.flag, t.name, t.kind)
 	}
 	return nil
 }

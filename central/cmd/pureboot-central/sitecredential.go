@@ -22,7 +22,7 @@ func siteTokenCommand(dial dialer) *cobra.Command {
 	}
 	save := cmd.Flags().String("save", "", "file to write the token to, readable by its owner alone")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		file := tokenFile{flag: "--save", name: *save}
+		file := tokenFile{flag: "--save", name: *save, kind: joinToken}
 		if err := file.free(); err != nil { // before the one that is outstanding is void
 			return err
 		}

@@ -52,7 +52,7 @@ func tokenCreateCommand(dial dialer) *cobra.Command {
 			end := time.Now().Add(*life).UTC().Truncate(time.Second)
 			spec.ExpiresAt = &end
 		}
-		file := tokenFile{flag: "--save", name: *save}
+		file := tokenFile{flag: "--save", name: *save, kind: adminToken}
 		if err := file.free(); err != nil { // before there is a token to lose
 			return err
 		}
