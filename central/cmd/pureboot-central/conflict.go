@@ -133,6 +133,7 @@ func conflictResolveCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	accept := flags.String("accept", "", "central or site")
+	offer(cmd, "accept", "central", "site")
 	merge := flags.String("merge", "", "the fields that the node shall have, a JSON object")
 	cmd.MarkFlagsOneRequired("accept", "merge")
 	cmd.MarkFlagsMutuallyExclusive("accept", "merge")

@@ -51,12 +51,8 @@ func contentImportCommand(dial dialer) *cobra.Command {
 	again := flags.Bool("again", false, "upload also what central has, which repairs what is damaged there")
 	jobs := flags.Int("jobs", 4, "files at a time")
 	format := output(cmd)
-	if err := errors.Join(cmd.MarkFlagRequired("category"), cmd.RegisterFlagCompletionFunc("category",
-		func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return wire.Categories, cobra.ShellCompDirectiveNoFileComp
-		})); err != nil {
-		panic(err) // of a flag that is not there
-	}
+	_ = cmd.MarkFlagRequired("category") // it fails only for a flag that is not there
+	offer(cmd, "category", wire.Categories...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *jobs < 1 || *jobs > 16 {
 			return errors.New("--jobs: want 1 to 16")

@@ -36,6 +36,7 @@ func migrationListCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	status := flags.String("status", "", "only those that are pending, approved, rejected or expired")
+	offer(cmd, "status", "pending", "approved", "rejected", "expired")
 	site := flags.String("site", "", "only those from or to this site")
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

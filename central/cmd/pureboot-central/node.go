@@ -39,9 +39,11 @@ func nodeListCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	site := flags.String("site", "", "only the nodes whose home is this site or one below it")
 	state := flags.String("state", "", "only the nodes in this state")
+	offer(cmd, "state", lifecycle.States...)
 	tags := flags.StringArray("tag", nil, "only the nodes with this tag; may be repeated, and then all are needed")
 	search := flags.String("search", "", "only the nodes with this in their name, addresses, vendor, model or serial number")
 	sort := flags.String("sort", string(store.NodesByMAC), "mac_address, hostname, created_at or last_seen_at, with a minus in front the other way round")
+	offer(cmd, "sort", eitherWay(store.NodesByMAC, store.NodesByName, store.NodesByCreated, store.NodesBySeen)...)
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)

@@ -37,6 +37,7 @@ func nodeBootScriptCommand(dial dialer) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	loader := cmd.Flags().String("loader", "ipxe", "ipxe or grub")
+	offer(cmd, "loader", "ipxe", "grub")
 	values := cmd.Flags().Bool("values", false, "show each value and where it comes from instead")
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

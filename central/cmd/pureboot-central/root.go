@@ -98,6 +98,7 @@ func (f *format) Type() string { return "string" }
 func output(cmd *cobra.Command) *format {
 	f := format("text")
 	cmd.Flags().VarP(&f, "output", "o", "text or json")
+	offer(cmd, "output", "text", "json")
 	return &f
 }
 

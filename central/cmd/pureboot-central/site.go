@@ -39,6 +39,7 @@ func siteListCommand(dial dialer) *cobra.Command {
 	parent := flags.String("parent", "", "only the sites right below this one; none for those at the top")
 	search := flags.String("search", "", "only the sites with this in their name")
 	sort := flags.String("sort", "path", "name, path or created_at, with a minus in front the other way round")
+	offer(cmd, "sort", eitherWay("name", "path", "created_at")...)
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)

@@ -28,6 +28,7 @@ func siteSyncCommand(dial dialer) *cobra.Command {
 	var spec store.CommandSpec
 	flags.BoolVar(&spec.Params.Force, "force", false, "have them verify all files again")
 	flags.StringArrayVar(&spec.Params.Categories, "category", nil, "only bootloaders, scripts, templates or images; may be repeated")
+	offer(cmd, "category", wire.Categories...)
 	return queueCommand(cmd, dial, wire.CommandSync, &spec)
 }
 
@@ -41,6 +42,7 @@ func siteInvalidateCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	var spec store.CommandSpec
 	flags.StringVar(&spec.Params.Scope, "scope", "all", "content, nodes or all")
+	offer(cmd, "scope", "content", "nodes", "all")
 	flags.StringVar(&spec.Params.Glob, "glob", "", "of the content, only these files")
 	flags.StringVar(&spec.Params.MAC, "mac", "", "of the nodes, only the one with this MAC address")
 	return queueCommand(cmd, dial, wire.CommandInvalidate, &spec)
@@ -53,7 +55,9 @@ func queueCommand(cmd *cobra.Command, dial dialer, command string, spec *store.C
 	wait := cmd.Flags().Bool("wait", false, "wait until it has ended, and fail if it did not succeed")
 	format := output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		spec.TTLSeconds = int(*ttl / time.Second)
+		if spec.TTLSeconds = int(*ttl / time.Second); spec.TTLSeconds < 1 && cmd.Flags().Changed("ttl") { // 0 would be a week
+			return errors.New("--ttl: want a second or more")
+		}
 		var waiting []func() error
 		err := eachSite(cmd, dial, args, func(ctx context.Context, c *client, name string, id uuid.UUID) error {
 			path := pathSites + "/" + id.String() + "/commands"
@@ -139,6 +143,7 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	state := flags.String("state", "", "only those in this state, as queued or failed")
+	offer(cmd, "state", lifecycle.CommandStates...)
 	cancel := flags.Int64("cancel", 0, "take back the command with this number, if it has not begun")
 	cmd.MarkFlagsMutuallyExclusive("state", "cancel")
 	format := output(cmd)

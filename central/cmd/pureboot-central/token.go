@@ -41,6 +41,7 @@ func tokenCreateCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	role := flags.String("role", string(store.Viewer), "viewer, operator or admin")
+	offer(cmd, "role", store.Viewer, store.Operator, store.Admin)
 	life := flags.Duration("expires-in", 0, "how long it is good for, as 720h; 0 for good")
 	save := flags.String("save", "", "file to write the token to, readable by its owner alone")
 	format := output(cmd)
