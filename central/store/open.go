@@ -21,7 +21,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/pureboot/pureboot/ent"
 )
@@ -140,11 +139,11 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if s.write, err = sql.Open("sqlite", sqliteDSN(file, "foreign_keys(1)")); err != nil {
+	if s.write, err = openKeeping(sqliteDSN(file, "foreign_keys(1)")); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
-	if s.read, err = sql.Open("sqlite", sqliteDSN(file, "query_only(1)")); err != nil {
+	if s.read, err = openKeeping(sqliteDSN(file, "query_only(1)")); err != nil {
 		return err
 	}
 	s.read.SetMaxOpenConns(sqliteReaders)
@@ -156,7 +155,7 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 	return s.read.PingContext(ctx)
 }
 
-// sqliteReaders is how many connections read an SQLite database; each has a cache of about 2 MB.
+// sqliteReaders is how many connections read an SQLite database; each has a cache of about 2 MB, and statements.
 const sqliteReaders = 8
 
 func (s *Store) openPostgres(ctx context.Context, o Options) error {
