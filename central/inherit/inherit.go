@@ -11,7 +11,7 @@ import (
 // chain every setting is its default.
 func Resolve(chain []Group) Effective {
 	return Effective{
-		DefaultWorkflowID:  pick(chain, "", func(s *Settings) *string { return s.DefaultWorkflowID }),
+		DefaultWorkflowID:  defaultWorkflow(chain),
 		AutoProvision:      pick(chain, false, func(s *Settings) *bool { return s.AutoProvision }),
 		AutonomyLevel:      pick(chain, "readonly", func(s *Settings) *string { return s.AutonomyLevel }),
 		ConflictResolution: pick(chain, "central_wins", func(s *Settings) *string { return s.ConflictResolution }),
@@ -37,6 +37,10 @@ func Resolve(chain []Group) Effective {
 		HeartbeatSeconds: pick(chain, 60, func(s *Settings) *int { return s.HeartbeatSeconds }),
 		Params:           params(chain),
 	}
+}
+
+func defaultWorkflow(chain []Group) Value[string] {
+	return pick(chain, "", func(s *Settings) *string { return s.DefaultWorkflowID })
 }
 
 // pick returns the setting of the first group that has it.

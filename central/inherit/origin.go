@@ -14,7 +14,7 @@ func WorkflowOrigin(own string, group, site []Group) Value[string] {
 		return Value[string]{Value: own, From: OfNode}
 	}
 	for _, chain := range [][]Group{group, site} {
-		if id := Resolve(chain).DefaultWorkflowID; id.Value != "" {
+		if id := defaultWorkflow(chain); id.Value != "" {
 			return id
 		}
 	}

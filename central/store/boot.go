@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/google/uuid"
 
@@ -75,17 +76,28 @@ func bootOf(ctx context.Context, tx *ent.Tx, row *ent.Node) (wire.Boot, error) {
 	return b, err
 }
 
-// aboveNode returns the group and the home of a node with all above them.
+// aboveNode returns the group and the home of a node with all above them: of each what it says of how nodes boot, and
+// what it is called.
 func aboveNode(ctx context.Context, tx *ent.Tx, row *ent.Node) (tree, error) {
-	var ids []uuid.UUID
+	var ids []any
 	for _, id := range []*uuid.UUID{row.GroupID, row.HomeSiteID} {
 		if id != nil {
 			ids = append(ids, *id)
 		}
 	}
-	groups, err := tx.DeviceGroup.Query().Where(devicegroup.IDIn(ids...)).All(ctx)
-	if err != nil {
-		return nil, err
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	return ancestors(ctx, tx, groups...)
+	rows, err := tx.DeviceGroup.Query().Where(upFrom(ids)).Select(
+		devicegroup.FieldParentID, devicegroup.FieldParams, devicegroup.FieldDefaultWorkflowID,
+		devicegroup.FieldName, devicegroup.FieldIsSite, devicegroup.FieldAgentURL,
+	).All(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the groups above: %w", err)
+	}
+	t := tree{}
+	for _, row := range rows {
+		t[row.ID] = row
+	}
+	return t, nil
 }

@@ -129,8 +129,13 @@ func (s *Store) AuthenticateCertificate(ctx context.Context, site uuid.UUID, has
 	return agentActor(row), nil
 }
 
+// agentOf returns of a site's agent what its credentials are checked by, and of the site what it is called.
 func (s *Store) agentOf(ctx context.Context, site uuid.UUID) (*ent.Agent, error) {
-	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite().Only(ctx)
+	called := func(q *ent.DeviceGroupQuery) { q.Select(devicegroup.FieldName, devicegroup.FieldIsSite) }
+	row, err := s.reader.Agent.Query().Where(agent.SiteID(site)).WithSite(called).Select(
+		agent.FieldCredentialHash, agent.FieldNextCredentialHash, agent.FieldRotation, agent.FieldRevokedAt,
+		agent.FieldCertificateHash, agent.FieldNextCertificateHash, agent.FieldBoots, agent.FieldKeptBootID,
+	).Only(ctx)
 	if ent.IsNotFound(err) {
 		return nil, ErrUnauthorized
 	} else if err != nil {
