@@ -145,7 +145,7 @@ func (r *Reader) Sendable(most int64) (file *os.File, n int64, err error) {
 		return nil, 0, nil
 	}
 	end, err := r.readableAt()
-	if r.leaves(err) {
+	if r.relay() != nil || r.leaves(err) {
 		return nil, 0, nil
 	}
 	if err == nil {
@@ -184,10 +184,8 @@ func (r *Reader) readFile(p []byte) (int, error) {
 		return 0, err
 	}
 	p = p[:min(int64(len(p)), end-r.offset)]
-	if r.fill != nil {
-		if relay := r.fill.relay.Load(); relay != nil && r.offset >= relay.from {
-			return r.fill.relayed(relay, r, p)
-		}
+	if relay := r.relay(); relay != nil {
+		return r.fill.relayed(relay, r, p)
 	}
 	if e := r.entry; e != nil && e.damagedAt(r.offset, r.offset+int64(len(p))) {
 		p = p[:min(int64(len(p)), ChunkSize-r.offset%ChunkSize)]
@@ -209,6 +207,17 @@ func (r *Reader) readFile(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return 0, fmt.Errorf("%w: read: %w", ErrNotStored, err)
+}
+
+// relay is what has the byte at the offset in place of the file; nil: the file has it.
+func (r *Reader) relay() *relay {
+	if r.fill == nil {
+		return nil
+	}
+	if relay := r.fill.relay.Load(); relay != nil && r.offset >= relay.from {
+		return relay
+	}
+	return nil
 }
 
 // readableAt waits for the byte at the offset, and returns the end of what can be read.

@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"syscall"
@@ -77,6 +79,66 @@ func TestWrongObjectIsNotRelayedToItsEnd(t *testing.T) {
 	}
 }
 
+// laidOnly is a disk that takes the zeros that a block is laid out with, and then no data behind room.
+type laidOnly struct {
+	part
+	room int64
+}
+
+func (p laidOnly) WriteAt(b []byte, offset int64) (int, error) {
+	if &b[0] != &zeros[0] && offset+int64(len(b)) > p.room {
+		return 0, syscall.EIO
+	}
+	return p.part.WriteAt(b, offset)
+}
+
+// TestTheKernelSendsNothingOfWhatARelayHas: in the part file there is something else at its place.
+func TestTheKernelSendsNothingOfWhatARelayHas(t *testing.T) {
+	s := openStore(t, Options{})
+	create := s.createPart
+	s.createPart = func(name string, keep bool) (part, error) {
+		p, err := create(name, keep)
+		return laidOnly{p, mib + 100_000}, err
+	}
+	w := newWeb(1, 3*mib)
+	w.weak = true
+	w.gate, w.gateAt = make(chan struct{}), mib/2
+	r, err := s.Stream(t.Context(), "k", "", 0, 0, func(ctx context.Context, version string, offset, length int64) (*Arrival, error) {
+		a, err := w.answer(ctx, version, offset, length)
+		if err == nil {
+			a.Body = fewBytes{a.Body, 10_000}
+		}
+		return a, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	close(w.gate)
+	var got bytes.Buffer
+	for got.Len() < len(w.data) {
+		file, n, err := r.Sendable(mib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file == nil { // it has to be read
+			if n, err = io.CopyN(&got, r, 1000); n == 0 {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if _, err := io.CopyN(&got, file, n); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Seek(n, io.SeekCurrent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got.Bytes(), w.data) {
+		t.Error("other bytes")
+	}
+}
+
 // TestReaderThatTakesNothing of a relay is cut, and the others go on.
 func TestReaderThatTakesNothing(t *testing.T) {
 	dir := t.TempDir()
@@ -146,6 +208,39 @@ func TestRelayEndsWithItsReaders(t *testing.T) {
 		synctest.Wait()
 		if _, sent := w.seen(); sent > 3*mib+relayWindow || s.Stats().Filling != 0 || s.relays.Load() != 0 {
 			t.Errorf("%d bytes were fetched for nobody", sent)
+		}
+	})
+}
+
+// TestRelaysAreBounded, and with them their memory: one too many ends where the disk does.
+func TestRelaysAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	o := newOrigin(1, relayWindow+2*mib)
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir})
+		failAfter(s, mib, syscall.EIO)
+		gate := make(chan struct{})
+		var readers []*Reader
+		for i := range maxRelays + 1 {
+			w := &webOrigin{origin: &origin{data: o.data, obj: o.obj, gate: gate, gateAt: mib / 2}, weak: true, versions: []string{"v1"}}
+			readers = append(readers, streamed(t, s, Key(fmt.Sprint("k", i)), "", w))
+		}
+		close(gate)
+		synctest.Wait() // each has what it may hold
+		if n := s.relays.Load(); n != maxRelays {
+			t.Errorf("%d relays", n)
+		}
+		cut := 0
+		for _, r := range readers {
+			got, err := io.ReadAll(r)
+			if errors.Is(err, ErrNotStored) && bytes.Equal(got, o.data[:mib]) {
+				cut++
+			} else if err != nil || !bytes.Equal(got, o.data) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		}
+		if cut != 1 {
+			t.Errorf("%d readers are cut, want 1", cut)
 		}
 	})
 }
