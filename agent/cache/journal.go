@@ -166,6 +166,9 @@ func (f *fill) adopt(j *journal) {
 	defer f.mu.Unlock()
 	if f.obj.Chunks == nil {
 		f.have = j.Have
+		if f.obj.SHA256 == (Digest{}) { // an origin need not say it again
+			f.obj.SHA256, f.vouched = j.SHA256, j.SHA256 == Digest{}
+		}
 		return
 	}
 	for _, g := range j.Have { // whole chunks only: others cannot be checked

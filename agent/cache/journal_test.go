@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -108,6 +110,85 @@ func TestPartOfAnotherVersionGoes(t *testing.T) {
 	changed.versions = []string{"v2"}
 	changed.rangeless = true // as If-Range has it
 	wantBytes(t, streamed(t, s, "k", "", changed), changed.data)
+}
+
+// TestTheDigestOutlivesARestart: an origin need not repeat it with the part that it goes on with.
+func TestTheDigestOutlivesARestart(t *testing.T) {
+	for _, right := range []bool{true, false} {
+		dir := t.TempDir()
+		w := newWeb(1, 4*mib)
+		w.digest = w.obj.SHA256
+		if !right {
+			w.digest[0]++
+		}
+		halfFilled(t, dir, func(s *Store) *Reader { return streamed(t, s, "k", "", w) }, w.origin)
+		w.digest = Digest{}
+		s := openStore(t, Options{Dir: dir})
+		got, err := io.ReadAll(streamed(t, s, "k", "", w))
+		if st := s.Stats(); st.Adopted != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		switch {
+		case right && (err != nil || !bytes.Equal(got, w.data)):
+			t.Errorf("%d bytes, %v", len(got), err)
+		case !right && (!errors.Is(err, ErrCorrupt) || len(got) > 4*mib-withheld):
+			t.Errorf("wrong object: %d bytes, %v", len(got), err)
+		}
+	}
+}
+
+// TestPartsAreKeptWithADigestOrWithout: whichever of an origin's answers tells it, it is the same version.
+func TestPartsAreKeptWithADigestOrWithout(t *testing.T) {
+	for _, told := range [][2]bool{{true, false}, {false, true}} {
+		dir := t.TempDir()
+		w := newWeb(1, 8*mib)
+		say := func(digest bool) {
+			w.digest = Digest{}
+			if digest {
+				w.digest = w.obj.SHA256
+			}
+		}
+		say(told[0])
+		halfFilled(t, dir, func(s *Store) *Reader { return streamed(t, s, "k", "", w) }, w.origin)
+		say(told[1])
+		s := openStore(t, Options{Dir: dir})
+		w.gate, w.gateAt = make(chan struct{}), 6*mib
+		r := streamed(t, s, "k", "", w)
+		wantBytes(t, io.LimitReader(r, 5*mib), w.data[:5*mib])
+		r.Close()
+		s = reopen(t, s)
+		if s.partBytes < 5*mib {
+			t.Errorf("%d bytes are left of 5 MiB", s.partBytes)
+		}
+		w.gate = nil
+		if err := streamed(t, s, "k", "", w).Stored(); err != nil {
+			t.Fatal(err)
+		}
+		wantFiles(t, s, "k")
+	}
+}
+
+// TestPartThatWasCutShortGoes with its fill: nobody could go on with it, or knew of it.
+func TestPartThatWasCutShortGoes(t *testing.T) {
+	s := openStore(t, Options{})
+	o := newOrigin(1, 8*mib)
+	o.gate, o.gateAt = make(chan struct{}), 4*mib
+	r := fetch(t, s, "k", o)
+	wantBytes(t, io.LimitReader(r, 3*mib), o.data[:3*mib])
+	parts, err := filepath.Glob(filepath.Join(s.opts.Dir, partDir, "*"))
+	if err != nil || len(parts) == 0 {
+		t.Fatal(parts, err)
+	}
+	for _, part := range parts {
+		if err := os.Truncate(part, 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, s)
 }
 
 func TestPartsGoBeforeObjects(t *testing.T) {

@@ -21,9 +21,11 @@ func newPart(key Key, obj Object) string {
 	return fmt.Sprintf("%s.%016x", partFor(key, obj), rand.Uint64())
 }
 
-// partFor begins the paths of the part files of a version of a key.
+// partFor begins the paths of the part files of a version of a key. An opaque object's digest is no part of it: not every
+// answer of an origin need tell it.
 func partFor(key Key, obj Object) string {
-	id := sha256.Sum256([]byte(string(key) + "\x00" + obj.Version + "\x00" + obj.SHA256.String()))
+	v := obj.version()
+	id := sha256.Sum256([]byte(string(key) + "\x00" + v.name + "\x00" + v.digest.String()))
 	return path.Join(partDir, hex.EncodeToString(id[:16]))
 }
 

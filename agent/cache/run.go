@@ -75,14 +75,13 @@ func (s *Store) finish(f *fill, err error, published, leave bool) {
 	defer freed.close() // after mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case leave:
-		if j := s.readPart(f.partName); j != nil && !f.purged.Load() {
+	if leave {
+		j := s.readPart(f.partName)
+		if leave = j != nil && !f.purged.Load(); leave {
 			s.rememberPart(j, &freed)
-		} else if j != nil {
-			s.deletePart(j, &freed)
 		}
-	case f.part != nil:
+	}
+	if f.part != nil && !leave {
 		err := s.folder.forgetPart(f.partName)
 		if !published {
 			freed.add(s.folder.linger(f.partName))
