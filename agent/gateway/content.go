@@ -42,14 +42,16 @@ func (g *Gateway) statFile(w http.ResponseWriter, r *http.Request, category, nam
 }
 
 func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, name string) {
+	specs, ranged := httpcache.ParseRange(r.Header)
+	if !ranged { // what is of another unit, or malformed, is ignored (RFC 9110, section 14.2)
+		r.Header.Del("Range")
+	}
 	if g.sendNothing(w, r, category, name) {
 		return
 	}
 	file, err := g.Files.OpenPart(r.Context(), category, name, func(size int64) (offset, length int64) {
-		if specs, ok := httpcache.ParseRange(r.Header); ok {
-			if spans := httpcache.Resolve(specs, size); len(spans) > 0 {
-				return spans[0].Start, spans[0].Length()
-			}
+		if spans := httpcache.Resolve(specs, size); len(spans) > 0 {
+			return spans[0].Start, spans[0].Length()
 		}
 		return 0, size
 	})
@@ -58,6 +60,9 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 		return
 	}
 	defer file.Close()
+	if ranged {
+		askFor(r.Header, httpcache.Resolve(specs, file.Size()), file.Size())
+	}
 	out, ok := w.(*response)
 	if ok && file.Status == content.Hit {
 		out.level = slog.LevelDebug // a hit is a metric
@@ -71,6 +76,19 @@ func (g *Gateway) sendFile(w http.ResponseWriter, r *http.Request, category, nam
 	if ok {
 		file.Failed(out.err)
 	}
+}
+
+// askFor has a request ask for these parts of a file, or for what is behind its end if there are none. http.ServeContent
+// sends an empty part where the last 0 bytes are asked for, and all of the file where parts overlap too much.
+func askFor(h http.Header, parts []httpcache.Span, size int64) {
+	if len(parts) == 0 {
+		parts = []httpcache.Span{{Start: size, End: size + 1}}
+	}
+	ranges := make([]string, len(parts))
+	for i, part := range parts {
+		ranges[i] = strings.TrimPrefix(part.Range(), "bytes=")
+	}
+	h.Set("Range", "bytes="+strings.Join(ranges, ", "))
 }
 
 // sendNothing answers who has what it would be sent: that needs no file. It reports false for all others.

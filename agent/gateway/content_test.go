@@ -129,8 +129,11 @@ func TestRangesAndConditions(t *testing.T) {
 			{[]string{"Range", "bytes=10-19", "If-Range", etag(nil)}, 200, 0, size, ""},
 			{[]string{"Range", "bytes=10-19", "If-Range", "W/" + etag(body)}, 200, 0, size, ""},
 			{[]string{"Range", "bytes=600000-"}, 416, 0, 0, "bytes */600000"},
-			{[]string{"Range", "bytes=x-"}, 416, 0, 0, ""},
-			{[]string{"Range", "lines=1-2"}, 416, 0, 0, ""},
+			{[]string{"Range", "bytes=-0"}, 416, 0, 0, "bytes */600000"},
+			{[]string{"Range", "bytes=0-9,-0"}, 206, 0, 10, "bytes 0-9/600000"},
+			{[]string{"Range", "bytes=0-499999,100-599999"}, 206, 0, size, "bytes 0-599999/600000"},
+			{[]string{"Range", "bytes=x-"}, 200, 0, size, ""},
+			{[]string{"Range", "lines=1-2"}, 200, 0, size, ""}, // RFC 9110, section 14.2
 			{[]string{"If-None-Match", etag(body)}, 304, 0, 0, ""},
 			{[]string{"If-None-Match", etag(nil) + ", " + etag(body)}, 304, 0, 0, ""},
 			{[]string{"If-None-Match", etag(nil)}, 200, 0, size, ""},
