@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -305,32 +306,37 @@ func TestTheMachinesOfTheSite(t *testing.T) {
 }
 
 func TestAPurgeOutrunsWhatIsOnItsWay(t *testing.T) {
-	s := openSite(t)
-	gate, begun := make(chan struct{}), make(chan struct{}, 10)
-	slow := s.origin.Config.Handler
-	s.origin.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=1000")
-		if r.URL.Path != "/slow" {
-			slow.ServeHTTP(w, r)
-			return
+	for _, soft := range []bool{false, true} {
+		s := openSite(t)
+		gate := make(chan struct{})
+		slow := s.origin.Config.Handler
+		s.origin.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=1000")
+			if r.URL.Path != "/slow" {
+				slow.ServeHTTP(w, r)
+				return
+			}
+			w.Write([]byte("old ")) // of no known length
+			http.NewResponseController(w).Flush()
+			<-gate
+			w.Write([]byte("bytes"))
+		})
+		first := make(chan string)
+		go func() { first <- s.get("/up/slow") }()
+		eventually(t, func() bool {
+			all := s.Cache.Unfinished()
+			return len(all) == 1 && all[0].Have == 4
+		})
+		var gone Gone
+		if code := s.call("POST", PathPurge, fmt.Sprintf(`{"prefix": "%s/s", "soft": %t}`, s.origin.URL, soft), &gone); code != 200 || gone != (Gone{Objects: 1, Bytes: 4}) {
+			t.Errorf("soft %t: answered %d, %+v", soft, code, gone)
 		}
-		w.Write([]byte("old "))
-		http.NewResponseController(w).Flush()
-		begun <- struct{}{}
-		<-gate
-		w.Write([]byte("bytes"))
-	})
-	first := make(chan string)
-	go func() { first <- s.get("/up/slow") }()
-	<-begun
-	eventually(t, func() bool { return s.Cache.Stats().Misses == 1 })
-	if code := s.call("POST", PathPurge, `{"prefix": "`+s.origin.URL+`/s"}`, nil); code != 200 {
-		t.Errorf("answered %d", code)
-	}
-	close(gate)
-	<-first
-	if how := s.get("/up/slow"); strings.Contains(how, "; hit") {
-		t.Errorf("what was asked for before the purge is served after it: %s", how)
+		close(gate)
+		<-first
+		if how := s.get("/up/slow"); strings.Contains(how, "; hit") {
+			t.Errorf("soft %t: what was asked for before the purge is served after it: %s", soft, how)
+		}
+		s.close()
 	}
 }
 

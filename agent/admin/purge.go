@@ -84,7 +84,7 @@ func (a *API) purge(m match, soft bool) (Gone, error) {
 	_, err := a.Cache.MarkStale(func(e cache.Entry) bool {
 		if httpcache.IsKey(e.Key) && m(e) { // of central's files the manifest alone says what they are
 			marked.Objects++
-			marked.Bytes += e.Object.Size
+			marked.Bytes += e.Have
 			return true
 		}
 		return false
