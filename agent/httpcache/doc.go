@@ -1,5 +1,5 @@
-// Package httpcache decides what a shared HTTP cache may keep and when it may use it again (RFC 9111,
-// RFC 9110 sections 13 and 14, RFC 5861, RFC 8246, RFC 9211).
+// Package httpcache is a shared HTTP cache (RFC 9111, RFC 9110 sections 13 and 14, RFC 5861, RFC 8246, RFC 9211): what it
+// may keep, when it may use that again, and the Handler that does so with a cache.Store.
 //
 // A request's path: PrimaryKey names the resource; Evaluate looks at the responses stored for it and
 // gives a Verdict: serve one of them, serve it and validate it meanwhile, validate it first, fetch, or
@@ -10,10 +10,11 @@
 // does not refuse it, and a failure may still be answered from the store, says ServeOnFailure. After an
 // unsafe method Invalidates names the keys to be forgotten. CacheStatus tells the client.
 //
-// All of this is policy: no function here reads a clock, does I/O or keeps anything, and all may be
+// All of that is policy: none of these functions reads a clock, does I/O or keeps anything, and all may be
 // called concurrently. Headers are in the canonical form of net/http. Those of requests are as they go
 // to the origin, after RemoveHopByHop: else a field that Connection lists could select a response
-// that it had no part in.
+// that it had no part in. The Handler has the clock, the store and the origin; an ask is its conversation
+// with the origin, which all who want the same share.
 //
 // The index of the rules that are kept is in stories_test.go: tables of stories, a row a rule, told over sockets.
 package httpcache

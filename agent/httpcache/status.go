@@ -33,7 +33,6 @@ type CacheStatus struct {
 	Collapsed bool          // and whether it was asked on behalf of another request
 	HasTTL    bool          // TTL is known
 	TTL       time.Duration // for how much longer what is served is fresh; below 0 if stale
-	Key       string        // under which it is stored
 	Detail    string
 }
 
@@ -93,9 +92,6 @@ func (c CacheStatus) String() string {
 	}
 	if c.Collapsed && c.Forward != "" {
 		b = append(b, "; collapsed"...)
-	}
-	if c.Key != "" {
-		b = appendString(append(b, "; key="...), c.Key)
 	}
 	if c.Detail != "" {
 		b = appendString(append(b, "; detail="...), c.Detail)

@@ -29,13 +29,13 @@ func TestCacheStatus(t *testing.T) {
 		{"2.4: long stale", CacheStatus{Cache: "a", Hit: true, HasTTL: true, TTL: -90500 * time.Millisecond}, "a; hit; ttl=-91"},
 		{"2.5 and 2.6: stored and collapsed", CacheStatus{Cache: "a", Forward: ForwardMiss, Stored: true, Collapsed: true}, "a; fwd=miss; stored; collapsed"},
 		{"2.5: a hit is not stored again", CacheStatus{Cache: "a", Hit: true, Stored: true}, "a; hit"},
-		{"2.7: key", CacheStatus{Cache: "a", Hit: true, Key: "http://a/é\n\"\\"}, `a; hit; key="http://a/%C3%A9%0A\"\\"`},
-		{"2.7: key with the ends of what is printable", CacheStatus{Cache: "a", Hit: true, Key: " ~\x7f"}, `a; hit; key=" ~%7F"`},
+		{"2.8: detail that is no string", CacheStatus{Cache: "a", Hit: true, Detail: "é\n\"\\"}, `a; hit; detail="%C3%A9%0A\"\\"`},
+		{"2.8: detail with the ends of what is printable", CacheStatus{Cache: "a", Hit: true, Detail: " ~\x7f"}, `a; hit; detail=" ~%7F"`},
 		{"2.8: detail", CacheStatus{Cache: "a", Forward: ForwardBypass, Detail: "request content"}, `a; fwd=bypass; detail="request content"`},
 		{
 			"2: everything",
-			CacheStatus{Cache: "a", Forward: ForwardVaryMiss, Status: 200, Stored: true, Collapsed: true, HasTTL: true, TTL: time.Minute, Key: "k", Detail: "d"},
-			`a; fwd=vary-miss; fwd-status=200; ttl=60; stored; collapsed; key="k"; detail="d"`,
+			CacheStatus{Cache: "a", Forward: ForwardVaryMiss, Status: 200, Stored: true, Collapsed: true, HasTTL: true, TTL: time.Minute, Detail: "d"},
+			`a; fwd=vary-miss; fwd-status=200; ttl=60; stored; collapsed; detail="d"`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package httpcache
 
 import (
 	"encoding/json"
-	"net/http"
 	"reflect"
 	"testing"
 	"time"
@@ -205,14 +204,5 @@ func TestKeepTakesNothingAway(t *testing.T) {
 	kept.Header.Add("Etag", "more")
 	if !reflect.DeepEqual(x.Header, before) {
 		t.Errorf("header became %v", x.Header)
-	}
-}
-
-func TestObserve(t *testing.T) {
-	r := &http.Request{Method: "HEAD", Header: fields("Accept: a")}
-	x := Observe(&http.Response{StatusCode: 203, Header: fields("Age: 1"), Request: r}, after(1), after(2))
-	want := Exchange{Method: "HEAD", Request: r.Header, Requested: after(1), Status: 203, Header: fields("Age: 1"), Received: after(2)}
-	if !reflect.DeepEqual(x, want) {
-		t.Errorf("got %+v, want %+v", x, want)
 	}
 }

@@ -17,15 +17,6 @@ type Exchange struct {
 	Protocol  string      // the answer's, as in Via; empty for 1.1
 }
 
-// Observe is the exchange that ended with resp, as an http.RoundTripper returns it. Its headers are
-// shared with resp.
-func Observe(resp *http.Response, requested, received time.Time) Exchange {
-	return Exchange{
-		Method: resp.Request.Method, Request: resp.Request.Header, Requested: requested,
-		Status: resp.StatusCode, Header: resp.Header, Received: received, Protocol: protocol(resp),
-	}
-}
-
 // protocol is the version of the protocol that resp came by, as Via has it (RFC 9110 section 7.6.3); empty for 1.1.
 func protocol(resp *http.Response) string {
 	switch {

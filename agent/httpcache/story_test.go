@@ -42,8 +42,7 @@ func (m *memory) answer(r *http.Request) (status int, age, said string) {
 	case resp == nil:
 		return http.StatusGatewayTimeout, "", c.String()
 	}
-	resp.Request = &http.Request{Method: r.Method, Header: ask}
-	x := Observe(resp, m.now, m.now)
+	x := Exchange{Method: r.Method, Request: ask, Requested: m.now, Status: resp.StatusCode, Header: resp.Header, Received: m.now}
 	if x.Status == http.StatusNotModified {
 		for _, s := range Identify(m.stored[key], x) {
 			fresh, refusal := s.Freshen(x)

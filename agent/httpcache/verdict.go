@@ -35,7 +35,7 @@ const (
 	RequestNoCache       Reason = "no-cache in request"    // section 5.2.1.4
 	RequestMaxAge        Reason = "max-age in request"     // section 5.2.1.1
 	RequestMinFresh      Reason = "min-fresh in request"   // section 5.2.1.3
-	RequestMaxStale      Reason = "max-stale in request"   // stale, but not for this client: section 5.2.1.2
+	RequestMaxStale      Reason = "max-stale in request"   // stale, and the client takes it so: section 5.2.1.2
 	StaleWhileRevalidate Reason = "stale-while-revalidate" // stale, but in the window: RFC 5861 section 3
 )
 
