@@ -3,6 +3,7 @@ package httpcache
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +12,11 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/pureboot/pureboot/agent/cache"
 )
 
 func TestAllMethodsPass(t *testing.T) {
@@ -36,6 +41,36 @@ func TestAllMethodsPass(t *testing.T) {
 			!strings.HasPrefix(resp.Header.Get("Cache-Status"), "PureBoot; fwd=method; fwd-status=201") {
 			t.Errorf("%s: %d, %v", method, resp.StatusCode, resp.Header)
 		}
+	}
+}
+
+// TestWhatPassesIsPaidFor: each byte of a body that is not stored once, in pieces that keep nobody waiting long.
+func TestWhatPassesIsPaidFor(t *testing.T) {
+	var paid atomic.Int64
+	var broke atomic.Bool
+	o := startOrigin(t, file(random(300_000), "Cache-Control: no-store"))
+	s := startSite(t, o.URL, func(o *Options) {
+		o.Admit = func(_ context.Context, n int, load cache.Load) error {
+			if n > paidAtOnce || !load.Foreground {
+				t.Errorf("%d bytes at once, %+v", n, load)
+			}
+			paid.Add(int64(n))
+			if broke.Load() {
+				return errNot
+			}
+			return nil
+		}
+	})
+	s.body(s.get("/up/a"), 200, random(300_000)) // asked for to be stored
+	s.body(s.get("/up/a"), 200, random(300_000)) // not even that
+	s.get("/up/a", "Range: bytes=0-99")
+	s.do(http.MethodPost, "/up/a")
+	if want := o.bytes(); paid.Load() != want || want < 600_100 {
+		t.Errorf("%d bytes of %d are paid for", paid.Load(), want)
+	}
+	broke.Store(true)
+	if r, err := s.try(t.Context(), http.MethodGet, "/up/a"); err == nil && r.err == nil {
+		t.Errorf("%d bytes that nobody pays for", len(r.body))
 	}
 }
 
@@ -325,5 +360,23 @@ func TestTargets(t *testing.T) {
 		if got, err := h.target(u); err != nil || got.String() != want {
 			t.Errorf("%s goes to %v, %v, want %s", path, got, err, want)
 		}
+	}
+}
+
+// TestWhatCannotBeStoredIsRemembered for a while, and only so much of it.
+func TestWhatCannotBeStoredIsRemembered(t *testing.T) {
+	h, now := bare(t), time.Now()
+	h.dismiss("a", time.Minute)
+	for after, want := range map[time.Duration]bool{0: true, 59 * time.Second: true} {
+		same(t, fmt.Sprint("after ", after), h.unstorable("a", now.Add(after)), want)
+	}
+	same(t, "another", h.unstorable("b", now), false)
+	same(t, "when it is over", h.unstorable("a", now.Add(2*time.Minute)), false)
+	same(t, "then it is forgotten", len(h.unstored), 0)
+	for i := range 2 * maxUnstored {
+		h.dismiss(fmt.Sprint(i), time.Minute)
+	}
+	if n := len(h.unstored); n > maxUnstored || !h.unstorable(fmt.Sprint(2*maxUnstored-1), now) {
+		t.Errorf("%d are remembered", n)
 	}
 }

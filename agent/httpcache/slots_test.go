@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"testing"
@@ -42,6 +43,21 @@ func TestKeysOfResources(t *testing.T) {
 			seen[string(key)] = resource
 		}
 	})
+}
+
+func TestPlacesWhereNothingIsStoredAreForgotten(t *testing.T) {
+	o := startOrigin(t, file(random(10), "Cache-Control: max-age=60"))
+	s := startSite(t, o.URL)
+	s.get("/up/kept")
+	s.settled()
+	for i := range 5 * slackSlots {
+		place := fmt.Sprint("upstream/up/", i)
+		s.handler.slots.add(place, cache.Key(place))
+	}
+	if n := len(s.handler.slots.by); n > 2*slackSlots {
+		t.Errorf("%d places are known of one object", n)
+	}
+	s.says(s.get("/up/kept"), "hit")
 }
 
 func dotted(path string) bool {

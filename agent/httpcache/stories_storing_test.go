@@ -34,6 +34,9 @@ func TestStoring(t *testing.T) {
 		}},
 		passedStory("5.2.2.5: no-store", "GET", "200|Cache-Control: no-store, max-age=60"),
 		passedStory("5.2.2.5: no-store in any case, among others", "GET", "200|Cache-Control: public, No-Store|Cache-Control: max-age=60"),
+		{"5.2.2.5: what is storable again is stored again", []turn{
+			{"GET", "200|Cache-Control: no-store", "200|#0"}, {"GET", "200" + fresh, "200|#1"}, {"GET", "200" + fresh, "200|#2|Cache-Status~stored"}, {"GET", "", "200|#2"},
+		}},
 		passedStory("5.2.2.7: private", "GET", "200|Cache-Control: private, max-age=60"),
 		passedStory("5.2.2.7: private and public", "GET", "200|Cache-Control: public, private, max-age=60"),
 		{"5.2.2.7: fields that are private go to whom they are meant for, and are not kept", []turn{
