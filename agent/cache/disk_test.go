@@ -168,7 +168,6 @@ func TestStartOnAFullDisk(t *testing.T) {
 	wantBytes(t, fetch(t, s, "next", next), next.data)
 }
 
-// TestReadOnlyDisk serves what is there, keeps nothing else, and goes on as before when the disk takes writes again.
 // TestWhatNoDiskCouldTake says nothing about this one.
 func TestWhatNoDiskCouldTake(t *testing.T) {
 	s := openStore(t, Options{MinFreeBytes: 1})
@@ -180,6 +179,7 @@ func TestWhatNoDiskCouldTake(t *testing.T) {
 	}
 }
 
+// TestReadOnlyDisk serves what is there, keeps nothing else, and goes on as before when the disk takes writes again.
 func TestReadOnlyDisk(t *testing.T) {
 	dir, inside := mounting(t)
 	if !inside {

@@ -60,28 +60,24 @@ func TestEvictionsAreCountedByReason(t *testing.T) {
 }
 
 func TestUnfinishedObjectsAreShownAndPurged(t *testing.T) {
-	s := openStore(t, Options{})
 	o := newOrigin(1, 16*ChunkSize)
-	r := fetch(t, s, "images/a", o)
-	if _, err := r.Seek(15*ChunkSize, 0); err != nil { // which is fetched alone, and the fill then parked
-		t.Fatal(err)
-	}
-	wantBytes(t, r, o.data[15*ChunkSize:])
-	r.Close()
-	for range 10_000 {
-		if s.Stats().Filling == 0 {
-			break
+	inBubble(t, o, func(t *testing.T, s *Store) {
+		r := fetch(t, s, "images/a", o)
+		if _, err := r.Seek(15*ChunkSize, 0); err != nil { // which is fetched alone, and the fill then parked
+			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
-	}
-	got := s.Unfinished()
-	if len(got) != 1 || got[0].Key != "images/a" || !got[0].Partial || got[0].Filling || got[0].Have != ChunkSize || got[0].Object.Size != 16*ChunkSize {
-		t.Fatalf("unfinished %+v", got)
-	}
-	if n, err := s.Purge(underImages); n != (Gone{1, ChunkSize}) || err != nil {
-		t.Errorf("purged %+v, %v", n, err)
-	}
-	if got := s.Unfinished(); len(got) != 0 || s.Stats().Partial != 0 {
-		t.Errorf("still %+v", got)
-	}
+		wantBytes(t, r, o.data[15*ChunkSize:])
+		r.Close()
+		synctest.Wait()
+		got := s.Unfinished()
+		if len(got) != 1 || got[0].Key != "images/a" || !got[0].Partial || got[0].Filling || got[0].Have != ChunkSize || got[0].Object.Size != 16*ChunkSize {
+			t.Fatalf("unfinished %+v", got)
+		}
+		if n, err := s.Purge(underImages); n != (Gone{1, ChunkSize}) || err != nil {
+			t.Errorf("purged %+v, %v", n, err)
+		}
+		if got := s.Unfinished(); len(got) != 0 || s.Stats().Partial != 0 {
+			t.Errorf("still %+v", got)
+		}
+	})
 }

@@ -225,7 +225,7 @@ func (w waiting) Read([]byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// slowly brings a chunk in four parts, with a pause that they share before it.
+// slowly brings a chunk in four parts, with a pause that they share before it: for a bubble, where a pause takes no time.
 type slowly struct {
 	*bytes.Reader
 	pause time.Duration
