@@ -131,16 +131,39 @@ func (s *Syncer) Configure(settings SyncSettings) error {
 func (s *Syncer) Start(r SyncRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.next; n != nil {
-		r.Force, r.Workflows = r.Force || n.Force, r.Workflows && n.Workflows
-		if len(r.Categories) > 0 && len(n.Categories) > 0 {
-			r.Categories = slices.Concat(r.Categories, n.Categories)
-		} else {
-			r.Categories = nil
-		}
-	}
+	r = r.and(s.next)
 	s.next = &r
 	nudge(s.asked)
+}
+
+// and returns what does for an earlier request too; nil: there is none.
+func (r SyncRequest) and(earlier *SyncRequest) SyncRequest {
+	if earlier == nil {
+		return r
+	}
+	r.Force, r.Workflows = r.Force || earlier.Force, r.Workflows && earlier.Workflows
+	if len(r.Categories) > 0 && len(earlier.Categories) > 0 {
+		r.Categories = slices.Concat(r.Categories, earlier.Categories)
+		slices.Sort(r.Categories)
+		r.Categories = slices.Compact(r.Categories)
+	} else {
+		r.Categories = nil
+	}
+	// Of two histories of central's it is the later request's that counts.
+	was, err := wire.ParseEpoch(earlier.Epoch)
+	now, nowErr := wire.ParseEpoch(r.Epoch)
+	if r.Epoch == "" || err == nil && nowErr == nil && was.Stream == now.Stream && was.N > now.N {
+		r.Epoch = earlier.Epoch
+	}
+	return r
+}
+
+// does says whether a sync for r leaves nothing to be done for another request; nil: there is none.
+func (r SyncRequest) does(other *SyncRequest) bool {
+	both := r.and(other)
+	more := func(category string) bool { return !slices.Contains(r.Categories, category) }
+	return both.Force == r.Force && both.Workflows == r.Workflows && both.Epoch == r.Epoch &&
+		len(both.Categories) == 0 == (len(r.Categories) == 0) && !slices.ContainsFunc(both.Categories, more)
 }
 
 // Sync syncs as soon as nobody else does, and returns how it went. The error is ctx's: how far it came is then no
@@ -155,7 +178,11 @@ func (s *Syncer) Sync(ctx context.Context, r SyncRequest) (wire.SyncResult, erro
 	run := &syncRun{Syncer: s, SyncRequest: r, began: time.Now(), active: map[string]bool{}}
 	s.mu.Lock()
 	s.now = run
-	s.kept.Begun, s.left = &r, nil
+	rest := r.and(s.left) // if it is cut
+	if r.does(s.left) {
+		s.left = nil
+	}
+	s.kept.Begun = &rest
 	s.keep()
 	s.mu.Unlock()
 	s.log.Info("sync begun", "trigger", r.Trigger, "force", r.Force)
@@ -166,11 +193,10 @@ func (s *Syncer) Sync(ctx context.Context, r SyncRequest) (wire.SyncResult, erro
 	s.now = nil
 	s.bytes += run.received.Load()
 	if ctx.Err() != nil || again {
-		s.left = &r
+		s.left = &rest
 		nudge(s.changed)
-	} else {
-		s.kept.Begun = nil
 	}
+	s.kept.Begun = s.left
 	if ctx.Err() != nil {
 		return wire.SyncResult{}, context.Cause(ctx)
 	}

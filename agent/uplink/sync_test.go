@@ -551,6 +551,71 @@ func TestTheEpochOfACommandIsReached(t *testing.T) {
 	}
 }
 
+// TestTheEpochOfOneRequestIsThatOfBoth: whichever comes first, and whatever else they ask for.
+func TestTheEpochOfOneRequestIsThatOfBoth(t *testing.T) {
+	for _, tt := range []struct{ first, then, want string }{
+		{"s:2", "", "s:2"}, {"", "s:2", "s:2"}, {"s:2", "s:1", "s:2"}, {"s:1", "s:2", "s:2"}, {"old:9", "s:1", "s:1"}, {"", "", ""},
+	} {
+		first := SyncRequest{Trigger: wire.TriggerCommand, Epoch: tt.first}
+		if got := (SyncRequest{Trigger: wire.TriggerManual, Epoch: tt.then}).and(&first); got.Epoch != tt.want || got.Trigger != wire.TriggerManual {
+			t.Errorf("%q and then %q: %+v", tt.first, tt.then, got)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := newLibrary()
+		c.put("bootloaders/a", "a")
+		s := openSyncing(t, t.TempDir(), c, SyncSettings{Policy: wire.PolicyMinimal})
+		defer s.close()
+		s.Start(SyncRequest{Trigger: wire.TriggerCommand, Epoch: "s:2"})
+		s.Start(SyncRequest{Trigger: wire.TriggerManual, Categories: []string{wire.Scripts}})
+		defer s.run(t)()
+		synctest.Wait()
+		if last := s.Last(); last.Status != wire.SyncFailed || !strings.Contains(last.Errors[0].Error, "not yet of 2") {
+			t.Errorf("short of the epoch: %+v", last)
+		}
+		c.put("bootloaders/b", "b")
+		time.Sleep(firstRetry + time.Second)
+		synctest.Wait()
+		if last := s.Last(); last.Status != wire.SyncSuccess || last.FilesSynced != 2 {
+			t.Errorf("at the epoch: %+v", last)
+		}
+	})
+}
+
+// TestWhatWasCutIsNotForgottenForLess: a sync of something else meanwhile leaves it to be taken up again, also by the
+// next process.
+func TestWhatWasCutIsNotForgottenForLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dir := newLibrary(), t.TempDir()
+		c.put("bootloaders/a", "a")
+		c.put("scripts/b", "b")
+		s := openSyncing(t, dir, c, SyncSettings{Policy: wire.PolicyMirror})
+		c.set(errDown)
+		if res, err := s.Sync(t.Context(), SyncRequest{Trigger: wire.TriggerCommand}); err != nil || res.Status != wire.SyncFailed {
+			t.Fatalf("without central: %+v, %v", res, err)
+		}
+		c.set(nil)
+		res, err := s.Sync(t.Context(), SyncRequest{Trigger: wire.TriggerManual, Categories: []string{wire.Scripts}})
+		if err != nil || res.Status != wire.SyncSuccess || res.FilesSynced != 1 {
+			t.Errorf("the scripts: %+v, %v", res, err)
+		}
+		s.close()
+		s = openSyncing(t, dir, c, SyncSettings{Policy: wire.PolicyMirror})
+		defer s.close()
+		defer s.run(t)()
+		synctest.Wait()
+		if last := s.Last(); last.Trigger != wire.TriggerResume || last.FilesSynced != 1 || s.files.Missing() != 0 {
+			t.Errorf("taken up again: %+v", last)
+		}
+		before := s.State().Results[wire.SyncSuccess]
+		time.Sleep(100 * time.Hour)
+		synctest.Wait()
+		if n := s.State().Results[wire.SyncSuccess]; n != before {
+			t.Errorf("%d more syncs of nothing", n-before)
+		}
+	})
+}
+
 func TestALastSyncThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, syncFileName), []byte(`{"last": 7`), 0o600); err != nil {
