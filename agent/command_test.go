@@ -16,32 +16,6 @@ import (
 	"github.com/pureboot/pureboot/central/wire"
 )
 
-// order queues a command for the site and returns its number.
-func (c *realCentral) order(t *testing.T, body string) int {
-	t.Helper()
-	return int(c.call(t, 201, "POST", "/api/v1/sites/"+c.site+"/commands", body)["seq"].(float64))
-}
-
-// became returns what has become of a command: its state and result.
-func (c *realCentral) became(t *testing.T, seq int) string {
-	t.Helper()
-	k := c.call(t, 200, "GET", fmt.Sprintf("/api/v1/sites/%s/commands/%d", c.site, seq), "")
-	return strings.TrimSpace(fmt.Sprint(k["state"], " ", k["result"]))
-}
-
-// becomes waits until a command's state and result begin like this.
-func (c *realCentral) becomes(t *testing.T, seq int, want string) {
-	t.Helper()
-	last := ""
-	eventually(t, fmt.Sprintf("command %d is %s", seq, want), func() bool {
-		if is := c.became(t, seq); is != last {
-			last = is
-			t.Logf("command %d is %s", seq, is)
-		}
-		return strings.HasPrefix(last, want)
-	})
-}
-
 // TestCommandsOfCentralAreCarriedOut: they come with one heartbeat, and what became of them goes out with the next, which
 // does not wait for its time.
 func TestCommandsOfCentralAreCarriedOut(t *testing.T) {

@@ -50,12 +50,6 @@ func (a *appliance) wantRefused(t *testing.T, why string) {
 	})
 }
 
-func (c *realCentral) state(t *testing.T) string {
-	t.Helper()
-	agent := c.call(t, 200, "GET", "/api/v1/agents/"+c.site+"/status", "")
-	return agent["credential"].(map[string]any)["state"].(string)
-}
-
 func TestARevokedAgentGoesOnBooting(t *testing.T) {
 	c, a := quickPair(t)
 	c.call(t, 200, "POST", "/api/v1/sites/"+c.site+"/agent-credential/revoke", "")

@@ -38,10 +38,9 @@ import (
 // realCentral is central's own API over HTTPS. It counts the bytes of content that it sends, and can be made to lie.
 type realCentral struct {
 	*httptest.Server
+	operator
 	store  *store.Store
-	site   string // id of the one site
 	by     string // URL by which agents reach it; empty: its own
-	admin  string // token
 	secret string // of the site's agent
 	fleet  *fleet.Fleet
 	agents *authority // makes the agents' certificates
@@ -92,6 +91,7 @@ func startRealCentral(t *testing.T) *realCentral {
 	c.Config.ErrorLog = log.New(io.Discard, "", 0) // of agents that end
 	c.StartTLS()
 	t.Cleanup(c.Close)
+	c.url, c.client = c.URL, c.Client()
 	var err error
 	if _, c.admin, err = c.store.CreateToken(t.Context(), store.Actor{Name: "test"}, store.TokenSpec{Name: "admin", Role: store.Admin}); err != nil {
 		t.Fatal(err)
@@ -141,55 +141,6 @@ func (c *realCentral) restore(t *testing.T, database string) {
 	t.Helper()
 	c.shut()
 	c.open(t, store.Options{DSN: database})
-}
-
-// call sends a request as the admin, and returns the JSON that it must be answered with.
-func (c *realCentral) call(t *testing.T, status int, method, path, body string) map[string]any {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, c.URL+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if path != wire.PathRegister {
-		req.Header.Set("Authorization", "Bearer "+c.admin)
-	}
-	if strings.HasPrefix(body, "{") {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	res, err := c.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != status && res.StatusCode != http.StatusCreated {
-		t.Fatalf("%s %s: %d, %s, %v", method, path, res.StatusCode, text, err)
-	}
-	out := map[string]any{}
-	if err := json.Unmarshal(text, &out); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func (c *realCentral) put(t *testing.T, name string, body []byte) []byte {
-	t.Helper()
-	c.call(t, 200, "PUT", wire.PathContent+"/"+name, string(body))
-	return body
-}
-
-func (c *realCentral) del(t *testing.T, name string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, c.URL+wire.PathContent+"/"+name, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+c.admin)
-	res, err := c.Client().Do(req)
-	if err != nil || res.StatusCode != http.StatusNoContent {
-		t.Fatal(res, err)
-	}
-	res.Body.Close()
 }
 
 // tapped counts what goes out to the agent.

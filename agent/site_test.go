@@ -349,9 +349,11 @@ func (a *appliance) end(t *testing.T) {
 }
 
 // get asks the agent by HTTP.
-func (a *appliance) get(path string) (*http.Response, []byte, error) {
+func (a *appliance) get(path string) (*http.Response, []byte, error) { return get(a.at["http"], path) }
+
+func get(address, path string) (*http.Response, []byte, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	res, err := client.Get("http://" + a.at["http"] + path)
+	res, err := client.Get("http://" + address + path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -380,7 +382,13 @@ func (a *appliance) fetch(name string) ([]byte, error) {
 // eventually waits for what happens by itself.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for began := time.Now(); !done(); time.Sleep(5 * time.Millisecond) {
+	await(t, what, 5*time.Millisecond, done)
+}
+
+// await is eventually, looking after each pause.
+func await(t *testing.T, what string, pause time.Duration, done func() bool) {
+	t.Helper()
+	for began := time.Now(); !done(); time.Sleep(pause) {
 		if time.Since(began) > patience {
 			t.Fatalf("never: %s", what)
 		}

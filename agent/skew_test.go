@@ -49,7 +49,7 @@ func skewed(t *testing.T, c *realCentral, asks, answers func(path string, body m
 	front.EnableHTTP2 = true
 	front.StartTLS()
 	t.Cleanup(front.Close)
-	return &realCentral{Server: front, site: c.site, secret: c.secret}
+	return &realCentral{Server: front, operator: operator{site: c.site}, secret: c.secret}
 }
 
 func change(path string, text []byte, how func(string, map[string]any)) []byte {

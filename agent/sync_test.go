@@ -310,6 +310,7 @@ func TestAFullCacheSaysWhatDoesNotFit(t *testing.T) {
 	if res, _, err := a.get("/images/wanted-by-nobody"); err != nil || res.StatusCode != http.StatusOK {
 		t.Fatal(res, err)
 	}
+	a.settled(t) // what is still on its way to the disk cannot be evicted, and something that is wanted would be in its place
 	c.call(t, 200, "PUT", "/api/v1/sites/"+c.site+"/assigned-content", `{"content":[`+strings.Join(names, ",")+`]}`)
 	res := a.sync(t, uplink.SyncRequest{}, wire.SyncPartial)
 	if res.FilesSynced != 7 || res.ErrorCount != 4 || len(res.Errors) != 4 {
