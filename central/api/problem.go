@@ -50,6 +50,8 @@ func (a *api) problem(ctx context.Context, err error) error {
 		model.Errors = []*huma.ErrorDetail{{Message: err.Error(), Location: "body.state", Value: transition.To}}
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, content.ErrNotFound):
 		model.Status, model.Detail = http.StatusNotFound, "there is no such thing here"
+	case errors.Is(err, store.ErrNoAgent):
+		model.Status = http.StatusNotFound
 	case errors.Is(err, store.ErrUnauthorized):
 		model.Status, model.Detail = http.StatusUnauthorized, "a valid token is needed"
 		header.Set("WWW-Authenticate", `Bearer realm="PureBoot"`)

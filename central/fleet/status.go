@@ -51,7 +51,7 @@ func (f *Fleet) Agent(ctx context.Context, site uuid.UUID) (store.Agent, error) 
 		return store.Agent{}, err
 	}
 	if g.Agent == nil {
-		return store.Agent{}, store.ErrNotFound
+		return store.Agent{}, store.ErrNoAgent
 	}
 	f.Judge(&g)
 	g.Agent.SiteName = g.Name

@@ -20,6 +20,9 @@ import (
 	"github.com/pureboot/pureboot/ent/devicegroup"
 )
 
+// ErrNoAgent says that there is the site, and no agent of it.
+var ErrNoAgent = errors.New("no agent is enrolled for this site")
+
 // Errors of an agent whose credential is right.
 var (
 	ErrRevoked = errors.New("an administrator has revoked this agent's credential: enrol it again")
@@ -191,7 +194,7 @@ func (s *Store) stillThere(ctx context.Context, site uuid.UUID, hash string) err
 	return nil
 }
 
-// RotateCredential asks a site's agent for a new secret, with the next answer to its heartbeat. ErrNotFound without an
+// RotateCredential asks a site's agent for a new secret, with the next answer to its heartbeat. ErrNoAgent without an
 // agent, *Conflict if its credential is revoked.
 func (s *Store) RotateCredential(ctx context.Context, by Actor, site uuid.UUID) (Credential, error) {
 	id := rand.Text()
@@ -206,7 +209,7 @@ func (s *Store) RotateCredential(ctx context.Context, by Actor, site uuid.UUID) 
 }
 
 // RevokeCredential has a site's agent refused from its next request on, for good: it has to be enrolled again. To revoke
-// it again changes nothing. ErrNotFound without an agent.
+// it again changes nothing. ErrNoAgent without an agent.
 func (s *Store) RevokeCredential(ctx context.Context, by Actor, site uuid.UUID) (Credential, error) {
 	return s.changeCredential(ctx, by, site, "site.agent_credential.revoke", func(row *ent.Agent, to *ent.AgentUpdateOne) error {
 		if row.RevokedAt == nil {
@@ -226,7 +229,7 @@ func (s *Store) changeCredential(ctx context.Context, by Actor, site uuid.UUID, 
 		}
 		row := g.Edges.Agent
 		if row == nil {
-			return ErrNotFound
+			return ErrNoAgent
 		}
 		before := credentialRecord(row)
 		update := tx.Agent.UpdateOne(row)

@@ -69,10 +69,7 @@ func credentialCommand(dial dialer, what string, cmd *cobra.Command, done string
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return eachSite(cmd, dial, args, func(ctx context.Context, c *client, name string, id uuid.UUID) error {
 			var now store.Credential
-			err := c.call(ctx, "POST", pathSites+"/"+id.String()+"/agent-credential/"+what, nil, &now)
-			if refused, ok := errors.AsType[*wire.Refusal](err); ok && refused.Gone() {
-				return errors.New("there is no agent of it")
-			} else if err != nil {
+			if err := c.call(ctx, "POST", pathSites+"/"+id.String()+"/agent-credential/"+what, nil, &now); err != nil {
 				return err
 			}
 			return print(cmd, *format, now, func() error {
