@@ -37,7 +37,11 @@ func (a *api) conflictRoutes() {
 		Description: "The ETag of an open one is that of its node, whose version is here too.",
 	}, reads, func(ctx context.Context, in *ByID) (*versioned[store.SyncConflict], error) {
 		conflict, err := a.Store.SyncConflict(ctx, in.ID)
-		return &versioned[store.SyncConflict]{ETag: etag(conflict.NodeVersion), Body: conflict}, err
+		out := &versioned[store.SyncConflict]{Body: conflict}
+		if conflict.NodeVersion > 0 {
+			out.ETag = etag(conflict.NodeVersion)
+		}
+		return out, err
 	})
 	route(a, huma.Operation{
 		OperationID: "resolve-conflict", Method: "POST", Path: path + "/{id}/resolve", Tags: tags,

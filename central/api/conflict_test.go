@@ -142,4 +142,7 @@ func TestAConflictOfANodeThatHasChanged(t *testing.T) {
 	if got := must[wire.Node](c, 200, "GET", "/api/v1/nodes/"+n.ID, c.viewer, nil); got.Hostname != "there" {
 		t.Errorf("the node is %+v", got)
 	}
+	if r := c.do("GET", path, c.viewer, nil); r.status != 200 || r.header.Get("ETag") != "" {
+		t.Errorf("resolved, it has no node to compare with: %d, ETag %s", r.status, r.header.Get("ETag"))
+	}
 }

@@ -117,7 +117,7 @@ func kindOfGroup[B any](a *api, site bool, path, kind string, spec func(*B) stor
 	route(a, huma.Operation{
 		OperationID: "delete-" + kind, Method: "DELETE", Path: path + "/{id}", DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a " + kind + " that nothing belongs to", Tags: tags, Description: "409 says what does.",
-	}, writes, func(ctx context.Context, in *deleteByID) (*nothing, error) {
+	}, writes, func(ctx context.Context, in *OneVersion) (*nothing, error) {
 		return nil, a.Store.DeleteGroup(ctx, caller(ctx).Actor, site, in.ID, ifMatch(in.IfMatch))
 	})
 }

@@ -107,7 +107,7 @@ func (a *api) nodeRoutes() {
 	route(a, huma.Operation{
 		OperationID: "delete-node", Method: "DELETE", Path: path + "/{id}", DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a node and its logs", Tags: tags,
-	}, writes, func(ctx context.Context, in *deleteByID) (*nothing, error) {
+	}, writes, func(ctx context.Context, in *OneVersion) (*nothing, error) {
 		return nil, a.Store.DeleteNode(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch))
 	})
 	a.nodeTagRoutes()
@@ -151,7 +151,7 @@ func (a *api) nodeRoutes() {
 		OperationID: "change-node-state", Method: "PATCH", Path: path + "/{id}/state", Tags: tags,
 		Summary: "Take a node to another state", Description: "409 names the states that may follow. Force is for the role admin.",
 	}, reports, func(ctx context.Context, in *struct {
-		ByID
+		OneVersion
 		Body stateBody
 	},
 	) (*versioned[wire.Node], error) {

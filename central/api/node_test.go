@@ -66,14 +66,24 @@ func TestAnOldVersionIsNotWrittenOver(t *testing.T) {
 		t.Errorf("with the version: %d, %s", r.status, r.header.Get("ETag"))
 	}
 	for _, old := range []string{etag, `"3"`, "2", `W/"2"`, "x"} {
-		if r := c.do("PATCH", at, c.operator, object{"hostname": "b"}, "If-Match", old); r.status != 412 {
-			t.Errorf("If-Match %s: %d", old, r.status)
+		for _, r := range []reply{
+			c.do("PATCH", at, c.operator, object{"hostname": "b"}, "If-Match", old),
+			c.do("PATCH", at+"/state", c.operator, object{"state": "pending"}, "If-Match", old),
+			c.do("PUT", at+"/tags/x", c.operator, nil, "If-Match", old),
+			c.do("DELETE", at+"/tags/x", c.operator, nil, "If-Match", old),
+		} {
+			if r.status != 412 {
+				t.Errorf("If-Match %s: %d %s", old, r.status, r.body)
+			}
 		}
 	}
-	if n := must[wire.Node](c, 200, "GET", at, c.viewer, nil); n.Hostname != "a" {
-		t.Errorf("hostname %s", n.Hostname)
+	if n := must[wire.Node](c, 200, "GET", at, c.viewer, nil); n.Hostname != "a" || n.State != "discovered" || len(n.Tags) > 0 {
+		t.Errorf("the node is %+v", n)
 	}
 	must[wire.Node](c, 200, "PATCH", at, c.operator, object{"hostname": "c"}, "If-Match", "*")
+	must[wire.Node](c, 200, "PATCH", at+"/state", c.operator, object{"state": "pending"}, "If-Match", `"3"`)
+	must[wire.Node](c, 200, "PUT", at+"/tags/x", c.operator, nil, "If-Match", `"4"`)
+	must[wire.Node](c, 200, "DELETE", at+"/tags/x", c.operator, nil, "If-Match", `"5"`)
 }
 
 func TestAnOldVersionIsNotDeleted(t *testing.T) {

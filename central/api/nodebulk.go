@@ -101,9 +101,9 @@ func (a *api) nodeBulkRoute(patches patches[store.NodeSpec]) {
 func (a *api) bulk(ctx context.Context, by store.Actor, id uuid.UUID, b *bulkBody, patches patches[store.NodeSpec]) (wire.Node, error) {
 	switch {
 	case b.State != nil:
-		return a.Store.ChangeState(ctx, by, id, *b.State)
+		return a.Store.ChangeState(ctx, by, id, 0, *b.State)
 	case b.Tags != nil:
-		return a.Store.TagNode(ctx, by, id, b.Tags.Add, b.Tags.Remove)
+		return a.Store.TagNode(ctx, by, id, 0, b.Tags.Add, b.Tags.Remove)
 	}
 	patch := map[string]any{}
 	if b.NextBoot != nil {

@@ -14,7 +14,7 @@ import (
 func (a *api) nodeTagRoutes() {
 	const path = "/api/v1/nodes/{id}/tags/{tag}"
 	type tagOf struct {
-		ByID
+		OneVersion
 		Tag string `path:"tag" minLength:"1" maxLength:"100"`
 	}
 	for _, verb := range []struct {
@@ -29,7 +29,7 @@ func (a *api) nodeTagRoutes() {
 			Description: "Done twice it is done once.",
 		}, access{least: store.Operator}, func(ctx context.Context, in *tagOf) (*versioned[wire.Node], error) {
 			add, remove := verb.tags(in.Tag)
-			n, err := a.Store.TagNode(ctx, caller(ctx).Actor, in.ID, add, remove)
+			n, err := a.Store.TagNode(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch), add, remove)
 			return &versioned[wire.Node]{ETag: etag(n.Version), Body: n}, err
 		})
 	}

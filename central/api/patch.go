@@ -147,7 +147,7 @@ func ifMatch(header string) int64 {
 		return 0
 	}
 	version, err := strconv.ParseInt(strings.Trim(header, `"`), 10, 64)
-	if err != nil || etag(version) != header {
+	if err != nil || version < 1 || etag(version) != header {
 		return -1
 	}
 	return version

@@ -11,17 +11,16 @@ type ByID struct {
 	ID uuid.UUID `path:"id" doc:"UUID"`
 }
 
-// deleteByID deletes one resource.
-type deleteByID struct {
+// OneVersion names one resource to write to.
+type OneVersion struct {
 	ByID
 	IfMatch string `header:"If-Match" doc:"The ETag that was read: 412 if it has changed since"`
 }
 
 // patchByID changes one resource.
 type patchByID struct {
-	ByID
-	IfMatch string         `header:"If-Match" doc:"The ETag that was read: 412 if it has changed since"`
-	Body    map[string]any `contentType:"application/json"`
+	OneVersion
+	Body map[string]any `contentType:"application/json"`
 }
 
 // Paging selects a page of a list.

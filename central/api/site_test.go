@@ -405,6 +405,7 @@ func testAVersionGuardsEachWrite(t *testing.T, c *central) {
 		second := step("PATCH", object{"description": "a"}, tag, 200)
 		step("PATCH", object{"description": "b"}, tag, 412)
 		step("PATCH", object{"description": "b"}, "2", 412)
+		step("PATCH", object{"description": "b"}, `"0"`, 412)
 		step("PATCH", object{"description": "b"}, "W/"+second, 412)
 		third := step("PATCH", object{"description": "b"}, "*", 200)
 		step("DELETE", nil, second, 412)

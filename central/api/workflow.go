@@ -103,7 +103,7 @@ func (a *api) workflowRoutes() {
 	route(a, huma.Operation{
 		OperationID: "delete-workflow", Method: "DELETE", Path: path + "/{id}", DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a workflow that nothing uses", Tags: tags,
-	}, writes, func(ctx context.Context, in *deleteByID) (*nothing, error) {
+	}, writes, func(ctx context.Context, in *OneVersion) (*nothing, error) {
 		return nil, a.Store.DeleteWorkflow(ctx, caller(ctx).Actor, in.ID, ifMatch(in.IfMatch))
 	})
 }

@@ -13,10 +13,11 @@ import (
 	"github.com/pureboot/pureboot/ent/nodetag"
 )
 
-// TagNode adds tags to a node and takes others off. A node that has and lacks them already is not written.
-func (s *Store) TagNode(ctx context.Context, by Actor, id uuid.UUID, add, remove []string) (wire.Node, error) {
+// TagNode adds tags to a node and takes others off. A node that has and lacks them already is not written. ifVersion is as
+// that of UpdateNode.
+func (s *Store) TagNode(ctx context.Context, by Actor, id uuid.UUID, ifVersion int64, add, remove []string) (wire.Node, error) {
 	unchanged := errors.New("unchanged")
-	n, err := s.UpdateNode(ctx, by, id, 0, func(spec NodeSpec) (NodeSpec, error) {
+	n, err := s.UpdateNode(ctx, by, id, ifVersion, func(spec NodeSpec) (NodeSpec, error) {
 		tags := slices.DeleteFunc(slices.Clone(spec.Tags), func(tag string) bool { return slices.Contains(remove, tag) })
 		for _, tag := range add {
 			if !slices.Contains(tags, tag) {

@@ -154,7 +154,7 @@ func (r Resolution) patch(ctx context.Context, tx *ent.Tx, by Actor, row *ent.No
 	if state == "" || state == string(row.State) {
 		return nil
 	}
-	_, err := changeState(ctx, tx, by, row.ID, wire.StateChange{State: state, Comment: why})
+	_, err := changeState(ctx, tx, by, row.ID, 0, wire.StateChange{State: state, Comment: why})
 	return err
 }
 

@@ -41,17 +41,17 @@ type LoggedEvent struct {
 }
 
 // ChangeState takes a transition, or says by a *lifecycle.TransitionError which are valid. An agent may pass on only
-// what a machine may report of itself, and never force: ErrForbidden.
-func (s *Store) ChangeState(ctx context.Context, by Actor, id uuid.UUID, change wire.StateChange) (wire.Node, error) {
+// what a machine may report of itself, and never force: ErrForbidden. ifVersion is as that of UpdateNode.
+func (s *Store) ChangeState(ctx context.Context, by Actor, id uuid.UUID, ifVersion int64, change wire.StateChange) (wire.Node, error) {
 	var changed wire.Node
 	err := s.Write(ctx, func(tx *ent.Tx) (err error) {
-		changed, err = changeState(ctx, tx, by, id, change)
+		changed, err = changeState(ctx, tx, by, id, ifVersion, change)
 		return err
 	})
 	return changed, err
 }
 
-func changeState(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID, change wire.StateChange) (wire.Node, error) {
+func changeState(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID, ifVersion int64, change wire.StateChange) (wire.Node, error) {
 	var f faults
 	to, err := lifecycle.ParseState(change.State)
 	if err != nil {
@@ -66,6 +66,9 @@ func changeState(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID, change
 	row, err := tx.Node.Query().Where(visible(by, id)).Only(ctx)
 	if err != nil {
 		return wire.Node{}, missing(err)
+	}
+	if ifVersion != 0 && ifVersion != row.Version {
+		return wire.Node{}, ErrVersion
 	}
 	at := now()
 	before := install(row)

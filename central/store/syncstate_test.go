@@ -96,7 +96,7 @@ func TestEachWriteGrowsTheVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 		check("another interface", "central")
-		if _, err := f.ChangeState(ctx, f.atBerlin, id, wire.StateChange{State: "installing"}); err != nil {
+		if _, err := f.ChangeState(ctx, f.atBerlin, id, 0, wire.StateChange{State: "installing"}); err != nil {
 			t.Fatal(err)
 		}
 		check("a change of state", f.berlin.ID.String())

@@ -150,7 +150,7 @@ func (c *client) act(ctx context.Context) (what string, err error) {
 		})
 		return "change a node", err
 	case 9:
-		_, err = c.ChangeState(ctx, root, c.node(ctx), wire.StateChange{State: string(lifecycle.Installing)})
+		_, err = c.ChangeState(ctx, root, c.node(ctx), 0, wire.StateChange{State: string(lifecycle.Installing)})
 		return "change a node's state", err
 	case 10:
 		if c.rand.IntN(3) > 0 {
