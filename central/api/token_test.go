@@ -58,9 +58,16 @@ func TestATokensLife(t *testing.T) {
 			"no role": object{"name": "x"}, "a past end": object{"name": "x", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z"},
 			"a role that is none": object{"name": "x", "role": "root"}, "a line break": object{"name": "x\ny", "role": "viewer"},
 			"a secret of one's own": object{"name": "x", "role": "viewer", "secret": "hunter2"},
+			"an end before Christ":  object{"name": "x", "role": "viewer", "expires_at": "0000-01-01T00:00:00+01:00"},
+			"an end in year 10000":  object{"name": "x", "role": "viewer", "expires_at": "9999-12-31T23:59:59-01:00"},
 		} {
 			if r := c.do("POST", path, c.admin, body); r.status != http.StatusUnprocessableEntity {
 				t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		}
+		for _, end := range []string{"0000-01-01T00:00:00+01:00", "0000-12-31T00:00:00Z", "9999-12-31T23:59:59-01:00"} {
+			if r := c.do("PATCH", path+"/"+own.ID, c.admin, object{"expires_at": end}); r.status != http.StatusUnprocessableEntity || !r.names(t, "body.expires_at") {
+				t.Errorf("an end at %s: %d %s", end, r.status, r.body)
 			}
 		}
 		_, secret, _ := strings.Cut(strings.TrimPrefix(made.Text, "pbt_"), "_")
