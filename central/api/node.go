@@ -56,7 +56,7 @@ type NodeFilter struct {
 	GroupID     uuid.UUID      `query:"group_id" format:"uuid"`
 	Descendants bool           `query:"descendants" doc:"Those of the groups and sites below as well"`
 	Tag         []string       `query:"tag,explode" maxItems:"10" maxLength:"100" doc:"May be repeated: a node has to have all"`
-	Search      string         `query:"search" maxLength:"100" doc:"A part of the host name, of an address or of what the firmware says of itself, in any case"`
+	Search      string         `query:"search" maxLength:"253" doc:"A part of the host name, of an address or of what the firmware says of itself, in any case"`
 	Sort        store.NodeSort `query:"sort" enum:"mac_address,-mac_address,hostname,-hostname,created_at,-created_at,last_seen_at,-last_seen_at" default:"mac_address" doc:"With a minus the other way round"`
 }
 
@@ -159,7 +159,7 @@ func (a *api) nodeRoutes() {
 		if in.Body.Force && !who.role.Allows(store.Admin) {
 			return nil, forbidden("force is for the role admin")
 		}
-		return show(a.Store.ChangeState(ctx, who.Actor, in.ID, in.Body.StateChange))
+		return show(a.Store.ChangeState(ctx, who.Actor, in.ID, ifMatch(in.IfMatch), in.Body.StateChange))
 	})
 	route(a, huma.Operation{
 		OperationID: "report-node-event", Method: "POST", Path: path + "/{id}/event", Tags: tags,

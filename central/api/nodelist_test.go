@@ -110,7 +110,7 @@ func testNodesAreFoundAndSorted(t *testing.T, c *central) {
 		"tag=a%0Ab":                          "query.tag",
 		"mac=xyz":                            "query.mac",
 		"descendants=perhaps":                "query.descendants",
-		"search=" + strings.Repeat("x", 101): "query.search",
+		"search=" + strings.Repeat("x", 254): "query.search",
 		"group_id=rack":                      "query.group_id",
 		"colour=red":                         "query.colour",
 	} {

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,33 @@ func testSitesAreFilteredAndSorted(t *testing.T, c *central) {
 	page := must[store.Page[store.Group]](c, 200, "GET", "/api/v1/sites?limit=2&sort=path", c.viewer, nil)
 	if r := c.do("GET", "/api/v1/sites?sort=-path&cursor="+page.NextCursor, c.viewer, nil); r.status != 422 || !r.names(t, "query.cursor") {
 		t.Errorf("the cursor of another order: %d %s", r.status, r.body)
+	}
+}
+
+// A search finds a text in any case, also in letters that databases do not fold, and takes it as it is.
+func TestASearchKnowsNoCase(t *testing.T) { onBoth(t, testASearchKnowsNoCase) }
+
+func testASearchKnowsNoCase(t *testing.T, c *central) {
+	for i, name := range []string{"Århus [1]", `Straße\*?`, "ÉCOLE a-b^", "Kiel_%"} {
+		c.site(name)
+		must[wire.Node](c, 201, "POST", "/api/v1/nodes", c.operator, object{"mac_address": fmt.Sprintf("52:54:00:00:00:%02x", i), "vendor": name})
+	}
+	for text, want := range map[string]string{
+		"Århus": "Århus [1]", "århus": "Århus [1]", "ÅRHUS [1]": "Århus [1]", "å": "Århus [1]", "å*": "", "å?": "", "å.": "", "å%": "",
+		`straße\*?`: `Straße\*?`, "strasse": "", "STRAẞE": `Straße\*?`, "École A-B^": "ÉCOLE a-b^", "écol_": "", "E A-B^": "ÉCOLE a-b^",
+		"kIEL_%": "Kiel_%", "[1]": "Århus [1]", `\*?`: `Straße\*?`, "l_": "Kiel_%", "e%": "", "^": "ÉCOLE a-b^",
+	} {
+		query := url.QueryEscape(text)
+		if got := strings.Join(c.names("/api/v1/sites?search="+query, 100), " "); got != want {
+			t.Errorf("the sites with %q: %s, want %s", text, got, want)
+		}
+		vendors := ""
+		for _, n := range must[store.Page[wire.Node]](c, 200, "GET", "/api/v1/nodes?search="+query, c.viewer, nil).Items {
+			vendors += n.Vendor
+		}
+		if vendors != want {
+			t.Errorf("the nodes with %q: %s, want %s", text, vendors, want)
+		}
 	}
 }
 

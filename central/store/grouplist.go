@@ -46,7 +46,7 @@ func (s *Store) Groups(ctx context.Context, site bool, q GroupQuery) (Page[Group
 		which = append(which, devicegroup.ParentID(*q.Parent))
 	}
 	if q.Search != "" {
-		which = append(which, devicegroup.NameContainsFold(q.Search))
+		which = append(which, containing(devicegroup.FieldName, q.Search))
 	}
 	from := which
 	if after != "" {

@@ -43,9 +43,8 @@ const (
 )
 
 // searched are the columns that a search looks into.
-var searched = []func(string) predicate.Node{
-	node.HostnameContainsFold, node.IPAddressContainsFold, node.VendorContainsFold, node.ModelContainsFold,
-	node.SerialNumberContainsFold, node.SystemUUIDContainsFold,
+var searched = []string{
+	node.FieldHostname, node.FieldIPAddress, node.FieldVendor, node.FieldModel, node.FieldSerialNumber, node.FieldSystemUUID,
 }
 
 // where returns what selects the nodes.
@@ -84,9 +83,9 @@ func (q *NodeQuery) where() ([]predicate.Node, error) {
 		if !printable(q.Search) {
 			f = append(f, wire.ProblemField{Location: "query.search", Message: "holds a control character", Value: clean(q.Search, maxName)})
 		}
-		found := []predicate.Node{byCard(nodeinterface.MACAddressContainsFold(q.Search))}
+		found := []predicate.Node{byCard(containing(nodeinterface.FieldMACAddress, q.Search))}
 		for _, column := range searched {
-			found = append(found, column(q.Search))
+			found = append(found, containing(column, q.Search))
 		}
 		which = append(which, node.Or(found...))
 	}
