@@ -234,7 +234,7 @@ func changes(ctx context.Context, tx *ent.Tx, home *ent.DeviceGroup, since wire.
 
 // Hear makes an agent what it was when a beat came, if that is newer than what is known.
 func (a *Agent) Hear(b Beat) {
-	if a.LastSeen != nil && !b.At.After(*a.LastSeen) || b.At.Before(a.EnrolledAt) {
+	if a.LastSeen != nil && (b.At.Equal(*a.LastSeen) || b.before(*a.LastSeen)) || b.before(a.EnrolledAt) {
 		return
 	}
 	a.LastSeen, a.Heartbeat, a.HeartbeatInterval = &b.At, &b.Report, b.Interval

@@ -92,8 +92,15 @@ func (b Beat) After(bootID string, seq int64, at time.Time) bool {
 	if b.Report.BootID != "" && b.Report.BootID == bootID && b.Report.Seq != seq {
 		return b.Report.Seq > seq
 	}
-	return b.At.After(at)
+	return !b.At.Equal(at) && !b.before(at)
 }
+
+// wrongClock is by how much no two clocks differ that are both right.
+const wrongClock = 24 * time.Hour
+
+// before says whether b came before some time that was noted. Where that is far ahead of b, it was noted by a clock that
+// was wrong and has been set right: else an agent would not be heard until that time had come.
+func (b Beat) before(at time.Time) bool { return b.At.Before(at) && at.Sub(b.At) < wrongClock }
 
 // perKeep bounds the beats of one transaction.
 const perKeep = 500
@@ -142,7 +149,7 @@ func (s *Store) keepBeats(ctx context.Context, tx *ent.Tx, beats []Beat) error {
 	var changed []statusChange
 	for _, row := range rows {
 		b := of[row.SiteID]
-		if b.At.Before(row.EnrolledAt) || row.LastHeartbeatAt != nil && !b.After(row.BootID, row.Seq, *row.LastHeartbeatAt) {
+		if b.before(row.EnrolledAt) || row.LastHeartbeatAt != nil && !b.After(row.BootID, row.Seq, *row.LastHeartbeatAt) {
 			continue
 		}
 		newer = append(newer, b)

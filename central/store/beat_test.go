@@ -103,6 +103,8 @@ func TestTheNewestBeatWins(t *testing.T) {
 			"of the life before":             {of(t, "b", 1, time.Second), of(t, "a", 9, 0), 1},
 			"of no life":                     {of(t, "", 5, 0), of(t, "", 4, time.Second), 4},
 			"from before its enrolment":      {of(t, "a", 1, 0), of(t, "b", 7, -2*time.Hour), 1},
+			"once a wrong clock is right":    {of(t, "a", 9, 365*24*time.Hour), of(t, "b", 1, 0), 1},
+			"enrolled by a wrong clock":      {of(t, "a", 1, -365*24*time.Hour), of(t, "a", 2, -364*24*time.Hour), 2},
 		} {
 			site := s.addAgent(t, name)
 			keep(t, s, c.first(site))
