@@ -126,40 +126,52 @@ func syncFile(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// backupBefore backs up a database of a version beside itself, and deletes the oldest of such backups.
+// backupBefore backs up a database of a version beside itself, and deletes the oldest of such backups. The caller holds
+// the lock of the database.
 func (s *Store) backupBefore(ctx context.Context, db *sql.DB, file string, version int64) error {
-	name := fmt.Sprintf("%s.%d.bak", file, version)
+	versions, torn, err := upgradeBackups(file)
+	if err != nil {
+		return err
+	}
+	for _, name := range torn { // each takes as much room as the new one needs
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	name := backupFile(file, version)
 	if err := copyDatabase(ctx, db, name, true); err != nil {
 		return err
 	}
 	s.log.Info("backed up the database", "file", name)
-	backups, err := upgradeBackups(file)
-	if err != nil {
-		return err
-	}
-	for _, version := range backups[:max(0, len(backups)-keptBackups)] {
-		if err := os.Remove(fmt.Sprintf("%s.%d.bak", file, version)); err != nil {
+	versions = append(versions, version)
+	slices.Sort(versions)
+	versions = slices.Compact(versions)
+	for _, version := range versions[:max(0, len(versions)-keptBackups)] {
+		if err := os.Remove(backupFile(file, version)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// upgradeBackups returns the versions of the backups before upgrades that are beside a database, the oldest first.
-func upgradeBackups(file string) ([]int64, error) {
-	entries, err := os.ReadDir(filepath.Dir(file))
-	if err != nil {
-		return nil, err
-	}
-	var versions []int64
+func backupFile(file string, version int64) string { return fmt.Sprintf("%s.%d.bak", file, version) }
+
+// upgradeBackups returns the versions of the backups before upgrades that are beside a database, and the files of those
+// that were cut off by the end of a process.
+func upgradeBackups(file string) (versions []int64, torn []string, err error) {
+	dir, base := filepath.Split(file)
+	entries, err := os.ReadDir(dir)
 	for _, entry := range entries {
-		rest, ok := strings.CutPrefix(entry.Name(), filepath.Base(file)+".")
-		if rest, ok2 := strings.CutSuffix(rest, ".bak"); ok && ok2 {
-			if version, err := strconv.ParseInt(rest, 10, 64); err == nil {
-				versions = append(versions, version)
-			}
+		rest, ours := strings.CutPrefix(entry.Name(), base+".")
+		text, tail, backup := strings.Cut(rest, ".bak")
+		version, notNumber := strconv.ParseInt(text, 10, 64)
+		switch {
+		case !ours || !backup || notNumber != nil:
+		case tail == "":
+			versions = append(versions, version)
+		case strings.HasSuffix(tail, ".tmp"):
+			torn = append(torn, filepath.Join(dir, entry.Name()))
 		}
 	}
-	slices.Sort(versions)
-	return versions, nil
+	return versions, torn, err
 }
