@@ -10,15 +10,22 @@ import (
 // redacted stands for a secret.
 const redacted = "(redacted)"
 
+// secretWords are in the names of what may hold a secret.
+const secretWords = `passw|passphrase|secret|token|credential|private.?key|api.?key|psk`
+
 var (
 	// secretName is what a parameter or a field is called that may hold a secret. Hashes are not left out of this.
-	secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|private.?key|api.?key|psk`)
+	secretName = regexp.MustCompile(`(?i)` + secretWords)
+
+	// assignment is such a name and its value within a text, as on a kernel's command line or in a query.
+	assignment = regexp.MustCompile(`(?i)([^\s=?&;]*(?:` + secretWords + `)[^\s=?&;]*=)[^\s&;]+`)
 
 	// userInfo is a password in a URL, wherever one stands.
 	userInfo = regexp.MustCompile(`(://[^/@:\s"]*):[^/@\s"]*@`)
 )
 
-// image encodes the state of something for the audit, as JSON without the secrets that its names and URLs tell of.
+// image encodes the state of something for the audit, as JSON without the secrets that its names, its texts and URLs tell
+// of.
 func image(of any) ([]byte, error) {
 	text, err := json.Marshal(of)
 	if err != nil {
@@ -51,7 +58,7 @@ func redact(name string, v any) any {
 		if v != "" && secretName.MatchString(name) {
 			return redacted
 		}
-		return userInfo.ReplaceAllString(v, "$1:"+redacted+"@")
+		return assignment.ReplaceAllString(userInfo.ReplaceAllString(v, "$1:"+redacted+"@"), "$1"+redacted)
 	}
 	return v
 }

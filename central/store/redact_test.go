@@ -17,6 +17,10 @@ func TestTheAuditHoldsNoSecrets(t *testing.T) {
 			map[string]string{"cmdline": "inst.repo=http://me:hunter2@repo/x quiet", "boot_url": "http://repo/x@y:z@"},
 			`{"boot_url":"http://repo/x@y:z@","cmdline":"inst.repo=http://me:(redacted)@repo/x quiet"}`,
 		},
+		{
+			map[string]string{"cmdline": "quiet passwd/root-password=hunter2 rd.TOKEN=x=y ip=dhcp", "boot_url": "http://x/a?token=b&c=d", "comment": "a secret one"},
+			`{"boot_url":"http://x/a?token=(redacted)\u0026c=d","cmdline":"quiet passwd/root-password=(redacted) rd.TOKEN=(redacted) ip=dhcp","comment":"a secret one"}`,
+		},
 		{map[string]any{"credential": map[string]any{"kind": "x", "deep": []any{map[string]any{"secret": "s"}}}}, `{"credential":{"deep":[{"secret":"(redacted)"}],"kind":"x"}}`},
 	} {
 		got, err := image(test.of)
