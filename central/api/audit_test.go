@@ -3,9 +3,11 @@ package api
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
 	"github.com/pureboot/pureboot/ent"
+	"github.com/pureboot/pureboot/ent/auditentry"
 )
 
 // scene is a central with something of everything to write to. Each call of a method makes a fresh one.
@@ -25,7 +28,7 @@ type scene struct {
 }
 
 func (s *scene) name() string { s.n++; return fmt.Sprintf("x%d", s.n) }
-func (s *scene) mac() string  { s.n++; return fmt.Sprintf("52:54:00:00:00:%02x", s.n) }
+func (s *scene) mac() string  { s.n++; return fmt.Sprintf("52:54:00:00:%02x:%02x", s.n>>8, s.n&255) }
 
 func (s *scene) made(path string, body object) string {
 	s.t.Helper()
@@ -294,6 +297,52 @@ func TestEachWriteIsAudited(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Where its audit entry cannot be written, a write has no effect: both are of one transaction.
+func TestNoWriteWithoutItsAudit(t *testing.T) {
+	c := newCentral(t)
+	db, err := sql.Open("sqlite", filepath.Join(c.dir, "pureboot.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	number := func(query string, args ...any) (n int) {
+		if err := db.QueryRow(query, args...).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	commits := func() int { return number("PRAGMA data_version") } // grows with those of other connections
+	s := &scene{central: c}
+	for route, write := range writes {
+		if route == "PATCH /api/v1/content-uploads/{id}" {
+			continue // which notes how much has come before it stores the file
+		}
+		refuse := func(action string, from int) string {
+			return fmt.Sprintf(`CREATE TRIGGER refuse BEFORE INSERT ON audit_entries WHEN NEW.action = '%s' AND
+				(SELECT count(*) FROM audit_entries WHERE action = NEW.action) >= %d BEGIN SELECT RAISE(ABORT, 'no room for it'); END`, action, from)
+		}
+		r := write.call(s)
+		action := c.store.Read().AuditEntry.Query().Where(auditentry.RequestID(r.header.Get(wire.HeaderRequestID))).FirstX(t.Context()).Action
+		all := number("SELECT count(*) FROM audit_entries WHERE action = ?", action)
+		write.call(s)
+		each := number("SELECT count(*) FROM audit_entries WHERE action = ?", action) - all // what is made first has some too
+		if _, err := db.Exec(refuse(action, all+2*each-1)); err != nil {
+			t.Fatal(err)
+		}
+		before := 0
+		c.before = func() { before = commits() }
+		r = write.call(s)
+		if after := commits(); r.status < 300 && route != "POST /api/v1/nodes/bulk" || after != before {
+			t.Errorf("%s without %s: %d %s, commits %d to %d", route, action, r.status, r.body, before, after)
+		}
+		c.before = nil
+		if _, err := db.Exec("DROP TRIGGER refuse"); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // check says what is wrong with the audit of a request.

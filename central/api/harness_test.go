@@ -60,6 +60,8 @@ type central struct {
 	dir     string
 
 	admin, operator, viewer string // tokens
+
+	before func() // each request; nil: nothing
 }
 
 func newCentral(t *testing.T) *central {
@@ -126,6 +128,9 @@ type reply struct {
 // do sends a request. A body that is no string and no []byte goes as JSON.
 func (c *central) do(method, path, token string, body any, headers ...string) reply {
 	c.t.Helper()
+	if c.before != nil {
+		c.before()
+	}
 	var text []byte
 	switch body := body.(type) {
 	case nil:
