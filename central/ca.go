@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/pureboot/pureboot/durable"
@@ -46,8 +47,17 @@ func loadAuthority(dir string, now time.Time) (*authority, error) {
 	certFile, keyFile := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 	text, err := os.ReadFile(certFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeAuthority(certFile, keyFile, now)
-	} else if err != nil {
+		// Of two programs that begin at once in one folder the second waits, and finds the CA of the first.
+		lock, lockErr := lockKey(keyFile)
+		if lockErr != nil {
+			return nil, fmt.Errorf("make a CA: %w", lockErr)
+		}
+		defer lock.Close()
+		if text, err = os.ReadFile(certFile); errors.Is(err, fs.ErrNotExist) {
+			return makeAuthority(certFile, keyFile, now)
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read the CA: %w", err)
 	}
 	certs, err := parseCertificates(text)
@@ -66,6 +76,22 @@ func loadAuthority(dir string, now time.Time) (*authority, error) {
 		return nil, fmt.Errorf("read the CA: %s expired on %s", certFile, ca.cert.NotAfter.Format(time.DateOnly))
 	}
 	return ca, nil
+}
+
+// lockKey waits for a lock on the file of a key, which is made if it is missing. Closing it gives the lock back.
+func lockKey(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for err = syscall.EINTR; err == syscall.EINTR; {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", file, err)
+	}
+	return f, nil
 }
 
 // makeAuthority makes a CA. The certificate is written last: without it, a key is nobody's.

@@ -117,7 +117,11 @@ func (id *identity) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return id.cert, nil
 }
 
-func (id *identity) lasts(leaf *x509.Certificate) bool { return leaf.NotAfter.Sub(id.now()) > renewal }
+// lasts says whether a certificate is good, and for a while: one that was made by a clock that was ahead is not yet.
+func (id *identity) lasts(leaf *x509.Certificate) bool {
+	now := id.now()
+	return !now.Before(leaf.NotBefore) && leaf.NotAfter.Sub(now) > renewal
+}
 
 func (id *identity) files() (cert, key string) {
 	return filepath.Join(id.dir, "server.crt"), filepath.Join(id.dir, "server.key")

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -49,6 +50,29 @@ func shake(t *testing.T, id *identity, name string, client *tls.Config) ([]*x509
 	near.Close()
 	<-done
 	return conn.ConnectionState().PeerCertificates, err
+}
+
+// Programs that begin at once in one folder, as central and its init, have one CA.
+func TestTwoThatBeginAtOnceHaveOneCA(t *testing.T) {
+	c := &clock{time.Now()}
+	cfg := Config{DataDir: t.TempDir()}
+	ids := make([]*identity, 8)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			var err error
+			if ids[i], err = loadIdentity(cfg, c.now, quiet()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	kept := identify(t, cfg, c)
+	for i, id := range ids {
+		if id == nil || id.pin != kept.pin {
+			t.Errorf("program %d has a CA of its own", i)
+		}
+	}
 }
 
 func trusting(t *testing.T, files ...string) *tls.Config {
@@ -149,6 +173,11 @@ func TestACertificateIsRenewedWhileCentralRuns(t *testing.T) {
 			t.Fatal("the certificate is the same, or the CA is not")
 		}
 		before = after
+	}
+	// A clock that was wrong and is set right.
+	c.at = c.at.Add(-2 * serverLife)
+	if before, err = shake(t, id, "localhost", roots()); err != nil {
+		t.Errorf("made by a clock that was ahead: %v", err)
 	}
 	// A full disk does not take central off the air while the certificate is good.
 	if err := os.RemoveAll(cfg.DataDir); err != nil {
