@@ -10,7 +10,7 @@ type Settings struct {
 	CachePolicy        *string           `json:"cache_policy" required:"false" enum:"minimal,assigned,mirror,pattern" doc:"Default minimal"`
 	CachePatterns      []string          `json:"cache_patterns" required:"false" maxItems:"100" doc:"Globs; default none"`
 	CacheMaxSizeGB     *int              `json:"cache_max_size_gb" required:"false" minimum:"1" maximum:"1000000" doc:"Default 50"`
-	CacheRetentionDays *int              `json:"cache_retention_days" required:"false" minimum:"1" maximum:"36500" doc:"Default 30"`
+	CacheRetentionDays *int              `json:"cache_retention_days" required:"false" minimum:"1" maximum:"36500" doc:"Default 30, and less for scripts and templates"`
 	DiscoveryMethod    *string           `json:"discovery_method" required:"false" enum:"dhcp,dns,anycast,fallback" doc:"Default dhcp"`
 	DiscoveryConfig    map[string]string `json:"discovery_config" required:"false" maxProperties:"100" doc:"Default empty"`
 	MigrationPolicy    *string           `json:"migration_policy" required:"false" enum:"manual,auto_accept,auto_release,bidirectional" doc:"Default manual"`
