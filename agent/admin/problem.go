@@ -47,7 +47,7 @@ func (e *invalid) add(location, format string, args ...any) {
 // refuse answers 422 if there are faults.
 func (e invalid) refuse(w http.ResponseWriter) bool {
 	if len(e) > 0 {
-		problem(w, http.StatusUnprocessableEntity, "The request cannot be meant.", e...)
+		problem(w, http.StatusUnprocessableEntity, "The request is not valid.", e...)
 	}
 	return len(e) > 0
 }

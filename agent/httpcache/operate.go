@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -152,7 +153,7 @@ func (h *Handler) Prefetch(ctx context.Context, u *url.URL) (int64, error) {
 	verdict := Evaluate(r, responses(stored), time.Now())
 	chosen := owner(stored, verdict.Stored)
 	if verdict.Action == Serve {
-		return h.stored(chosen.slot.key), nil
+		return h.prefetched(primary, chosen.slot.key)
 	}
 	h.choose(v, stored, chosen, nil)
 	if err := h.slots.reserve(primary, v.key); err != nil {
@@ -162,7 +163,7 @@ func (h *Handler) Prefetch(ctx context.Context, u *url.URL) (int64, error) {
 	a.left = true // nobody takes what is not stored
 	reader, err := h.Cache.Stream(ctx, a.key, a.version, 0, 0, a.origin)
 	if _, confirmed := errors.AsType[*confirmation](err); confirmed {
-		return h.stored(v.key), nil
+		return h.prefetched(primary, v.key)
 	}
 	if err != nil {
 		return 0, err
@@ -171,7 +172,17 @@ func (h *Handler) Prefetch(ctx context.Context, u *url.URL) (int64, error) {
 	if err := reader.Stored(); err != nil {
 		return 0, err
 	}
-	return h.stored(v.key), nil
+	return h.prefetched(primary, v.key)
+}
+
+// prefetched is the size of what is stored. That there is no such thing may be stored too, but nobody wants it fetched.
+func (h *Handler) prefetched(primary string, key cache.Key) (int64, error) {
+	for _, f := range h.slots.stored(primary) {
+		if f.slot.key == key && f.Status >= 400 {
+			return 0, fmt.Errorf("the origin answered %d", f.Status)
+		}
+	}
+	return h.stored(key), nil
 }
 
 // stored is the size of what is published.

@@ -59,7 +59,11 @@ func cachePrefetchCommand() *cobra.Command {
 func showPrefetch(cmd *cobra.Command, p admin.Prefetch) {
 	tabled(cmd, "item\tstate\tfiles\tsize\tended", func(row func(string, ...any)) {
 		for _, i := range p.Items {
-			row("%s\t%s\t%d of %d\t%s of %s\t%s", i.Item, i.State, i.FilesDone, i.Files, size(i.HaveBytes), size(i.SizeBytes), ago(i.FinishedAt))
+			ended := ago(i.FinishedAt)
+			if i.Error != "" {
+				ended += "\t" + oneLine(i.Error)
+			}
+			row("%s\t%s\t%d of %d\t%s of %s\t%s", i.Item, i.State, i.FilesDone, i.Files, size(i.HaveBytes), size(i.SizeBytes), ended)
 		}
 	})
 }

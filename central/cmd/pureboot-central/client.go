@@ -219,6 +219,9 @@ func refusal(res *http.Response) error {
 		r.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	r.Problem.Detail = cmp.Or(r.Problem.Detail, http.StatusText(r.Status))
+	if r.Gone() {
+		r.Problem.Detail += ": " + res.Request.URL.Path
+	}
 	for _, f := range r.Problem.Errors {
 		if f.Message != r.Problem.Detail {
 			r.Problem.Detail += fmt.Sprintf("\n  %s: %s", f.Location, f.Message)

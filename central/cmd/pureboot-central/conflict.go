@@ -58,10 +58,14 @@ func conflictListCommand(dial dialer) *cobra.Command {
 			return err
 		}
 		return print(cmd, *format, conflicts, func() error {
+			sites, err := c.sitePaths(cmd.Context())
+			if err != nil {
+				return err
+			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "ID\tSINCE\tOF\tSITE\tFIELDS\tRESOLVED")
 			for _, k := range conflicts {
-				fmt.Fprintf(table, "%s\t%s\t%s/%s\t%s\t%s\t%s\n", k.ID, moment(&k.DetectedAt), k.EntityType, k.EntityID, k.SiteID,
+				fmt.Fprintf(table, "%s\t%s\t%s/%s\t%s\t%s\t%s\n", k.ID, moment(&k.DetectedAt), k.EntityType, k.EntityID, sites.of(k.SiteID),
 					strings.Join(k.Fields, ","), settled(k))
 			}
 			return table.Flush()
@@ -95,10 +99,14 @@ func conflictShowCommand(dial dialer) *cobra.Command {
 			return err
 		}
 		return print(cmd, *format, k, func() error {
+			sites, err := c.sitePaths(cmd.Context())
+			if err != nil {
+				return err
+			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, fact := range [][2]string{
 				{"of", k.EntityType + "/" + k.EntityID.String()},
-				{"site", k.SiteID.String()},
+				{"site", sites.of(k.SiteID)},
 				{"since", moment(&k.DetectedAt)},
 				{"resolved", settled(k)},
 			} {

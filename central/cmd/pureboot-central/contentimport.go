@@ -57,6 +57,9 @@ func contentImportCommand(dial dialer) *cobra.Command {
 		if *jobs < 1 || *jobs > 16 {
 			return errors.New("--jobs: want 1 to 16")
 		}
+		if !slices.Contains(wire.Categories, *category) {
+			return fmt.Errorf("--category: %q is not one of %s", *category, strings.Join(wire.Categories, ", "))
+		}
 		tree, err := openTree(args[0], *category, *prefix)
 		if err != nil {
 			return err

@@ -60,10 +60,14 @@ func migrationListCommand(dial dialer) *cobra.Command {
 			return err
 		}
 		return print(cmd, *format, claims, func() error {
+			sites, err := c.sitePaths(cmd.Context())
+			if err != nil {
+				return err
+			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "ID\tNODE\tFROM\tTO\tSTATUS\tPOLICY\tCLAIMED\tENDS")
 			for _, k := range claims {
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.NodeID, from(k.SourceSiteID), k.TargetSiteID, k.Status,
+				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.NodeID, from(sites, k.SourceSiteID), sites.of(k.TargetSiteID), k.Status,
 					orDash(k.PolicyMatched), moment(&k.CreatedAt), moment(&k.ExpiresAt))
 			}
 			return table.Flush()
@@ -73,11 +77,11 @@ func migrationListCommand(dial dialer) *cobra.Command {
 }
 
 // from names a site that may be gone.
-func from(site *uuid.UUID) string {
+func from(sites sitePaths, site *uuid.UUID) string {
 	if site == nil {
 		return "-"
 	}
-	return site.String()
+	return sites.of(*site)
 }
 
 func migrationDecideCommand(dial dialer, verb, short string) *cobra.Command {

@@ -43,10 +43,13 @@ func root() *cobra.Command {
 func usage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())
+			err := check(cmd, args)
+			if err != nil && cmd.HasSubCommands() {
+				err = fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())
+			} else if err != nil {
+				err = fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())
 			}
-			return nil
+			return err
 		}
 	}
 	for _, below := range cmd.Commands() {

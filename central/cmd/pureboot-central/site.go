@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,3 +129,18 @@ func eachSite(cmd *cobra.Command, dial dialer, names []string, do func(ctx conte
 	}
 	return errors.Join(errs...)
 }
+
+// sitePaths are the paths of all sites, for people to read in place of ids.
+type sitePaths map[uuid.UUID]string
+
+func (c *client) sitePaths(ctx context.Context) (sitePaths, error) {
+	sites, err := list[store.Group](ctx, c, pathSites, nil)
+	paths := sitePaths{}
+	for _, s := range sites {
+		paths[s.ID] = s.Path
+	}
+	return paths, err
+}
+
+// of returns the id of a site that is gone.
+func (p sitePaths) of(site uuid.UUID) string { return cmp.Or(p[site], site.String()) }
