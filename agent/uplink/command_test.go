@@ -209,6 +209,9 @@ func TestACommandTellsHowFarItIs(t *testing.T) {
 		if len(s.ran) != 0 {
 			t.Errorf("carried out are %v", s.ran)
 		}
+		// That central has kept how far one was does not mean that it knows the end.
+		_ = s.answer(wire.HeartbeatAnswer{Acked: []wire.CommandAck{{ID: "s1", State: "running"}, {ID: "s3", State: "rejected"}, {ID: "s4", State: "accepted"}}})
+		s.want("s1 failed 2 files: no route to host", "i2 canceled", "s4 succeeded 2 files", "i9 expired why")
 	})
 }
 

@@ -208,3 +208,18 @@ func TestAnAgentWhoseCredentialIsRefusedTriesBothOnce(t *testing.T) {
 		t.Errorf("%+v, %v", k, try)
 	}
 }
+
+// TestTheNewSecretIsUsedOnceCentralHasIt, and not before: there, a secret that it does not know is a guess at one.
+func TestTheNewSecretIsUsedOnceCentralHasIt(t *testing.T) {
+	k := keys{Secret: "old"}.answered("old", &wire.Rotation{ID: "r"}, func() string { return "new" })
+	for _, accepted := range []string{"", hashOfSecret("old"), hashOfSecret("another's")} {
+		k = k.answered("old", &wire.Rotation{ID: "r", Accepted: accepted}, nil)
+		if next := k.announce(); k.Secret != "old" || next == nil || *next != (wire.NextCredential{Rotation: "r", SHA256: hashOfSecret("new")}) {
+			t.Errorf("accepted %.8s: %+v announces %+v", accepted, k, next)
+		}
+	}
+	k = k.answered("old", &wire.Rotation{ID: "r", Accepted: hashOfSecret("new")}, nil)
+	if k.Secret != "new" || k.Other != "old" || k.announce() != nil {
+		t.Errorf("accepted: %+v", k)
+	}
+}
