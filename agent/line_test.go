@@ -217,6 +217,7 @@ func (l *line) carry(to, from net.Conn, down bool) {
 
 // TestAWeekAwayIsMadeUpForInOneExchange: one heartbeat, and one page of the manifest, however much has changed.
 func TestAWeekAwayIsMadeUpForInOneExchange(t *testing.T) {
+	t.Parallel()
 	c := startRealCentral(t)
 	c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, `{"heartbeat_seconds":1}`)
 	c.put(t, "images/first", noise(1000))
@@ -224,15 +225,14 @@ func TestAWeekAwayIsMadeUpForInOneExchange(t *testing.T) {
 	c.by = l.url()
 	a := startPair(t, c)
 	eventually(t, "the pair is in step", func() bool { return a.files.Epoch().N > 0 && a.config.Report().Generation != "" })
-	l.set(fault{refuse: true})
+	l.worsen(fault{hole: true}) // in which it gives up less often than where it is refused, and comes back sooner
 	for i := range 7 {
 		c.call(t, 200, "PATCH", "/api/v1/sites/"+c.site, fmt.Sprintf(`{"cache_max_size_gb":%d}`, 10+i))
 		for k := range 10 {
 			c.put(t, fmt.Sprintf("images/%d-%d", i, k), noise(100+i))
 		}
 	}
-	hits := l.hits.Load()
-	eventually(t, "the agent meets the fault", func() bool { return l.hits.Load() > hits })
+	eventually(t, "the agent meets the fault", func() bool { return l.hits.Load() > 0 })
 	c.change(func() { clear(c.asked) })
 	l.set(fault{})
 	eventually(t, "it is in step again", func() bool { return a.cache.Stats().MaxBytes == 16e9 && len(a.files.Known()) == 71 })
