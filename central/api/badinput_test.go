@@ -33,6 +33,9 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		"a name twice below":       {"POST", "/api/v1/nodes", c.admin, `{"mac_address":"52:54:00:00:00:09","interfaces":[{"name":"a","\u006eame":"b"}]}`, 400, "body"},
 		"no UTF-8":                 {"POST", "/api/v1/nodes", c.admin, "{\"mac_address\":\"52:54:00:00:00:09\",\"vendor\":\"\xff\"}", 400, "body"},
 		"a list":                   {"POST", "/api/v1/nodes", c.admin, `[]`, 422, "body"},
+		"a number too large":       {"POST", "/api/v1/nodes", c.admin, `{"mac_address":"52:54:00:00:00:09","vendor":1e999}`, 400, "body"},
+		"a whole number as none":   {"POST", "/api/v1/sites", c.admin, `{"name":"a","heartbeat_seconds":60.0}`, 422, "body"},
+		"patch: as none":           {"PATCH", "/api/v1/sites/" + site.ID.String(), c.admin, `{"heartbeat_seconds":60.5}`, 422, "body.heartbeat_seconds"},
 		"an unknown field":         {"POST", "/api/v1/nodes", c.admin, object{"mac_address": "52:54:00:00:00:09", "hostnme": "a"}, 422, "body.hostnme"},
 		"a field in capitals":      {"POST", "/api/v1/nodes", c.admin, object{"mac_address": "52:54:00:00:00:09", "Hostname": "a"}, 422, "body.Hostname"},
 		"no MAC":                   {"POST", "/api/v1/nodes", c.admin, object{"hostname": "a"}, 422, "body"},
@@ -136,6 +139,9 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 			r := c.do(bad.method, bad.path, bad.token, bad.body, "Content-Type", "application/json")
 			if r.status != bad.status {
 				t.Fatalf("%d, want %d: %s", r.status, bad.status, r.body)
+			}
+			if strings.Contains(string(r.body), "Go ") {
+				t.Errorf("it speaks of Go: %s", r.body)
 			}
 			for field := range strings.FieldsSeq(bad.fields) {
 				if !r.names(t, field) {

@@ -72,6 +72,7 @@ func TestAFileComesBackAsItWas(t *testing.T) {
 		"range of this":    {get("If-Range", etag, "Range", "bytes=10-19"), func(r reply) bool { return part(r, 10, 20) }},
 		"range of another": {get("If-Range", `"x"`, "Range", "bytes=10-19"), whole},
 		"beyond the end":   {get("Range", "bytes=9999999-"), func(r reply) bool { return r.status == 416 }},
+		"in other units":   {get("Range", "lines=1-2"), whole},
 		"only the head": {c.do("HEAD", path, c.viewer, nil), func(r reply) bool {
 			return r.status == 200 && len(r.body) == 0 && r.header.Get("Content-Length") == fmt.Sprint(len(data))
 		}},

@@ -23,7 +23,7 @@ var strictJSON = huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal:
 // (RFC 8259, section 4). The second decodes all fields that it can even if there are some that it cannot, so that
 // their faults are found too.
 func unmarshal(body []byte, v any) error {
-	err := json.Unmarshal(body, v)
+	err := legible(json.Unmarshal(body, v))
 	if _, first := v.(*any); first && err == nil {
 		if !utf8.Valid(body) {
 			return errors.New("not UTF-8")
@@ -40,6 +40,16 @@ func unmarshal(body []byte, v any) error {
 		}
 	}
 	return err
+}
+
+// legible says which value does not fit without the names of Go's types, which are no client's.
+func legible(err error) error {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err
+	}
+	name := e.Field[strings.LastIndexByte(e.Field, '.')+1:]
+	return fmt.Errorf("%s%s is not of the form that is wanted", strings.TrimPrefix(name+": ", ": "), e.Value)
 }
 
 // distinct reads a value and says whether an object in it has a name twice.
