@@ -72,16 +72,12 @@ func copyDatabase(ctx context.Context, db *sql.DB, file string, replace bool) er
 	if err != nil {
 		return err
 	}
-	if !replace { // takes the name, so that of two copies at once one fails
-		reserved, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		reserved.Close()
+	if _, err := os.Lstat(file); err == nil && !replace {
+		return &fs.PathError{Op: "create", Path: file, Err: fs.ErrExist}
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // 0600, which the copy keeps
 	if err != nil {
-		return undo(err, file, replace)
+		return err
 	}
 	tmp.Close()
 	if _, err = db.ExecContext(ctx, "VACUUM INTO ?", tmp.Name()); err == nil {
@@ -90,21 +86,26 @@ func copyDatabase(ctx context.Context, db *sql.DB, file string, replace bool) er
 	if err == nil {
 		err = syncFile(tmp.Name())
 	}
+	if err == nil && !replace {
+		err = takeName(file)
+	}
 	if err == nil {
 		err = os.Rename(tmp.Name(), file)
 	}
 	if err != nil {
-		return undo(errors.Join(noSpace(err), os.Remove(tmp.Name())), file, replace)
+		return errors.Join(noSpace(err), os.Remove(tmp.Name()))
 	}
 	return syncFile(filepath.Dir(file))
 }
 
-// undo gives back the name that a copy which failed had taken.
-func undo(err error, file string, replace bool) error {
-	if replace {
+// takeName makes an empty file, so that of two copies at once one fails. It is there for an instant alone: whoever
+// restored an empty one would begin with an empty database.
+func takeName(file string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return err
 	}
-	return errors.Join(err, os.Remove(file))
+	return f.Close()
 }
 
 func mark(ctx context.Context, file string) error {
@@ -169,7 +170,7 @@ func upgradeBackups(file string) (versions []int64, torn []string, err error) {
 		case !ours || !backup || notNumber != nil:
 		case tail == "":
 			versions = append(versions, version)
-		case strings.HasSuffix(tail, ".tmp"):
+		case strings.Contains(tail, ".tmp"): // the copy, and SQLite's journal of it
 			torn = append(torn, filepath.Join(dir, entry.Name()))
 		}
 	}

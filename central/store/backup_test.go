@@ -216,9 +216,10 @@ func TestAnUpgradeOfSQLiteLeavesABackup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	torn := filepath.Join(o.Dir, fmt.Sprintf("pureboot.db.%d.bak.12345.tmp", steps[0].Version)) // of a process that was killed
-	if err := os.WriteFile(torn, nil, 0o600); err != nil {
-		t.Fatal(err)
+	for _, torn := range []string{"tmp", "tmp-journal"} { // of a process that was killed
+		if err := os.WriteFile(filepath.Join(o.Dir, fmt.Sprintf("pureboot.db.%d.bak.12345.%s", steps[0].Version, torn)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	before := open(t, o)
 	found, err := filepath.Glob(filepath.Join(o.Dir, "*.bak*"))
