@@ -170,25 +170,21 @@ func TestPartsAreKeptWithADigestOrWithout(t *testing.T) {
 
 // TestPartThatWasCutShortGoes with its fill: nobody could go on with it, or knew of it.
 func TestPartThatWasCutShortGoes(t *testing.T) {
-	s := openStore(t, Options{})
 	o := newOrigin(1, 8*mib)
-	o.gate, o.gateAt = make(chan struct{}), 4*mib
-	r := fetch(t, s, "k", o)
-	wantBytes(t, io.LimitReader(r, 3*mib), o.data[:3*mib])
-	parts, err := filepath.Glob(filepath.Join(s.opts.Dir, partDir, "*"))
-	if err != nil || len(parts) == 0 {
-		t.Fatal(parts, err)
-	}
-	for _, part := range parts {
-		if err := os.Truncate(part, 10); err != nil {
+	o.gateAt = 4 * mib
+	inBubble(t, o, func(t *testing.T, s *Store) {
+		r := fetch(t, s, "k", o)
+		wantBytes(t, io.LimitReader(r, 3*mib), o.data[:3*mib])
+		synctest.Wait()
+		if err := os.Truncate(filepath.Join(s.opts.Dir, r.fill.partName), 10); err != nil {
 			t.Fatal(err)
 		}
-	}
-	r.Close()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	wantFiles(t, s)
+		r.Close()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wantFiles(t, s)
+	})
 }
 
 func TestPartsGoBeforeObjects(t *testing.T) {

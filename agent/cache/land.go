@@ -15,7 +15,7 @@ var zeros [ChunkSize]byte
 func (f *fill) lay(st *stream, data []byte) {
 	end := st.pos + int64(len(data))
 	begin := end - end%ChunkSize
-	if begin < st.pos || f.relay.Load() != nil {
+	if begin < st.pos || begin == end || f.relay.Load() != nil {
 		return
 	}
 	f.mu.Lock()

@@ -45,7 +45,7 @@ func (f fewBytes) Read(p []byte) (int, error) { return f.ReadCloser.Read(p[:min(
 func TestBlocksAreLaidOutWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWeb(1, rapid.IntRange(1, 5*mib).Draw(rt, "size"))
-		most := rapid.IntRange(1000, 200_000).Draw(rt, "most bytes at a time")
+		most := rapid.OneOf(rapid.Just(16<<10), rapid.IntRange(1000, 200_000)).Draw(rt, "most bytes at a time")
 		answer := func(ctx context.Context, version string, offset, length int64) (*Arrival, error) {
 			a, err := w.answer(ctx, version, offset, length)
 			if err == nil {

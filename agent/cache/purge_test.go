@@ -202,6 +202,40 @@ func TestPurgeWhileItIsFetched(t *testing.T) {
 	}
 }
 
+// TestPurgeTakesWhatEndedMeanwhile: a fill that was found may have left an object, or a part, when it is forgotten.
+func TestPurgeTakesWhatEndedMeanwhile(t *testing.T) {
+	for _, parks := range []bool{false, true} {
+		o := newOrigin(1, 16*ChunkSize)
+		o.gateAt = 8 * ChunkSize
+		inBubble(t, o, func(t *testing.T, s *Store) {
+			r := fetch(t, s, "images/k", o)
+			wantBytes(t, io.LimitReader(r, 4*ChunkSize), o.data[:4*ChunkSize])
+			found, err := s.matching(underImages)
+			if err != nil || len(found.fills) != 1 {
+				t.Fatal(found, err)
+			}
+			if !parks {
+				close(o.gate)
+				wantBytes(t, r, o.data[4*ChunkSize:])
+			}
+			r.Close()
+			time.Sleep(time.Hour)
+			if parks == (s.parts["images/k"] == nil) || parks == (s.entries["images/k"] != nil) {
+				t.Fatalf("parks %t: %+v", parks, s.Stats())
+			}
+			gone, err := s.forgetAll(found, 0)
+			if err != nil || gone == nil || gone.n.Objects != 1 {
+				t.Fatalf("parks %t: forgotten %+v, %v", parks, gone, err)
+			}
+			if err := s.deleteForgotten(gone); err != nil {
+				t.Error(err)
+			}
+			s.running.Done()
+			wantFiles(t, s)
+		})
+	}
+}
+
 func TestPurgeTakesWhatIsParked(t *testing.T) {
 	dir := t.TempDir()
 	w := newWeb(1, 8*mib)
