@@ -57,12 +57,18 @@ type countingWriter struct {
 
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// Write counts before a client can have it.
 func (w *countingWriter) Write(b []byte) (int, error) {
+	w.o.count(len(b))
 	n, err := w.ResponseWriter.Write(b)
-	w.o.mu.Lock()
-	defer w.o.mu.Unlock()
-	w.o.sent += int64(n)
+	w.o.count(n - len(b))
 	return n, err
+}
+
+func (o *countingOrigin) count(sent int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sent += int64(sent)
 }
 
 // requests says what was asked so far: "GET /a", with a range "GET /a bytes=0-9", with a condition "GET /a if "v1"".
