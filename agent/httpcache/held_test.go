@@ -76,3 +76,34 @@ func TestHeldPartGrows(t *testing.T) {
 	s.body(r, 200, data)
 	s.says(r, "hit")
 }
+
+// TestHeldPartInvalidatedOnItsWay: it was asked for before the request that invalidates it, and comes after.
+func TestHeldPartInvalidatedOnItsWay(t *testing.T) {
+	data, gate := random(3<<20), make(chan struct{})
+	whole := file(data, `Etag: "v1"`, "Cache-Control: max-age=60")
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			<-gate
+		}
+		whole(w, r)
+	})
+	s := startSite(t, o.URL)
+	const part = "Range: bytes=2000000-2099999"
+	first := make(chan reply)
+	go func() {
+		r, err := s.try(t.Context(), http.MethodGet, "/up/a", part)
+		if err != nil {
+			t.Error(err)
+		}
+		first <- r
+	}()
+	eventually(t, "it is asked for", func() bool { return len(o.requests()) == 1 })
+	s.do(http.MethodPost, "/up/a")
+	close(gate)
+	s.body(<-first, 206, data[2_000_000:2_100_000])
+	s.settled()
+	r := s.get("/up/a", part)
+	s.body(r, 206, data[2_000_000:2_100_000])
+	s.says(r, "fwd=")
+	o.wantRequests(t, "GET /a bytes=2000000-2099999", "POST /a", `GET /a bytes=2000000-2000000 if-range "v1"`)
+}
