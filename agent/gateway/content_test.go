@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -339,12 +341,16 @@ func (s *site) serve(t *testing.T) *pipes {
 }
 
 func TestASlowMachineHasAllTheTimeItNeeds(t *testing.T) {
-	for _, warm := range []bool{true, false} {
+	for _, from := range []string{"cache", "fill", "file"} { // a file is what an upstream's objects are sent from
 		synctest.Test(t, func(t *testing.T) {
 			c := newCentral()
 			body := c.file("images/linux", noise(1, 4<<20))
 			s := openSite(t, c)
-			if warm {
+			path := "/images/linux"
+			switch from {
+			case "file":
+				path = s.sendsFile(t, body)
+			case "cache":
 				f, err := s.Files.Open(t.Context(), "images", "linux")
 				if err != nil {
 					t.Fatal(err)
@@ -356,7 +362,7 @@ func TestASlowMachineHasAllTheTimeItNeeds(t *testing.T) {
 			}
 			conn := s.serve(t).dial()
 			defer conn.Close()
-			io.WriteString(conn, "GET /images/linux HTTP/1.1\r\nHost: x\r\n\r\n")
+			io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -369,31 +375,57 @@ func TestASlowMachineHasAllTheTimeItNeeds(t *testing.T) {
 				n, err := io.ReadFull(res.Body, buf[:min(len(buf), len(body)-len(got))])
 				got = append(got, buf[:n]...)
 				if err != nil {
-					t.Fatalf("cut after %d bytes and %v: %v", len(got), time.Since(began), err)
+					t.Fatalf("%s: cut after %d bytes and %v: %v", from, len(got), time.Since(began), err)
 				}
 				time.Sleep(9 * time.Second)
 			}
 			if string(got) != string(body) || time.Since(began) < 2*pieceTime {
-				t.Errorf("%d bytes in %v", len(got), time.Since(began))
+				t.Errorf("%s: %d bytes in %v", from, len(got), time.Since(began))
 			}
 		})
 	}
 }
 
 func TestAMachineThatStopsReadingIsLetGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCentral()
-		c.file("images/linux", noise(1, 4<<20))
-		s := openSite(t, c)
-		conn := s.serve(t).dial()
-		defer conn.Close()
-		io.WriteString(conn, "GET /images/linux HTTP/1.1\r\nHost: x\r\n\r\n")
-		time.Sleep(pieceTime + time.Second)
-		synctest.Wait()
-		if s.Active() != 0 {
-			t.Error("the request still runs")
+	for _, file := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCentral()
+			body := c.file("images/linux", noise(1, 4<<20))
+			s := openSite(t, c)
+			path := "/images/linux"
+			if file {
+				path = s.sendsFile(t, body)
+			}
+			conn := s.serve(t).dial()
+			defer conn.Close()
+			io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+			time.Sleep(pieceTime + time.Second)
+			synctest.Wait()
+			if s.Active() != 0 {
+				t.Errorf("%s: the request still runs", path)
+			}
+		})
+	}
+}
+
+// sendsFile has the kernel send body from a file, as an upstream's object, and returns its path.
+func (s *site) sendsFile(t *testing.T, body []byte) string {
+	t.Helper()
+	name := filepath.Join(s.dir, "linux")
+	if err := os.WriteFile(name, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Upstreams = []Upstream{{"/up/", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		file, err := os.Open(name)
+		if err != nil {
+			t.Error(err)
+			return
 		}
-	})
+		defer file.Close()
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = io.CopyN(w, file, int64(len(body))) // who reads it sees what is missing
+	})}}
+	return "/up/linux"
 }
 
 // TestAnEndMayComeLate after the last byte: a body of no known length ends when its origin says so.
