@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"central/api":                  {"ent", "agent/boot", "central/fleet", "central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/fleet":                {"central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/content":              {"central/store", "central/wire", "ent"},
-	"central/store":                {"central/inherit", "central/lifecycle", "central/wire", "ent"},
+	"central/store":                {"durable", "central/inherit", "central/lifecycle", "central/wire", "ent"},
 	"central/inherit":              {},
 	"central/lifecycle":            {},
 	"central/wire":                 {},

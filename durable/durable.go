@@ -1,5 +1,8 @@
 // Package durable replaces small files as a whole: whoever reads one, also after a power cut, finds the old text or the
 // new one.
+//
+// What root makes belongs to whom the directory around it belongs to, so that a command that root runs for a service
+// leaves it what it can read.
 package durable
 
 import (
@@ -13,9 +16,6 @@ import (
 // Replace makes data the text of the file name, which need not exist; its directory has to. When it returns nil the file
 // and its name have reached the disk. After an error the file is as it was, unless only the directory could not be synced:
 // then it has the new text, which a power cut may still take back. Of calls for one name at once, one wins.
-//
-// What root writes belongs to whom the directory belongs to: a command that root runs for a service leaves it what it can
-// read.
 func Replace(name string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(name)
 	f, err := os.CreateTemp(dir, ".tmp-*") // 0600
@@ -38,8 +38,33 @@ func Replace(name string, data []byte, mode fs.FileMode) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// hand gives root's file to whom its directory belongs to. Where that cannot be done, as when the owner has no name in our
-// namespace, it stays root's.
+// Touch makes an empty file, unless there is something of that name.
+func Touch(name string, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	hand(f, filepath.Dir(name))
+	return f.Close()
+}
+
+// Folder makes a directory, and those that it is in, unless it is there.
+func Folder(name string, mode fs.FileMode) error {
+	if os.Mkdir(name, mode) != nil {
+		return os.MkdirAll(name, mode)
+	}
+	f, err := os.OpenFile(name, syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	hand(f, filepath.Dir(name))
+	return f.Close()
+}
+
+// hand gives what root has just made, and nothing that was there before, to whom the directory around it belongs to. Where
+// that cannot be done, as when the owner has no name in our namespace, it stays root's.
 func hand(f *os.File, dir string) {
 	if os.Geteuid() != 0 {
 		return

@@ -85,7 +85,7 @@ func (c *Client) unanswered(err error) error {
 		err = asked.Err // no URL was meant
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("this user may not ask the agent at %s: %w", c.path, err)
+		return fmt.Errorf("this user may not ask the agent at %s, root and its group may: %w", c.path, err)
 	}
 	return fmt.Errorf("no agent answers at %s (is it running?): %w", c.path, err)
 }

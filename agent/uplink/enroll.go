@@ -167,7 +167,7 @@ func pendingIdentity(state string, token JoinToken) (Identity, error) {
 		return Identity{Secret: pending.Secret}, nil
 	}
 	pending.TokenID, pending.Secret = token.ID, newSecret()
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	if err := durable.Folder(state, 0o700); err != nil {
 		return Identity{}, fmt.Errorf("make the state folder: %w", err)
 	}
 	if err := writeJSON(path, pending); err != nil {

@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"github.com/pureboot/pureboot/durable"
 )
 
 // lockFile takes a lock that lasts until the file is closed or the process ends, however it does; ErrInUse if
 // another holds it. The file stays: deleting it would let two processes hold a lock of the same name.
 func lockFile(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if err := durable.Touch(name, 0o640); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}

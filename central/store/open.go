@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/pureboot/pureboot/durable"
 	"github.com/pureboot/pureboot/ent"
 )
 
@@ -123,7 +124,10 @@ func (s *Store) openSQLite(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600) // SQLite gives its other files the same mode
+	if err := durable.Touch(file, 0o600); err != nil { // SQLite gives its other files the same mode, and the same owner
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err := cmp.Or(err, f.Close()); err != nil {
 		return err
 	}
