@@ -39,6 +39,16 @@ func TestHowAnAgentIsJudged(t *testing.T) {
 	}
 }
 
+// TestAgentsAreSpreadMoreAfterAStart, which has brought them into step.
+func TestAgentsAreSpreadMoreAfterAStart(t *testing.T) {
+	for up, want := range map[time.Duration]int{0: 20, grace - time.Minute: 20, grace: 6} {
+		f := &Fleet{hearing: time.Now().Add(-up)}
+		if got := f.jitter(60); got != want {
+			t.Errorf("up for %v: %d s, want %d", up, got, want)
+		}
+	}
+}
+
 func TestASiteWithoutAnAgentHasNoStatus(t *testing.T) {
 	g := store.Group{}
 	New(Options{}).Judge(&g)
