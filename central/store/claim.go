@@ -220,6 +220,19 @@ func moveHome(ctx context.Context, tx *ent.Tx, by Actor, id, to uuid.UUID) error
 	return left(ctx, tx, row.HomeSiteID)
 }
 
+// endClaim ends the claim to a node that waits, if one does: an administrator has given the node another home, from which
+// it may move by other policies.
+func endClaim(ctx context.Context, tx *ent.Tx, by Actor, id uuid.UUID) error {
+	waiting, err := tx.MigrationClaim.Query().
+		Where(migrationclaim.NodeID(id), migrationclaim.StatusEQ(migrationclaim.StatusPending)).Only(ctx)
+	if ent.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return resolveClaim(ctx, tx, by, waiting, lifecycle.Expired, "the node was given another home")
+}
+
 // Claim returns a claim.
 func (s *Store) Claim(ctx context.Context, id uuid.UUID) (Claim, error) {
 	row, err := s.reader.MigrationClaim.Get(ctx, id)

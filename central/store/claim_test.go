@@ -201,6 +201,47 @@ func TestARejectedClaimHoldsForWhatWasAsked(t *testing.T) {
 	})
 }
 
+// Who moves a node himself has answered what was asked about it, and its new home's policy is asked next.
+func TestAMoveEndsTheClaimThatWaits(t *testing.T) {
+	onBoth(t, func(t *testing.T, o Options) {
+		f, ctx := fixed(t, o), t.Context()
+		oslo := f.site("oslo", nil).ID
+		id := uuid.MustParse(f.node(1, &f.berlin.ID, lifecycle.Discovered).ID)
+		waiting, err := f.ClaimNode(ctx, f.atRome, id)
+		if err != nil || waiting.Status != "pending" {
+			t.Fatalf("the claim is %+v, %v", waiting, err)
+		}
+		edit := func(home uuid.UUID, name string) {
+			t.Helper()
+			_, err := f.UpdateNode(ctx, root, id, 0, func(n NodeSpec) (NodeSpec, error) {
+				n.HomeSiteID, n.Hostname = &home, name
+				return n, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		edit(f.berlin.ID, "stays")
+		if c, err := f.Claim(ctx, waiting.ID); err != nil || c.Status != "pending" {
+			t.Errorf("where the node stays it is %+v, %v", c, err)
+		}
+		edit(oslo, "moves")
+		if c, err := f.Claim(ctx, waiting.ID); err != nil || c.Status != "expired" {
+			t.Errorf("once the node is elsewhere it is %+v, %v", c, err)
+		}
+		if a, err := f.Approval(ctx, *waiting.ApprovalID); err != nil || a.Status != "expired" || a.DecidedBy != root.Name {
+			t.Errorf("its approval is %+v, %v", a, err)
+		}
+		policy := "auto_release"
+		if _, err := f.UpdateGroup(ctx, root, true, oslo, 0, func(s GroupSpec) (GroupSpec, error) { s.MigrationPolicy = &policy; return s, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := f.ClaimNode(ctx, f.atRome, id); err != nil || c.Status != "approved" || *c.SourceSiteID != oslo {
+			t.Errorf("claimed from its new home: %+v, %v", c, err)
+		}
+	})
+}
+
 func TestAnOverdueClaimHasExpired(t *testing.T) {
 	onBoth(t, func(t *testing.T, o Options) {
 		f, ctx := fixed(t, o), t.Context()

@@ -111,6 +111,9 @@ func updateNode(ctx context.Context, tx *ent.Tx, by Actor, row *ent.Node, edit f
 		if err := left(ctx, tx, old.HomeSiteID); err != nil {
 			return changed, err
 		}
+		if err := endClaim(ctx, tx, by, row.ID); err != nil {
+			return changed, err
+		}
 	}
 	return changed, auditAdmin(ctx, tx, by, Act{Action: "node.update", Subject: "node/" + changed.ID, Before: before, After: changed})
 }
