@@ -95,6 +95,10 @@ func (a *api) problem(ctx context.Context, err error) error {
 	case errors.Is(err, store.ErrNoSpace):
 		model.Status, model.Detail = http.StatusInsufficientStorage, "central's disk is full; nothing was stored"
 		a.Log.Error("disk full", "err", err, "request", wire.RequestID(ctx))
+	case store.Away(err):
+		model.Status, model.Detail = http.StatusServiceUnavailable, "the database does not answer"
+		header.Set("Retry-After", "5")
+		a.Log.Error("the database does not answer", "err", err, "request", wire.RequestID(ctx))
 	case errors.As(err, &limited):
 		model.Status = http.StatusTooManyRequests
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(limited.RetryAfter.Seconds()))))

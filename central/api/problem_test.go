@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pureboot/pureboot/central/content"
 	"github.com/pureboot/pureboot/central/fleet"
@@ -32,6 +35,10 @@ func TestEachErrorHasItsStatus(t *testing.T) {
 		{t.Context(), store.ErrUnauthorized, http.StatusUnauthorized, "WWW-Authenticate"},
 		{t.Context(), content.CheckPath("images", ".."), http.StatusBadRequest, ""},
 		{given, context.Canceled, http.StatusServiceUnavailable, "Retry-After"},
+		{t.Context(), fmt.Errorf("authenticate: %w", driver.ErrBadConn), http.StatusServiceUnavailable, "Retry-After"},
+		{t.Context(), &pgconn.PgError{Code: "57P01"}, http.StatusServiceUnavailable, "Retry-After"},
+		{t.Context(), &pgconn.PgError{Code: "53300"}, http.StatusServiceUnavailable, "Retry-After"},
+		{t.Context(), &pgconn.PgError{Code: "42601"}, http.StatusInternalServerError, ""},
 		{t.Context(), errors.New("inner"), http.StatusInternalServerError, ""},
 	} {
 		w := httptest.NewRecorder()

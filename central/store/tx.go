@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -72,6 +73,20 @@ func backoff(try int) time.Duration {
 func retryable(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == "40001" || e.Code == "40P01")
+}
+
+// Away says whether an error is that the database cannot be asked at the moment: PostgreSQL ends, starts, is not reached
+// or has no connection left, or somebody else has SQLite's file to himself.
+func Away(err error) bool {
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		return lite.Code()&0xff == sqlitelib.SQLITE_BUSY
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		class := e.Code[:min(len(e.Code), 2)]
+		return class == "08" || class == "57" && e.Code != "57014" || e.Code == "53300" // 57014 is a query that was canceled
+	}
+	_, unreached := errors.AsType[*pgconn.ConnectError](err)
+	return unreached || errors.Is(err, driver.ErrBadConn)
 }
 
 // maxRaces bounds how often a write is tried again whose checks found nothing and which a constraint then refused. With
