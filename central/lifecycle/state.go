@@ -48,7 +48,7 @@ var ErrState = errors.New("not a node state")
 // ParseState reads the name of a state.
 func ParseState(s string) (State, error) {
 	if !slices.Contains(States, State(s)) {
-		return "", fmt.Errorf("%q: %w", clip(s), ErrState)
+		return "", fmt.Errorf("%q: %w: want one of %s", clip(s), ErrState, names(States))
 	}
 	return State(s), nil
 }
@@ -71,11 +71,7 @@ func (e *TransitionError) Error() string {
 	if len(e.Valid) == 0 {
 		return fmt.Sprintf("%s cannot become %s: nothing follows %s", e.From, e.To, e.From)
 	}
-	valid := make([]string, len(e.Valid))
-	for i, s := range e.Valid {
-		valid[i] = string(s)
-	}
-	return fmt.Sprintf("%s cannot become %s: valid are %s", e.From, e.To, strings.Join(valid, ", "))
+	return fmt.Sprintf("%s cannot become %s: valid are %s", e.From, e.To, names(e.Valid))
 }
 
 // Step is one change of state.
@@ -91,3 +87,11 @@ var reports = []Step{
 
 // Reportable says whether a machine may take the step on its own word, with its node token and no admin.
 func (s Step) Reportable() bool { return slices.Contains(reports, s) }
+
+func names(states []State) string {
+	list := make([]string, len(states))
+	for i, s := range states {
+		list[i] = string(s)
+	}
+	return strings.Join(list, ", ")
+}

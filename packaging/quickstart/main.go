@@ -78,7 +78,7 @@ func run(ctx context.Context, dir string, at listen) (err error) {
 
 // tell prints what a person can do now.
 func (p *paths) tell(d demo, agent map[string]string) {
-	http, tftp := "http://"+agent["http"], agent["tftp"]
+	http, tftp, pa := "http://"+agent["http"], agent["tftp"], filepath.Join(p.bin, "pureboot-agent")
 	fmt.Printf(`
 PureBoot runs. Central and one agent serve on loopback; Ctrl-C stops both.
 
@@ -94,12 +94,16 @@ What the machine %s would be told to boot:
 A bootloader by TFTP, as firmware fetches it:
   curl -o /dev/null -w '%%{size_download} bytes\n' tftp://%s/%s
 
-The machine's record at central:
+The machine's record at central, over REST and by the command line:
   curl --cacert %s -H "Authorization: Bearer $(cat %s)" '%s/api/v1/nodes/%s'
+  %s node show %s --config %s --token-file %s
 
-How the agent is doing:
+What the machine was sent so far, and how the agent is doing:
+  %s trace %s --config %s
   %s status --config %s
 `, p.centralURL, p.ca, p.tokenFile, http, tftp, filepath.Join(p.dir, "*.log"),
 		demoMAC, http, demoMAC, tftp, d.Bootloader,
-		p.ca, p.tokenFile, p.centralURL, d.Node, filepath.Join(p.bin, "pureboot-agent"), p.agentConfig)
+		p.ca, p.tokenFile, p.centralURL, d.Node,
+		filepath.Join(p.bin, "pureboot-central"), demoMAC, p.centralConfig, p.tokenFile,
+		pa, demoMAC, p.agentConfig, pa, p.agentConfig)
 }

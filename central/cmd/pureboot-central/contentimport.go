@@ -37,8 +37,8 @@ type imported struct {
 
 func contentImportCommand(dial dialer) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "import DIR",
-		Short: "Upload all files below a directory",
+		Use:   "import DIR|FILE",
+		Short: "Upload all files below a directory, or one file",
 		Long: "Files that central has are skipped by their digests, and of those that it has under another name no bytes are sent.\n" +
 			"What was cut off, by the network or by an end of this command, is continued.",
 		Example: "  pureboot-central content import ./debian-installer --category images --prefix debian-12",

@@ -13,8 +13,10 @@ import (
 
 func nodeCreateCommand(dial dialer) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "create MAC [FIELD=VALUE...]",
-		Short:   "Make a node",
+		Use:   "create MAC [FIELD=VALUE...]",
+		Short: "Make a node",
+		Long: "FIELD is one of the node's in the REST API, as hostname, workflow_id, group_id or state (pending, else it is\n" +
+			"discovered), or params.NAME.",
 		Example: "  pureboot-central node create 52:54:00:12:34:56 --site lyon hostname=web-1 state=pending params.disk=/dev/vda",
 		Args:    cobra.MinimumNArgs(1),
 	}

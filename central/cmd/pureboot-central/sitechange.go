@@ -13,6 +13,7 @@ func siteCreateCommand(dial dialer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "create NAME [FIELD=VALUE...]",
 		Short:   "Make a site",
+		Long:    "FIELD is one of the site's, as show lists them, or params.NAME. What is left out it has from the sites above it.",
 		Example: "  pureboot-central site create lyon --parent france cache_policy=mirror params.ntp=ntp.example",
 		Args:    cobra.MinimumNArgs(1),
 	}
