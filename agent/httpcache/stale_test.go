@@ -170,7 +170,7 @@ func TestStaleWithinASecond(t *testing.T) {
 			})
 		}
 		herd.Wait()
-		if took := get(); took > impatience {
+		if took := get(); took > 0 { // others wait for the same
 			t.Errorf("who comes later waits for %v again", took)
 		}
 		time.Sleep(downTime)
