@@ -213,6 +213,26 @@ func TestStaleWhileRevalidate(t *testing.T) {
 	o.wantRequests(t, "GET /a", `GET /a if-none-match "v1"`)
 }
 
+// TestAPartOfWhatIsStaleHasTheWholeValidated: what the client asked for beside it is the client's alone.
+func TestAPartOfWhatIsStaleHasTheWholeValidated(t *testing.T) {
+	var changed atomic.Bool
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if changed.Load() {
+			file(random(2000), `Etag: "v2"`, "Cache-Control: max-age=60")(w, r)
+			return
+		}
+		file(random(1000), `Etag: "v1"`, "Cache-Control: max-age=0, stale-while-revalidate=60")(w, r)
+	})
+	s := startSite(t, o.URL)
+	s.get("/up/a")
+	s.settled()
+	changed.Store(true)
+	s.body(s.get("/up/a", "Range: bytes=100-199", `If-Match: "v1"`), 206, random(1000)[100:200])
+	eventually(t, "it is replaced", func() bool { return s.store.Stats().Fills == 2 })
+	s.body(s.get("/up/a"), 200, random(2000))
+	o.wantRequests(t, "GET /a", `GET /a if-none-match "v1"`)
+}
+
 func TestDeadOriginWithoutAnythingStored(t *testing.T) {
 	o := startOrigin(t, file(nil))
 	s := startSite(t, o.URL)
