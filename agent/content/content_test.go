@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -288,9 +289,16 @@ func TestACorruptTransferIsNeverServed(t *testing.T) {
 	s.wantFile(t, "images/linux", old, Stale)
 	s.wantError(t, "images/initrd", ErrUnavailable)
 	s.wantError(t, "images/initrd", cache.ErrCorrupt)
+	if got := s.Corrupt(); !slices.Equal(got, []cache.Key{"images/initrd", "images/linux"}) {
+		t.Errorf("corrupt are %v", got)
+	}
 
 	s.opt.Central = central
 	s.wantFile(t, "images/linux", noise(2, 1000), Miss)
+	eventually(t, func() bool { return s.cached("images/linux") })
+	if got := s.Corrupt(); !slices.Equal(got, []cache.Key{"images/initrd"}) {
+		t.Errorf("still corrupt are %v", got)
+	}
 }
 
 func TestAFileThatCentralNoLongerHasIsRemoved(t *testing.T) {

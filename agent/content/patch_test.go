@@ -2,8 +2,11 @@ package content
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -115,5 +118,37 @@ func TestAVersionThatComesInPiecesIsMadeOfTheOldOneToo(t *testing.T) {
 	}
 	if fmt.Sprint(s.Corrupt()) != "[]" || s.cache.Stats().Corruptions != 0 {
 		t.Errorf("corrupt are %v", s.Corrupt())
+	}
+}
+
+// TestADamagedOldVersionIsNoHarm: what is copied of it and is not right comes of central.
+func TestADamagedOldVersionIsNoHarm(t *testing.T) {
+	central := newCentral()
+	old := central.put(wire.Images, "disk", noise(1, 4*cache.ChunkSize))
+	s := openSite(t, central)
+	s.pull(t, central)
+	s.wantFile(t, "images/disk", old, Miss)
+	eventually(t, func() bool { return s.cached("images/disk") })
+	file := filepath.Join(s.dir, "cache", "images", "disk")
+	damaged := bytes.Clone(old)
+	damaged[cache.ChunkSize+5]++
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(file, damaged, 0o600), os.Chtimes(file, info.ModTime(), info.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(old)
+	changed[3*cache.ChunkSize]++
+	central.put(wire.Images, "disk", changed)
+	s.pull(t, central)
+	before := s.Stats().Bytes
+	s.wantFile(t, "images/disk", changed, Miss)
+	if n := s.Stats().Bytes - before; n != 2*cache.ChunkSize {
+		t.Errorf("%d bytes came for a chunk that changed and one that was damaged", n)
+	}
+	if n := s.cache.Stats().Corruptions; n != 1 || len(s.Corrupt()) > 0 {
+		t.Errorf("%d corruptions, of %v", n, s.Corrupt())
 	}
 }
