@@ -116,6 +116,26 @@ func TestTheNewestBeatWins(t *testing.T) {
 	})
 }
 
+// TestWhatIsNotWrittenYetIsShown, if it is newer than what is: by the clock, unless that was wrong before.
+func TestWhatIsNotWrittenYetIsShown(t *testing.T) {
+	for name, c := range map[string]struct {
+		known, heard time.Duration
+		shown        bool
+	}{
+		"later":                       {0, time.Second, true},
+		"earlier":                     {time.Second, 0, false},
+		"the same":                    {0, 0, false},
+		"once a wrong clock is right": {365 * 24 * time.Hour, 0, true},
+	} {
+		seen := noon.Add(c.known)
+		a := Agent{EnrolledAt: noon.Add(-time.Hour), LastSeen: &seen}
+		a.Hear(heard(t, uuid.New(), "a", 7, c.heard, "online"))
+		if shown := a.Heartbeat != nil && a.LastSeen.Equal(noon.Add(c.heard)); shown != c.shown {
+			t.Errorf("%s: shown %v", name, shown)
+		}
+	}
+}
+
 func of(t *testing.T, boot string, seq int64, at time.Duration) func(uuid.UUID) Beat {
 	return func(site uuid.UUID) Beat { return heard(t, site, boot, seq, at, "online") }
 }
