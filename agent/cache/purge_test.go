@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -220,6 +221,7 @@ func TestPurgeTakesWhatEndedMeanwhile(t *testing.T) {
 			}
 			r.Close()
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			if parks == (s.parts["images/k"] == nil) || parks == (s.entries["images/k"] != nil) {
 				t.Fatalf("parks %t: %+v", parks, s.Stats())
 			}

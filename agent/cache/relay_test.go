@@ -65,18 +65,66 @@ func TestDiskThatFailsUnderWhatCannotBeAskedForAgain(t *testing.T) {
 	}
 }
 
+// lateEnd is a body whose last bytes come when the channel is closed.
+type lateEnd struct {
+	io.ReadCloser
+	left int // bytes before them
+	end  chan struct{}
+}
+
+func (l *lateEnd) Read(p []byte) (int, error) {
+	if l.left == 0 {
+		<-l.end
+		return l.ReadCloser.Read(p)
+	}
+	n, err := l.ReadCloser.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}
+
 func TestWrongObjectIsNotRelayedToItsEnd(t *testing.T) {
-	s := openStore(t, Options{})
-	failAfter(s, mib, syscall.EIO)
+	dir := t.TempDir()
 	w := newWeb(1, 3*mib)
 	w.chunked, w.digest = true, w.obj.SHA256
 	w.digest[0]++
-	w.gate, w.gateAt = make(chan struct{}), mib/2 // the disk fails when there is a reader
-	r := streamed(t, s, "k", "", w)
-	close(w.gate)
-	if got, err := io.ReadAll(r); !errors.Is(err, ErrCorrupt) || len(got) > 3*mib-withheld {
-		t.Errorf("%d bytes, %v", len(got), err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: dir})
+		failAfter(s, mib, syscall.EIO)
+		w.gate, w.gateAt = make(chan struct{}), mib/2 // the disk fails when there is a reader
+		end := make(chan struct{})
+		r, err := s.Stream(t.Context(), "k", "", 0, 0, func(ctx context.Context, version string, offset, length int64) (*Arrival, error) {
+			a, err := w.answer(ctx, version, offset, length)
+			if err == nil {
+				a.Body = &lateEnd{a.Body, 3*mib - 1, end}
+			}
+			return a, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		close(w.gate)
+		var got []byte
+		read := make(chan error)
+		go func() {
+			var err error
+			for err == nil {
+				var n int
+				buf := make([]byte, 32<<10)
+				n, err = r.Read(buf)
+				got = append(got, buf[:n]...)
+			}
+			read <- err
+		}()
+		synctest.Wait()
+		if n := len(got); n > 3*mib-withheld || n < mib {
+			t.Errorf("%d bytes before the end has come", n)
+		}
+		close(end)
+		if err := <-read; !errors.Is(err, ErrCorrupt) || len(got) > 3*mib-withheld {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	})
 }
 
 // laidOnly is a disk that takes the zeros that a block is laid out with, and then no data behind room.
