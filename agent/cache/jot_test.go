@@ -63,6 +63,37 @@ func TestJotsAreReadAsWritten(t *testing.T) {
 }
 
 // TestJotsHoldUntilTheNextBoot also has no journal: the process was killed before the first.
+// TestJotsAddToTheJournal what came after it was written.
+func TestJotsAddToTheJournal(t *testing.T) {
+	dir := t.TempDir()
+	w := newWeb(1, 8*mib)
+	halfFilled(t, dir, func(s *Store) *Reader { return streamed(t, s, "k", "", w) }, w.origin)
+	part := partIn(t, dir)
+	if _, err := os.Stat(part + jotExt); err != nil {
+		t.Skip("the system has no name for its boots")
+	}
+	data, err := os.ReadFile(part + journalExt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := parseJournal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Have = segments{{0, ChunkSize}}
+	if data, err = j.encode(); err == nil {
+		err = os.WriteFile(part+journalExt, data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, Options{Dir: dir})
+	wantBytes(t, streamed(t, s, "k", "", w), w.data)
+	if _, sent := w.seen(); sent > w.obj.Size/2+mib {
+		t.Errorf("%d bytes sent", sent)
+	}
+}
+
 func TestJotsHoldUntilTheNextBoot(t *testing.T) {
 	for _, rebooted := range []bool{false, true} {
 		dir := t.TempDir()

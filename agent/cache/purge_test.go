@@ -203,6 +203,35 @@ func TestPurgeWhileItIsFetched(t *testing.T) {
 	}
 }
 
+// TestPurgeTakesWhatIsInMemory at once, not when its file is deleted.
+func TestPurgeTakesWhatIsInMemory(t *testing.T) {
+	s := openStore(t, Options{HotBytes: mib})
+	o := newOrigin(1, 1000)
+	store(t, s, "images/k", o)
+	for deadline := time.Now().Add(20 * time.Second); s.Hot("images/k") == nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("never in memory")
+		}
+		wantBytes(t, fetch(t, s, "images/k", o), o.data)
+	}
+	found, err := s.matching(underImages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := s.forgetAll(found, 0)
+	if err != nil || gone == nil {
+		t.Fatal(gone, err)
+	}
+	if s.Hot("images/k") != nil {
+		t.Error("it is answered from memory")
+	}
+	if err := s.deleteForgotten(gone); err != nil {
+		t.Error(err)
+	}
+	s.running.Done()
+	wantFiles(t, s)
+}
+
 // TestPurgeTakesWhatEndedMeanwhile: a fill that was found may have left an object, or a part, when it is forgotten.
 func TestPurgeTakesWhatEndedMeanwhile(t *testing.T) {
 	for _, parks := range []bool{false, true} {
