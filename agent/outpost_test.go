@@ -105,8 +105,8 @@ func (o *outpost) inStep(t *testing.T) {
 		seen, _ := health["last_seen"].(string)
 		at, err := time.Parse(time.RFC3339, seen)
 		s := o.status(t)
-		return err == nil && at.After(asOf) && health["config"].(map[string]any)["state"] == wire.ConfigApplied &&
-			s.Enrolled && s.Online && s.Refused == nil && s.Trouble == nil
+		return err == nil && at.After(asOf) && health["agent_status"] == "online" &&
+			health["config"].(map[string]any)["state"] == wire.ConfigApplied && s.Enrolled && s.Online && s.Refused == nil && s.Trouble == nil
 	})
 }
 
