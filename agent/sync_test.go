@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -336,6 +337,62 @@ func TestAFullCacheSaysWhatDoesNotFit(t *testing.T) {
 	// A machine's miss takes the place of nothing that is wanted more.
 	if res, _, err := a.get("/images/wanted-by-nobody"); err != nil || res.StatusCode != http.StatusOK {
 		t.Fatal(res, err)
+	}
+}
+
+// TestWhatIsOnItsWayCostsNoOther: what a machine alone wants takes the place of a file that the policy wants, but only as
+// long as it comes; and a sync meanwhile does not fetch one file in place of the next, all in turn.
+func TestWhatIsOnItsWayCostsNoOther(t *testing.T) {
+	c := startRealCentral(t)
+	c.put(t, "bootloaders/a", noise(10_000))
+	names := []string{}
+	for i := range 6 {
+		name := fmt.Sprintf("images/%d", i)
+		c.put(t, name, noise(600_000+i))
+		names = append(names, fmt.Sprintf("%q", name))
+	}
+	c.put(t, "images/wanted-by-nobody", noise(610_000))
+	c.put(t, "images/nor-this", noise(620_000))
+	a := startPair(t, c)
+	a.heard(t, c)
+	a.cache.SetLimits(3_700_000, 0)
+	if err := a.syncer.Configure(uplink.SyncSettings{Policy: wire.PolicyAssigned}); err != nil {
+		t.Fatal(err)
+	}
+	c.call(t, 200, "PUT", "/api/v1/sites/"+c.site+"/assigned-content", `{"content":[`+strings.Join(names, ",")+`]}`)
+	for _, tt := range []struct {
+		unwanted string
+		fetched  int // while it comes
+	}{{"images/wanted-by-nobody", 6}, {"images/nor-this", 0}} { // at first there is nothing, and then all
+		come := make(chan struct{})
+		c.change(func() {
+			c.lie = func(_ int, r *http.Request, w *wireTap) {
+				if strings.HasSuffix(r.URL.Path, tt.unwanted) {
+					w.holdAt, w.hold = 300_000, come // by when it has begun, and a sync may go on
+				}
+			}
+		})
+		var machine sync.WaitGroup
+		machine.Go(func() {
+			if res, body, err := a.get("/" + tt.unwanted); err != nil || res.StatusCode != http.StatusOK || len(body) < 610_000 {
+				t.Errorf("%s: %d bytes, %v", tt.unwanted, len(body), err)
+			}
+		})
+		eventually(t, "a machine's file comes", func() bool {
+			run := a.cache.Unfinished()
+			return len(run) == 1 && run[0].Have > 0
+		})
+		for _, want := range []int{tt.fetched, 0} {
+			if res := a.sync(t, uplink.SyncRequest{}, wire.SyncPartial); res.FilesTotal != want || res.FilesSynced != want || res.ErrorCount != 1 {
+				t.Errorf("while %s comes: %+v, want %d files", tt.unwanted, res, want)
+			}
+		}
+		close(come)
+		machine.Wait()
+		a.settled(t)
+		if res := a.sync(t, uplink.SyncRequest{}, wire.SyncSuccess); res.FilesSynced != 1 || slices.Contains(a.has(), tt.unwanted) || len(a.has()) != 7 {
+			t.Errorf("afterwards: %+v, here are %v", res, a.has())
+		}
 	}
 }
 

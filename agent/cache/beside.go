@@ -36,7 +36,8 @@ func (s *Store) Verify(ctx context.Context, key Key) (bool, error) {
 	return !e.gone.Load(), nil
 }
 
-// Room returns how many bytes some objects could have together if all others went but those that are never evicted.
+// Room returns how many bytes some objects could have together if all others went but those that are never evicted, and
+// those whose fills run: they cannot go now.
 func (s *Store) Room(of func(Key) bool) (int64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -47,9 +48,10 @@ func (s *Store) Room(of func(Key) bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	room := s.bytes + s.partBytes + free - s.opts.MinFreeBytes
+	promised, unwritten := s.promised(func(key Key) bool { return !of(key) })
+	room := s.bytes + s.partBytes + free - s.opts.MinFreeBytes - unwritten
 	if s.opts.MaxBytes > 0 {
-		room = min(room, s.opts.MaxBytes)
+		room = min(room, s.opts.MaxBytes-promised)
 	}
 	for _, e := range s.entries {
 		if e.rank == Pinned && !of(e.key) {

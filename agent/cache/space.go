@@ -77,17 +77,7 @@ func (s *Store) squeeze(f *fill) bool {
 // be low of. Running fills count in full against the cap, and against the free space with what
 // they have yet to write. mu is held.
 func (s *Store) shortage(size int64) (over, low int64, err error) {
-	promised, unwritten := int64(0), int64(0)
-	running := func(f *fill) {
-		promised += f.reserved
-		unwritten += max(0, f.reserved-f.verified())
-	}
-	for _, f := range s.fills {
-		running(f)
-	}
-	for f := range s.adrift {
-		running(f)
-	}
+	promised, unwritten := s.promised(func(Key) bool { return true })
 	free, err := s.folder.free()
 	if err != nil {
 		return 0, 0, err
@@ -96,6 +86,23 @@ func (s *Store) shortage(size int64) (over, low int64, err error) {
 		over = max(0, s.bytes+s.partBytes+promised+size-s.opts.MaxBytes)
 	}
 	return over, max(0, s.opts.MinFreeBytes+unwritten+size-free), nil
+}
+
+// promised is what the running fills of some keys hold, and how much of it they have yet to write. mu is held.
+func (s *Store) promised(of func(Key) bool) (all, unwritten int64) {
+	running := func(f *fill) {
+		if of(f.id.key) {
+			all += f.reserved
+			unwritten += max(0, f.reserved-f.verified())
+		}
+	}
+	for _, f := range s.fills {
+		running(f)
+	}
+	for f := range s.adrift {
+		running(f)
+	}
+	return all, unwritten
 }
 
 // evict unpublishes the least needed until n bytes are gone, or nothing evictable is left. Their open

@@ -57,10 +57,12 @@ type Wanted struct {
 	Here   bool // whole, and the version that central has
 
 	key  cache.Key
-	rank int // among what is wanted for the same reason
+	rank int  // among what is wanted for the same reason
+	old  bool // some version of it is here
 }
 
-// Wanted returns what the policy wants, what is wanted most first.
+// Wanted returns what the policy wants, what is wanted most first, and among equals what is here: it shall not go for
+// another of them that would have to be fetched.
 func (f *Files) Wanted() []Wanted {
 	all := f.wanted()
 	slices.SortFunc(all, func(a, b Wanted) int {
@@ -69,6 +71,12 @@ func (f *Files) Wanted() []Wanted {
 		}
 		if a.rank != b.rank {
 			return cmp.Compare(b.rank, a.rank)
+		}
+		switch {
+		case a.old && !b.old:
+			return -1
+		case b.old && !a.old:
+			return 1
 		}
 		return strings.Compare(string(a.key), string(b.key))
 	})
@@ -91,7 +99,9 @@ func (f *Files) wanted() []Wanted {
 	}
 	f.manifest.mu.RUnlock() // before the cache's lock, under which Rank takes it
 	for i := range all {
-		all[i].Here = f.holds(all[i].key, all[i].SHA256)
+		var have cache.Object
+		have, all[i].old = f.opt.Cache.Current(all[i].key)
+		all[i].Here = all[i].old && have.SHA256 == all[i].SHA256
 	}
 	return all
 }
