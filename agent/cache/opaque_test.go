@@ -353,3 +353,35 @@ func TestOnlyClientLeavesBeforeTheAnswer(t *testing.T) {
 		t.Errorf("calls %v", calls)
 	}
 }
+
+// TestPartThatBeginsElsewhere than it was asked for is no part of the object.
+func TestPartThatBeginsElsewhere(t *testing.T) {
+	s := openStore(t, Options{})
+	w := newWeb(1, 2*mib)
+	w.cuts = []int64{mib}
+	r, err := s.Stream(t.Context(), "k", "", 0, 0, func(ctx context.Context, version string, offset, length int64) (*Arrival, error) {
+		if offset > 0 {
+			offset += 100
+		}
+		return w.answer(ctx, version, offset, length)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); !errors.Is(err, errNoRanges) || !bytes.Equal(got, w.data[:mib]) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// TestPartOfAnotherVersionIsNoBeginning: the rest of what is here was asked for, and comes of something else.
+func TestPartOfAnotherVersionIsNoBeginning(t *testing.T) {
+	dir := t.TempDir()
+	w, changed := newWeb(1, 8*mib), newWeb(2, 8*mib)
+	changed.versions = []string{"v2"}
+	halfFilled(t, dir, func(s *Store) *Reader { return streamed(t, s, "k", "", w) }, w.origin)
+	s := openStore(t, Options{Dir: dir})
+	if r, err := s.Stream(t.Context(), "k", "", 0, 0, changed.answer); !errors.Is(err, ErrChanged) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
