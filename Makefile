@@ -4,7 +4,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 # Of what is built, in seconds since 1970: no clock of an agent is behind it when it checks certificates.
 BUILT   ?= $(shell git log -1 --format=%ct 2>/dev/null || echo $${SOURCE_DATE_EPOCH:-0})
 LDFLAGS := -X main.version=$(VERSION) -X github.com/pureboot/pureboot/agent.built=$(BUILT)
-OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./durable/... ./packaging/... ./bench/...
+OWN     := ./agent/... ./central/... ./ent/... ./tftp/... ./systemd/... ./cli/... ./durable/... ./packaging/... ./bench/...
 
 export CGO_ENABLED = 0
 

@@ -12,7 +12,7 @@ const module = "github.com/pureboot/pureboot/"
 // an administrator what a machine will boot, by the renderer that the agent uses: agent/boot does no I/O and knows only
 // what both sides know.
 var rooms = map[string][]string{
-	"agent/cmd/pureboot-agent":     {"agent", "agent/admin", "agent/cache", "agent/uplink", "central/wire"},
+	"agent/cmd/pureboot-agent":     {"cli", "agent", "agent/admin", "agent/cache", "agent/uplink", "central/wire"},
 	"agent":                        {"agent/", "central/wire", "central/lifecycle", "systemd", "tftp"},
 	"agent/gateway":                {"agent/content", "agent/httpcache", "agent/node", "agent/boot", "agent/cache", "central/wire", "central/lifecycle"},
 	"agent/admin":                  {"durable", "agent/content", "agent/httpcache", "agent/node", "agent/cache", "central/wire", "central/lifecycle"},
@@ -23,7 +23,7 @@ var rooms = map[string][]string{
 	"agent/boot":                   {"central/wire", "central/lifecycle"},
 	"agent/cache":                  {},
 	"agent/e2e":                    {},
-	"central/cmd/pureboot-central": {"durable", "central", "central/"},
+	"central/cmd/pureboot-central": {"cli", "durable", "central", "central/"},
 	"central":                      {"durable", "central/", "systemd"},
 	"central/api":                  {"ent", "agent/boot", "central/fleet", "central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
 	"central/fleet":                {"central/store", "central/content", "central/inherit", "central/lifecycle", "central/wire"},
@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"bench":                        {"agent/", "central/wire"},
 	"bench/central":                {"agent/uplink", "central", "central/", "ent"},
 	"packaging/quickstart":         {"central/wire"},
+	"cli":                          {},
 	"durable":                      {},
 	"systemd":                      {},
 	"tftp":                         {},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pureboot/pureboot/agent/admin"
 	"github.com/pureboot/pureboot/agent/cache"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func cacheCommand() *cobra.Command {
@@ -31,13 +32,13 @@ func cacheCommand() *cobra.Command {
 
 func cacheStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "status", Short: "Sum up what is in the cache, and how it does", Args: cobra.NoArgs}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var c admin.Cache
 		if err := call(cmd, http.MethodGet, admin.PathCache, nil, nil, &c); err != nil {
 			return err
 		}
-		return print(cmd, *format, c, func() { showCache(cmd, c) })
+		return cli.Print(cmd, *format, c, func() error { showCache(cmd, c); return nil })
 	}
 	return cmd
 }
@@ -53,16 +54,16 @@ func call(cmd *cobra.Command, method, path string, query url.Values, in, out any
 
 func showCache(cmd *cobra.Command, c admin.Cache) {
 	tabled(cmd, "", func(row func(string, ...any)) {
-		row("size\t%s of %s, %.0f %%", size(c.TotalSizeBytes), size(c.MaxSizeBytes), c.UsagePercent)
+		row("size\t%s of %s, %.0f %%", cli.Size(c.TotalSizeBytes), cli.Size(c.MaxSizeBytes), c.UsagePercent)
 		for _, name := range slices.Sorted(maps.Keys(c.Categories)) {
-			row("%s\t%d, %s", name, c.Categories[name].Count, size(c.Categories[name].SizeBytes))
+			row("%s\t%d, %s", name, c.Categories[name].Count, cli.Size(c.Categories[name].SizeBytes))
 		}
-		row("unfinished\t%d, %s", c.Unfinished.Count, size(c.Unfinished.SizeBytes))
-		row("pinned\t%s", size(c.PinnedBytes))
-		row("memory\t%s of %s", size(c.HotTier.SizeBytes), size(c.HotTier.MaxSizeBytes))
+		row("unfinished\t%d, %s", c.Unfinished.Count, cli.Size(c.Unfinished.SizeBytes))
+		row("pinned\t%s", cli.Size(c.PinnedBytes))
+		row("memory\t%s of %s", cli.Size(c.HotTier.SizeBytes), cli.Size(c.HotTier.MaxSizeBytes))
 		row("hits\t%.0f %%: %.0f %% from memory, %.0f %% from the disk", 100*c.HitRates.All, 100*c.HitRates.Hot, 100*c.HitRates.Disk)
 		row("coalesced\t%.0f %%", 100*c.HitRates.Coalesced)
-		row("disk\t%s, %s free, of which %s are left free; %d errors", diskState(c.Disk.Disk), size(c.Disk.FreeBytes), size(c.Disk.MinFreeBytes), c.Disk.Errors)
+		row("disk\t%s, %s free, of which %s are left free; %d errors", diskState(c.Disk.Disk), cli.Size(c.Disk.FreeBytes), cli.Size(c.Disk.MinFreeBytes), c.Disk.Errors)
 		oldest := ""
 		if c.NodeCache.OldestEntry != nil {
 			oldest = ", the oldest record is of " + since(c.NodeCache.OldestEntry)
@@ -84,7 +85,7 @@ func cacheListCommand() *cobra.Command {
 		Use: "ls [PREFIX]", Short: "List the objects of the cache",
 		Long: "ls lists the objects whose keys, or URLs, begin with PREFIX.", Args: cobra.MaximumNArgs(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	filters := map[string]*string{}
 	for name, usage := range map[string]string{
 		"category": "only those of a category: " + strings.Join(admin.Categories, ", "),
@@ -93,8 +94,8 @@ func cacheListCommand() *cobra.Command {
 	} {
 		filters[name] = cmd.Flags().String(name, "", usage)
 	}
-	offer(cmd, "category", admin.Categories...)
-	offer(cmd, "state", "fresh", "stale", "partial", "filling")
+	cli.Offer(cmd, "category", admin.Categories...)
+	cli.Offer(cmd, "state", "fresh", "stale", "partial", "filling")
 	cmd.ValidArgsFunction = names(objects).complete(1)
 	pinned := cmd.Flags().Bool("pinned", false, "only those that are never evicted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -119,7 +120,7 @@ func cacheListCommand() *cobra.Command {
 			all.Items = append(all.Items, page.Items...)
 			query.Set("cursor", page.NextCursor)
 		}
-		return print(cmd, *format, all, func() { showEntries(cmd, all.Items) })
+		return cli.Print(cmd, *format, all, func() error { showEntries(cmd, all.Items); return nil })
 	}
 	return cmd
 }
@@ -132,12 +133,12 @@ func showEntries(cmd *cobra.Command, entries []admin.Entry) {
 				name = e.URL
 			}
 			if e.HaveBytes != e.SizeBytes {
-				state += ", " + size(e.HaveBytes) + " of it"
+				state += ", " + cli.Size(e.HaveBytes) + " of it"
 			}
 			if e.Pinned {
 				state += ", pinned"
 			}
-			row("%s\t%s\t%s\t%s", name, size(e.SizeBytes), state, ago(e.LastUsed))
+			row("%s\t%s\t%s\t%s", name, cli.Size(e.SizeBytes), state, ago(e.LastUsed))
 		}
 	})
 }
@@ -150,7 +151,7 @@ func cacheRemoveCommand() *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: names(objects).complete(math.MaxInt),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return remove(cmd, *format, func(out *admin.Gone) error {
 			var missing []error
@@ -172,14 +173,15 @@ func cacheRemoveCommand() *cobra.Command {
 }
 
 // remove shows what an action has taken out of the cache, also if it ended in an error.
-func remove(cmd *cobra.Command, as format, act func(*admin.Gone) error) error {
+func remove(cmd *cobra.Command, as cli.Format, act func(*admin.Gone) error) error {
 	var gone admin.Gone
 	err := act(&gone)
 	if err != nil && gone.Objects == 0 {
 		return err
 	}
-	return errors.Join(err, print(cmd, as, gone, func() {
-		fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %s\n", gone.Objects, size(gone.Bytes))
+	return errors.Join(err, cli.Print(cmd, as, gone, func() error {
+		fmt.Fprintf(cmd.OutOrStdout(), "%d objects, %s\n", gone.Objects, cli.Size(gone.Bytes))
+		return nil
 	}))
 }
 
@@ -190,7 +192,7 @@ func cachePurgeCommand() *cobra.Command {
 			"they stay, and are served again once their origin has confirmed them, or while it cannot be asked.",
 		Args: cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	var p admin.Purge
 	flags := cmd.Flags()
 	flags.StringVar(&p.Key, "key", "", "the object of that key or URL")
@@ -198,7 +200,7 @@ func cachePurgeCommand() *cobra.Command {
 	flags.StringVar(&p.Category, "category", "", "all of a category: "+strings.Join(admin.Categories, ", "))
 	flags.StringVar(&p.Tag, "tag", "", "all to which their origin gave that tag")
 	flags.BoolVar(&p.Soft, "soft", false, "have their origin asked instead")
-	offer(cmd, "category", admin.Categories...)
+	cli.Offer(cmd, "category", admin.Categories...)
 	cmd.MarkFlagsOneRequired("key", "prefix", "category", "tag")
 	cmd.MarkFlagsMutuallyExclusive("key", "prefix", "category", "tag")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -217,7 +219,7 @@ func cacheEvictCommand() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{string(admin.EvictExpired), string(admin.EvictLRU), string(admin.EvictAll)},
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	mb := cmd.Flags().Int64("mb", 0, "of lru: how much is to go, in 10^6 bytes; 0 means a tenth of what is there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return remove(cmd, *format, func(out *admin.Gone) error {
@@ -233,7 +235,7 @@ func cachePinCommand() *cobra.Command {
 		Use: "pin [NAME|PATTERN...]", Short: "Have objects never evicted; without names, list what is pinned",
 		Long: "pin has the objects that are named by keys, URLs or patterns of either never evicted, those that come later too.",
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return showPins(cmd, *format, http.MethodGet, nil, nil)
@@ -247,22 +249,23 @@ func cacheUnpinCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "unpin NAME|PATTERN...", Short: "Take names off the list of pins, as they stand on it", Args: cobra.MinimumNArgs(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return showPins(cmd, *format, http.MethodDelete, url.Values{"item": args}, nil)
 	}
 	return cmd
 }
 
-func showPins(cmd *cobra.Command, as format, method string, query url.Values, in any) error {
+func showPins(cmd *cobra.Command, as cli.Format, method string, query url.Values, in any) error {
 	var p admin.Pins
 	if err := call(cmd, method, admin.PathPins, query, in, &p); err != nil {
 		return err
 	}
-	return print(cmd, as, p, func() {
+	return cli.Print(cmd, as, p, func() error {
 		for _, name := range p.Items {
 			fmt.Fprintln(cmd.OutOrStdout(), name)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s, bootloaders included, are never evicted\n", size(p.PinnedBytes))
+		fmt.Fprintf(cmd.OutOrStdout(), "%s, bootloaders included, are never evicted\n", cli.Size(p.PinnedBytes))
+		return nil
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func cachePrefetchCommand() *cobra.Command {
@@ -19,7 +20,7 @@ func cachePrefetchCommand() *cobra.Command {
 			"upstreams. The agent fetches them in the background, after all that machines wait for, again when central has\n" +
 			"other files, and also after a restart.",
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	wait := cmd.Flags().Bool("wait", false, "wait until all of the list is there")
 	off := cmd.Flags().Bool("rm", false, "take the names off the list instead; what was fetched stays")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -45,7 +46,7 @@ func cachePrefetchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		err = print(cmd, *format, p, func() { showPrefetch(cmd, p) })
+		err = cli.Print(cmd, *format, p, func() error { showPrefetch(cmd, p); return nil })
 		for _, i := range p.Items {
 			if *wait && i.State == admin.PrefetchFailed {
 				err = errors.Join(err, fmt.Errorf("%s: %s", i.Item, i.Error))
@@ -63,7 +64,7 @@ func showPrefetch(cmd *cobra.Command, p admin.Prefetch) {
 			if i.Error != "" {
 				ended += "\t" + oneLine(i.Error)
 			}
-			row("%s\t%s\t%d of %d\t%s of %s\t%s", i.Item, i.State, i.FilesDone, i.Files, size(i.HaveBytes), size(i.SizeBytes), ended)
+			row("%s\t%s\t%d of %d\t%s of %s\t%s", i.Item, i.State, i.FilesDone, i.Files, cli.Size(i.HaveBytes), cli.Size(i.SizeBytes), ended)
 		}
 	})
 }
@@ -104,7 +105,7 @@ func cacheVerifyCommand() *cobra.Command {
 			"what cannot be repaired leaves the cache. If a check runs already, verify waits for that one.",
 		Args: cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var v admin.Verify
 		err := call(cmd, http.MethodPost, admin.PathVerify, nil, nil, &v)
@@ -114,8 +115,9 @@ func cacheVerifyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, v, func() {
-			fmt.Fprintf(cmd.OutOrStdout(), "%s checked, %d damaged, %d repaired\n", size(v.CheckedBytes), v.Corrupt, v.Repaired)
+		return cli.Print(cmd, *format, v, func() error {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s checked, %d damaged, %d repaired\n", cli.Size(v.CheckedBytes), v.Corrupt, v.Repaired)
+			return nil
 		})
 	}
 	return cmd

@@ -9,12 +9,6 @@ import (
 	"github.com/pureboot/pureboot/agent/admin"
 )
 
-// offer has the shell complete a flag with its values.
-func offer(cmd *cobra.Command, flag string, values ...string) {
-	// The error is that there is no such flag, or that it has values already.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-}
-
 // names tells the shell what can stand at an argument that begins so. Nothing, if the agent cannot be asked.
 type names func(cmd *cobra.Command, begin string) ([]string, error)
 

@@ -34,23 +34,6 @@ func tabled(cmd *cobra.Command, headings string, lines func(row func(format stri
 	lines(func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) })
 }
 
-// size is a number of bytes for people, in powers of ten.
-func size(n int64) string {
-	if n < 0 {
-		return "?"
-	}
-	value, unit := float64(n), 0
-	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
-	for value >= 999.5 && unit < len(units)-1 {
-		value /= 1000
-		unit++
-	}
-	if unit == 0 || value >= 99.95 {
-		return fmt.Sprintf("%.0f %s", value, units[unit])
-	}
-	return fmt.Sprintf("%.1f %s", value, units[unit])
-}
-
 // ago is how long ago something was, for people.
 func ago(at *time.Time) string {
 	if at == nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pureboot/pureboot/cli"
 )
 
 // look is the pause between two looks at work that goes on in the agent.
@@ -45,7 +47,7 @@ func (b *bar) show(what string, done, total int64) {
 	const cells = 30
 	full := int(share * cells)
 	line := fmt.Sprintf("%s [%s%s] %3.0f %%  %s of %s%s", what, strings.Repeat("=", full), strings.Repeat(" ", cells-full), 100*share,
-		size(done), size(total), b.left(done, total))
+		cli.Size(done), cli.Size(total), b.left(done, total))
 	fmt.Fprintf(b.out, "\r%-*s", b.wide, line)
 	b.wide = len(line)
 }

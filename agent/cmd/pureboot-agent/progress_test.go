@@ -36,14 +36,3 @@ func TestNothingIsShownElsewhereThanOnATerminal(t *testing.T) {
 	b.show("verifying", 1, 2)
 	b.clear()
 }
-
-func TestSizesForPeople(t *testing.T) {
-	for n, want := range map[int64]string{
-		-1: "?", 0: "0 B", 999: "999 B", 1000: "1.0 kB", 1234: "1.2 kB", 99_949: "99.9 kB", 99_960: "100 kB", 999_600: "1.0 MB",
-		50e9: "50.0 GB", 123456e9: "123 TB", 5e18: "5000 PB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("%d is %s, want %s", n, got, want)
-		}
-	}
-}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pureboot/pureboot/agent/admin"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func statusCommand() *cobra.Command {
@@ -22,13 +23,13 @@ func statusCommand() *cobra.Command {
 		Short: "Show how the running agent is doing",
 		Args:  cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var s admin.Status
 		if err := call(cmd, http.MethodGet, admin.PathStatus, nil, nil, &s); err != nil {
 			return err
 		}
-		return print(cmd, *format, s, func() { table(cmd, s) })
+		return cli.Print(cmd, *format, s, func() error { table(cmd, s); return nil })
 	}
 	return cmd
 }
@@ -74,7 +75,7 @@ func table(cmd *cobra.Command, s admin.Status) {
 		if p.ETASeconds > 0 {
 			left = fmt.Sprintf(", %v left", time.Duration(p.ETASeconds)*time.Second)
 		}
-		row("sync", "running: %d of %d files, %s of %s%s", p.FilesSynced, p.FilesTotal, size(p.BytesDone), size(p.BytesTotal), left)
+		row("sync", "running: %d of %d files, %s of %s%s", p.FilesSynced, p.FilesTotal, cli.Size(p.BytesDone), cli.Size(p.BytesTotal), left)
 	} else if s.LastSyncAt != nil {
 		row("sync", "%s %s, %d files to fetch", s.LastSyncResult, since(s.LastSyncAt), s.PendingSyncItems)
 	}

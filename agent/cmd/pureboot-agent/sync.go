@@ -11,6 +11,7 @@ import (
 
 	"github.com/pureboot/pureboot/agent/admin"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func syncCommand() *cobra.Command {
@@ -21,10 +22,10 @@ func syncCommand() *cobra.Command {
 			"What machines wait for goes first. It ends with an error unless all is there.",
 		Args: cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	force := cmd.Flags().Bool("force", false, "ask for all of central's list, and compare every file that is here with its digests")
 	categories := cmd.Flags().StringSlice("category", nil, "only bootloaders, scripts, templates or images; may be repeated")
-	offer(cmd, "category", wire.Categories...)
+	cli.Offer(cmd, "category", wire.Categories...)
 	detach := cmd.Flags().Bool("no-wait", false, "have it done in the background")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		query := url.Values{"category": *categories}
@@ -44,7 +45,7 @@ func syncCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := print(cmd, *format, s, func() { showSync(cmd, s) }); err != nil || *detach || s.Last == nil {
+		if err := cli.Print(cmd, *format, s, func() error { showSync(cmd, s); return nil }); err != nil || *detach || s.Last == nil {
 			return err
 		}
 		if s.Last.Status != wire.SyncSuccess {
@@ -73,7 +74,7 @@ func showSync(cmd *cobra.Command, s admin.Sync) {
 	}
 	took := time.Duration(s.Last.DurationSeconds * float64(time.Second)).Round(100 * time.Millisecond)
 	fmt.Fprintf(out, "%s: %d of %d files, %s, %s over the network, %d removed, in %v\n", s.Last.Status, s.Last.FilesSynced, s.Last.FilesTotal,
-		size(s.Last.BytesDone), size(s.Last.BytesTransferred), s.Last.FilesRemoved, took)
+		cli.Size(s.Last.BytesDone), cli.Size(s.Last.BytesTransferred), s.Last.FilesRemoved, took)
 	for _, e := range s.Last.Errors {
 		name := e.File
 		if name == "" {

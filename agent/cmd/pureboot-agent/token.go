@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func tokenCommand() *cobra.Command {
@@ -33,10 +34,10 @@ func tokenCreateCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	role := flags.String("role", admin.Viewer, "viewer or admin")
-	offer(cmd, "role", admin.Viewer, admin.Admin)
+	cli.Offer(cmd, "role", admin.Viewer, admin.Admin)
 	life := flags.Duration("expires-in", 0, "how long it is good for, as 720h; 0 for good")
 	save := flags.String("save", "", "file to write the token to, which must not exist yet; readable by its owner alone")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ask := admin.NewToken{Name: args[0], Role: *role}
 		if *life < 0 {
@@ -68,13 +69,14 @@ func tokenCreateCommand() *cobra.Command {
 			}
 			made.Text = ""
 		}
-		return print(cmd, *format, made, func() {
+		return cli.Print(cmd, *format, made, func() error {
 			if file != nil {
 				fmt.Fprintf(cmd.OutOrStdout(), "token %s of the role %s is in %s\n", made.ID, made.Role, *save)
-				return
+				return nil
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "Token %s of the role %s, which is kept nowhere and not shown again:\n", made.ID, made.Role)
 			fmt.Fprintln(cmd.OutOrStdout(), made.Text)
+			return nil
 		})
 	}
 	return cmd
@@ -87,7 +89,7 @@ func tokenListCommand() *cobra.Command {
 		Short:   "List the tokens",
 		Args:    cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var all struct {
 			Items []admin.Token `json:"items"`
@@ -95,7 +97,7 @@ func tokenListCommand() *cobra.Command {
 		if err := call(cmd, http.MethodGet, admin.PathTokens, nil, nil, &all); err != nil {
 			return err
 		}
-		return print(cmd, *format, all.Items, func() {
+		return cli.Print(cmd, *format, all.Items, func() error {
 			tabled(cmd, "id\tname\trole\tmade\tends", func(row func(format string, args ...any)) {
 				for _, t := range all.Items {
 					ends := "never"
@@ -105,6 +107,7 @@ func tokenListCommand() *cobra.Command {
 					row("%s\t%s\t%s\t%s\t%s", t.ID, t.Name, t.Role, t.CreatedAt.Format(time.RFC3339), ends)
 				}
 			})
+			return nil
 		})
 	}
 	return cmd
@@ -117,7 +120,7 @@ func tokenRevokeCommand() *cobra.Command {
 		Long:  "The ID is what stands between pbl_ and the next _ of a token's text, and what list shows.",
 		Args:  cobra.MinimumNArgs(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var errs []error
 		done := struct {
@@ -130,10 +133,11 @@ func tokenRevokeCommand() *cobra.Command {
 			}
 			done.Revoked = append(done.Revoked, id)
 		}
-		errs = append(errs, print(cmd, *format, done, func() {
+		errs = append(errs, cli.Print(cmd, *format, done, func() error {
 			for _, id := range done.Revoked {
 				fmt.Fprintf(cmd.OutOrStdout(), "token %s is revoked\n", id)
 			}
+			return nil
 		}))
 		return errors.Join(errs...)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/agent/admin"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func traceCommand() *cobra.Command {
@@ -21,13 +22,13 @@ func traceCommand() *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: names(machines).complete(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var t admin.Trace
 		if err := call(cmd, http.MethodGet, admin.TracePath(url.PathEscape(args[0])), nil, nil, &t); err != nil {
 			return err
 		}
-		return print(cmd, *format, t, func() { showTrace(cmd, t) })
+		return cli.Print(cmd, *format, t, func() error { showTrace(cmd, t); return nil })
 	}
 	return cmd
 }
@@ -52,7 +53,7 @@ func showTrace(cmd *cobra.Command, t admin.Trace) {
 			if s.Requests > 1 {
 				result += fmt.Sprintf(", %d times", s.Requests)
 			}
-			row("%s\t%s\t%s\t%s\t%s\t%s\t%s", s.At.Local().Format("Jan 02 15:04:05"), s.Client, by, s.File, size(s.Bytes), s.Tier, result)
+			row("%s\t%s\t%s\t%s\t%s\t%s\t%s", s.At.Local().Format("Jan 02 15:04:05"), s.Client, by, s.File, cli.Size(s.Bytes), s.Tier, result)
 		}
 	})
 }

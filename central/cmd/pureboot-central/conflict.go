@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 const pathConflicts = "/api/v1/sync/conflicts"
@@ -36,7 +37,7 @@ func conflictListCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	site := flags.String("site", "", "only those of this site")
 	all := flags.Bool("all", false, "those that were resolved as well")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -57,7 +58,7 @@ func conflictListCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, conflicts, func() error {
+		return cli.Print(cmd, *format, conflicts, func() error {
 			sites, err := c.sitePaths(cmd.Context())
 			if err != nil {
 				return err
@@ -88,7 +89,7 @@ func conflictShowCommand(dial dialer) *cobra.Command {
 		Short: "Show what each side says",
 		Args:  cobra.ExactArgs(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -98,7 +99,7 @@ func conflictShowCommand(dial dialer) *cobra.Command {
 		if err := c.call(cmd.Context(), "GET", pathConflicts+"/"+url.PathEscape(args[0]), nil, &k); err != nil {
 			return err
 		}
-		return print(cmd, *format, k, func() error {
+		return cli.Print(cmd, *format, k, func() error {
 			sites, err := c.sitePaths(cmd.Context())
 			if err != nil {
 				return err
@@ -141,11 +142,11 @@ func conflictResolveCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	accept := flags.String("accept", "", "central or site")
-	offer(cmd, "accept", "central", "site")
+	cli.Offer(cmd, "accept", "central", "site")
 	merge := flags.String("merge", "", "the fields that the node shall have, a JSON object")
 	cmd.MarkFlagsOneRequired("accept", "merge")
 	cmd.MarkFlagsMutuallyExclusive("accept", "merge")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		choice := map[string]any{"resolution": "merged"}
 		switch {
@@ -178,7 +179,7 @@ func conflictResolveCommand(dial dialer) *cobra.Command {
 		if err := c.send(cmd.Context(), "POST", path+"/resolve", header, choice, &k); err != nil {
 			return err
 		}
-		return print(cmd, *format, k, func() error {
+		return cli.Print(cmd, *format, k, func() error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "conflict %s is resolved: %s\n", k.ID, settled(k))
 			return err
 		})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pureboot/pureboot/central/content"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func contentCommand() *cobra.Command {
@@ -76,7 +77,7 @@ func contentListCommand(dial dialer) *cobra.Command {
 		Short:   "List files",
 		Example: "  pureboot-central content ls 'images/debian-*/**'",
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -86,7 +87,7 @@ func contentListCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, files, func() error { return listFiles(cmd, files) })
+		return cli.Print(cmd, *format, files, func() error { return listFiles(cmd, files) })
 	}
 	return cmd
 }

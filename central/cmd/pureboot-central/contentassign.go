@@ -11,6 +11,7 @@ import (
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func contentAssignCommand(dial dialer) *cobra.Command {
@@ -24,7 +25,7 @@ func contentAssignCommand(dial dialer) *cobra.Command {
 	remove := flags.Bool("remove", false, "take the files from the list instead")
 	only := flags.Bool("only", false, "make the files the whole list")
 	cmd.MarkFlagsMutuallyExclusive("remove", "only")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.Args = cobra.MinimumNArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
@@ -39,7 +40,7 @@ func contentAssignCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, files, func() error { return listFiles(cmd, files) })
+		return cli.Print(cmd, *format, files, func() error { return listFiles(cmd, files) })
 	}
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 // Outcomes of a file's import.
@@ -50,9 +51,9 @@ func contentImportCommand(dial dialer) *cobra.Command {
 	dry := flags.Bool("dry-run", false, "only say what would be done")
 	again := flags.Bool("again", false, "upload also what central has, which repairs what is damaged there")
 	jobs := flags.Int("jobs", 4, "files at a time")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	_ = cmd.MarkFlagRequired("category") // it fails only for a flag that is not there
-	offer(cmd, "category", wire.Categories...)
+	cli.Offer(cmd, "category", wire.Categories...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *jobs < 1 || *jobs > 16 {
 			return errors.New("--jobs: want 1 to 16")
@@ -79,7 +80,7 @@ func contentImportCommand(dial dialer) *cobra.Command {
 		run.bar = newProgress(cmd.ErrOrStderr(), tree.bytes)
 		results, err := run.all(cmd.Context(), *jobs)
 		run.bar.end()
-		if printErr := print(cmd, *format, results, func() error { return summary(cmd, results) }); printErr != nil {
+		if printErr := cli.Print(cmd, *format, results, func() error { return summary(cmd, results) }); printErr != nil {
 			return errors.Join(err, printErr)
 		}
 		return cmp.Or(err, complaint(results))
@@ -110,7 +111,7 @@ func summary(cmd *cobra.Command, results []imported) error {
 	if len(parts) == 0 {
 		parts = []string{"nothing to import"}
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s; %s sent\n", strings.Join(parts, ", "), size(sent))
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s; %s sent\n", strings.Join(parts, ", "), cli.Size(sent))
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pureboot/pureboot/central/content"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func contentVerifyCommand(dial dialer) *cobra.Command {
@@ -17,7 +18,7 @@ func contentVerifyCommand(dial dialer) *cobra.Command {
 		Short: "Let central read files from its disk and compare them with their digests",
 		Long:  "Damaged files are listed, and make the command fail. Uploading one again, with import --again, repairs it.",
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -32,7 +33,7 @@ func contentVerifyCommand(dial dialer) *cobra.Command {
 			return err
 		}
 		damaged := slices.DeleteFunc(slices.Clone(verdicts), func(v content.Verdict) bool { return v.Whole })
-		err = print(cmd, *format, verdicts, func() error {
+		err = cli.Print(cmd, *format, verdicts, func() error {
 			for _, v := range damaged {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", nameOf(v.File), v.Fault)
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func migrateCommand() *cobra.Command {
@@ -32,7 +33,7 @@ func migrateStatusCommand() *cobra.Command {
 		Short: "List the migrations and whether the database has taken them",
 		Args:  cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o, err := options(cmd)
 		if err != nil {
@@ -42,7 +43,7 @@ func migrateStatusCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, list, func() error {
+		return cli.Print(cmd, *format, list, func() error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "VERSION\tNAME\tAPPLIED")
 			for _, m := range list {

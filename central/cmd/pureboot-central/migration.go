@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 const pathMigrations = "/api/v1/migrations"
@@ -36,9 +37,9 @@ func migrationListCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	status := flags.String("status", "", "only those that are pending, approved, rejected or expired")
-	offer(cmd, "status", "pending", "approved", "rejected", "expired")
+	cli.Offer(cmd, "status", "pending", "approved", "rejected", "expired")
 	site := flags.String("site", "", "only those from or to this site")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -59,7 +60,7 @@ func migrationListCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, claims, func() error {
+		return cli.Print(cmd, *format, claims, func() error {
 			sites, err := c.sitePaths(cmd.Context())
 			if err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 	"github.com/pureboot/pureboot/central/lifecycle"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func nodeCommand() *cobra.Command {
@@ -39,12 +40,12 @@ func nodeListCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	site := flags.String("site", "", "only the nodes whose home is this site or one below it")
 	state := flags.String("state", "", "only the nodes in this state")
-	offer(cmd, "state", lifecycle.States...)
+	cli.Offer(cmd, "state", lifecycle.States...)
 	tags := flags.StringArray("tag", nil, "only the nodes with this tag; may be repeated, and then all are needed")
 	search := flags.String("search", "", "only the nodes with this in their name, addresses, vendor, model or serial number")
 	sort := flags.String("sort", string(store.NodesByMAC), "mac_address, hostname, created_at or last_seen_at, with a minus in front the other way round")
-	offer(cmd, "sort", eitherWay(store.NodesByMAC, store.NodesByName, store.NodesByCreated, store.NodesBySeen)...)
-	format := output(cmd)
+	cli.Offer(cmd, "sort", eitherWay(store.NodesByMAC, store.NodesByName, store.NodesByCreated, store.NodesBySeen)...)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -68,7 +69,7 @@ func nodeListCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, nodes, func() error {
+		return cli.Print(cmd, *format, nodes, func() error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "MAC\tNAME\tSTATE\tADDRESS\tLAST SEEN\tTAGS\tID")
 			for _, n := range nodes {
@@ -94,7 +95,7 @@ func nodeShowCommand(dial dialer) *cobra.Command {
 		Short: "Show a node and how its state came about",
 		Args:  cobra.ExactArgs(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -104,7 +105,7 @@ func nodeShowCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, n, func() error { return showNode(cmd, c, n) })
+		return cli.Print(cmd, *format, n, func() error { return showNode(cmd, c, n) })
 	}
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func nodeCreateCommand(dial dialer) *cobra.Command {
@@ -21,7 +22,7 @@ func nodeCreateCommand(dial dialer) *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 	}
 	site := cmd.Flags().String("site", "", "its home")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		fields, err := parseFields(args[1:], nil)
 		if err != nil {
@@ -41,7 +42,7 @@ func nodeCreateCommand(dial dialer) *cobra.Command {
 		if err := c.call(cmd.Context(), "POST", wire.PathNodes, fields, &made); err != nil {
 			return err
 		}
-		return print(cmd, *format, made, func() error {
+		return cli.Print(cmd, *format, made, func() error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "node %s is %s\n", made.MACAddress, made.ID)
 			return err
 		})
@@ -62,7 +63,7 @@ func nodePatchCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	clear := flags.StringArray("clear", nil, "field to empty; may be repeated")
 	version := flags.Int64("if-version", 0, "change it only if this is its version, as show has it")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		fields, err := parseFields(args[1:], *clear)
 		if err != nil {
@@ -83,7 +84,7 @@ func nodePatchCommand(dial dialer) *cobra.Command {
 		if err := c.send(cmd.Context(), "PATCH", wire.PathNodes+"/"+n.ID, ifVersion(*version), fields, &changed); err != nil {
 			return err
 		}
-		return print(cmd, *format, changed, func() error {
+		return cli.Print(cmd, *format, changed, func() error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "node %s is at version %d\n", changed.MACAddress, changed.Version)
 			return err
 		})

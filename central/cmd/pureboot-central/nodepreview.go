@@ -14,6 +14,7 @@ import (
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 // preview is what both previews are answered with, as far as it is shown as text.
@@ -37,15 +38,15 @@ func nodeBootScriptCommand(dial dialer) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 	}
 	loader := cmd.Flags().String("loader", "ipxe", "ipxe or grub")
-	offer(cmd, "loader", "ipxe", "grub")
+	cli.Offer(cmd, "loader", "ipxe", "grub")
 	values := cmd.Flags().Bool("values", false, "show each value and where it comes from instead")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, raw, err := fetchPreview(cmd, dial, args[0], "/boot-script?loader="+url.QueryEscape(*loader))
 		if err != nil {
 			return err
 		}
-		err = print(cmd, *format, raw, func() error {
+		err = cli.Print(cmd, *format, raw, func() error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s, as the node is %s: %s\n", p.Serves, p.State, p.Reason)
 			return p.show(cmd.OutOrStdout(), p.Script, *values)
 		})
@@ -66,14 +67,14 @@ func nodeRenderCommand(dial dialer) *cobra.Command {
 		Args:    cobra.ExactArgs(2),
 	}
 	values := cmd.Flags().Bool("values", false, "show each value that the template uses and where it comes from instead")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		path := (&url.URL{Path: strings.TrimPrefix(args[1], "/")}).EscapedPath()
 		p, raw, err := fetchPreview(cmd, dial, args[0], "/render/"+path)
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, raw, func() error { return p.show(cmd.OutOrStdout(), p.Text, *values) })
+		return cli.Print(cmd, *format, raw, func() error { return p.show(cmd.OutOrStdout(), p.Text, *values) })
 	}
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func nodeExportCommand(dial dialer) *cobra.Command {
@@ -55,7 +56,7 @@ func nodeImportCommand(dial dialer) *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	}
 	dry := cmd.Flags().Bool("dry-run", false, "find all faults and write nothing")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if args[0] == "-" && tokenFromInput(cmd) {
 			return errors.New("the standard input cannot be both the table and the token")
@@ -86,7 +87,7 @@ func nodeImportCommand(dial dialer) *cobra.Command {
 		if err := decode(res, &done); err != nil {
 			return err
 		}
-		return print(cmd, *format, done, func() error {
+		return cli.Print(cmd, *format, done, func() error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d nodes %smade, %d %schanged\n", done.Created, would, done.Updated, would)
 			return err
 		})

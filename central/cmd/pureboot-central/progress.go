@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pureboot/pureboot/cli"
 )
 
 // progress shows on a terminal how far long work is. Its methods may be called at once from many goroutines.
@@ -77,26 +79,13 @@ func line(done, total int64, took time.Duration, width int) string {
 	if total > 0 {
 		part = min(1, max(0, float64(done)/float64(total)))
 	}
-	numbers := fmt.Sprintf(" %3.0f %% of %s", 100*part, size(total))
+	numbers := fmt.Sprintf(" %3.0f %% of %s", 100*part, cli.Size(total))
 	if rate := float64(done) / took.Seconds(); took >= time.Second && rate >= 1 {
 		left := time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second)
-		numbers += fmt.Sprintf(", %s/s, %v left", size(int64(rate)), max(0, left))
+		numbers += fmt.Sprintf(", %s/s, %v left", cli.Size(int64(rate)), max(0, left))
 	}
 	bar := max(0, width-len(numbers)-2)
 	full := int(part * float64(bar))
 	text := "[" + strings.Repeat("=", full) + strings.Repeat(" ", bar-full) + "]" + numbers
 	return fmt.Sprintf("%-*.*s", width, width, text)
-}
-
-// size is a number of bytes for people.
-func size(bytes int64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB"}
-	n, unit := float64(bytes), 0
-	for n >= 999.5 && unit < len(units)-1 {
-		n, unit = n/1000, unit+1
-	}
-	if unit == 0 || n >= 99.95 {
-		return fmt.Sprintf("%.0f %s", n, units[unit])
-	}
-	return fmt.Sprintf("%.1f %s", n, units[unit])
 }

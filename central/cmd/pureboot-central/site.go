@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 const pathSites = "/api/v1/sites"
@@ -40,8 +41,8 @@ func siteListCommand(dial dialer) *cobra.Command {
 	parent := flags.String("parent", "", "only the sites right below this one; none for those at the top")
 	search := flags.String("search", "", "only the sites with this in their name")
 	sort := flags.String("sort", "path", "name, path or created_at, with a minus in front the other way round")
-	offer(cmd, "sort", eitherWay("name", "path", "created_at")...)
-	format := output(cmd)
+	cli.Offer(cmd, "sort", eitherWay("name", "path", "created_at")...)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -64,7 +65,7 @@ func siteListCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, sites, func() error {
+		return cli.Print(cmd, *format, sites, func() error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "PATH\tAGENT\tLAST SEEN\tNODES\tBELOW\tID")
 			for _, s := range sites {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func siteCreateCommand(dial dialer) *cobra.Command {
@@ -18,7 +19,7 @@ func siteCreateCommand(dial dialer) *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 	}
 	parent := cmd.Flags().String("parent", "", "site that it is to be below")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		fields, err := parseFields(args[1:], nil)
 		if err != nil {
@@ -38,7 +39,7 @@ func siteCreateCommand(dial dialer) *cobra.Command {
 		if err := c.call(cmd.Context(), "POST", pathSites, fields, &made); err != nil {
 			return err
 		}
-		return print(cmd, *format, made, func() error {
+		return cli.Print(cmd, *format, made, func() error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s is %s\n", made.Path, made.ID)
 			return err
 		})
@@ -59,7 +60,7 @@ func sitePatchCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	clear := flags.StringArray("inherit", nil, "field to inherit again; may be repeated")
 	version := flags.Int64("if-version", 0, "change it only if this is its version, as show has it")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		fields, err := parseFields(args[1:], *clear)
 		if err != nil {
@@ -83,7 +84,7 @@ func siteMoveCommand(dial dialer) *cobra.Command {
 		Short: "Put a site, and all below it, below another one; PARENT none puts it at the top",
 		Args:  cobra.ExactArgs(2),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -101,7 +102,7 @@ func siteMoveCommand(dial dialer) *cobra.Command {
 }
 
 // patchSite changes a site, and says where it is now.
-func (c *client) patchSite(cmd *cobra.Command, name string, fields map[string]any, version int64, as format) error {
+func (c *client) patchSite(cmd *cobra.Command, name string, fields map[string]any, version int64, as cli.Format) error {
 	id, err := c.site(cmd.Context(), name)
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (c *client) patchSite(cmd *cobra.Command, name string, fields map[string]an
 	if err := c.send(cmd.Context(), "PATCH", pathSites+"/"+id.String(), ifVersion(version), fields, &changed); err != nil {
 		return err
 	}
-	return print(cmd, as, changed, func() error {
+	return cli.Print(cmd, as, changed, func() error {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s is at version %d\n", changed.Path, changed.Version)
 		return err
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/pureboot/pureboot/central/lifecycle"
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func siteSyncCommand(dial dialer) *cobra.Command {
@@ -28,7 +29,7 @@ func siteSyncCommand(dial dialer) *cobra.Command {
 	var spec store.CommandSpec
 	flags.BoolVar(&spec.Params.Force, "force", false, "have them verify all files again")
 	flags.StringArrayVar(&spec.Params.Categories, "category", nil, "only bootloaders, scripts, templates or images; may be repeated")
-	offer(cmd, "category", wire.Categories...)
+	cli.Offer(cmd, "category", wire.Categories...)
 	return queueCommand(cmd, dial, wire.CommandSync, &spec)
 }
 
@@ -42,7 +43,7 @@ func siteInvalidateCommand(dial dialer) *cobra.Command {
 	flags := cmd.Flags()
 	var spec store.CommandSpec
 	flags.StringVar(&spec.Params.Scope, "scope", "all", "content, nodes or all")
-	offer(cmd, "scope", "content", "nodes", "all")
+	cli.Offer(cmd, "scope", "content", "nodes", "all")
 	flags.StringVar(&spec.Params.Glob, "glob", "", "of the content, only these files")
 	flags.StringVar(&spec.Params.MAC, "mac", "", "of the nodes, only the one with this MAC address")
 	return queueCommand(cmd, dial, wire.CommandInvalidate, &spec)
@@ -53,7 +54,7 @@ func queueCommand(cmd *cobra.Command, dial dialer, command string, spec *store.C
 	spec.Command = command
 	ttl := cmd.Flags().Duration("ttl", 0, "how long it may wait for the agent; a week unless told otherwise")
 	wait := cmd.Flags().Bool("wait", false, "wait until it has ended, and fail if it did not succeed")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if spec.TTLSeconds = int(*ttl / time.Second); spec.TTLSeconds < 1 && cmd.Flags().Changed("ttl") { // 0 would be a week
 			return errors.New("--ttl: want a second or more")
@@ -71,7 +72,7 @@ func queueCommand(cmd *cobra.Command, dial dialer, command string, spec *store.C
 				})
 				return nil
 			}
-			return print(cmd, *format, queued, func() error {
+			return cli.Print(cmd, *format, queued, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is queued\n", name, queued.Seq)
 				return err
 			})
@@ -90,7 +91,7 @@ const lookAgain = time.Second
 
 // await waits until a command of a site has ended, and shows on a terminal how far it is. It is an error if it did not
 // succeed.
-func (c *client) await(cmd *cobra.Command, site, path string, as format) error {
+func (c *client) await(cmd *cobra.Command, site, path string, as cli.Format) error {
 	screen, width := cmd.ErrOrStderr(), columns(cmd.ErrOrStderr())
 	show := func(text string) { // in place of what is shown
 		if width > 0 {
@@ -109,7 +110,7 @@ func (c *client) await(cmd *cobra.Command, site, path string, as format) error {
 		}
 		if k.State.Final() {
 			show("")
-			err := print(cmd, as, k, func() error {
+			err := cli.Print(cmd, as, k, func() error {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 				return err
 			})
@@ -143,10 +144,10 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	state := flags.String("state", "", "only those in this state, as queued or failed")
-	offer(cmd, "state", lifecycle.CommandStates...)
+	cli.Offer(cmd, "state", lifecycle.CommandStates...)
 	cancel := flags.Int64("cancel", 0, "take back the command with this number, if it has not begun")
 	cmd.MarkFlagsMutuallyExclusive("state", "cancel")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -162,7 +163,7 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 			if err := c.call(cmd.Context(), "POST", fmt.Sprintf("%s/%d/cancel", path, *cancel), nil, &canceled); err != nil {
 				return err
 			}
-			return print(cmd, *format, canceled, func() error {
+			return cli.Print(cmd, *format, canceled, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: command %d is %s\n", args[0], canceled.Seq, cmp.Or(recalled(canceled), string(canceled.State)))
 				return err
 			})
@@ -175,7 +176,7 @@ func siteCommandsCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, commands, func() error {
+		return cli.Print(cmd, *format, commands, func() error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "NUMBER\tCOMMAND\tSTATE\tQUEUED\tBY\tENDED\tRESULT")
 			for _, k := range commands {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pureboot/pureboot/central/store"
 	"github.com/pureboot/pureboot/central/wire"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func siteTokenCommand(dial dialer) *cobra.Command {
@@ -65,14 +66,14 @@ func siteRevokeCommand(dial dialer) *cobra.Command {
 
 func credentialCommand(dial dialer, what string, cmd *cobra.Command, done string) *cobra.Command {
 	cmd.Args = cobra.MinimumNArgs(1)
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return eachSite(cmd, dial, args, func(ctx context.Context, c *client, name string, id uuid.UUID) error {
 			var now store.Credential
 			if err := c.call(ctx, "POST", pathSites+"/"+id.String()+"/agent-credential/"+what, nil, &now); err != nil {
 				return err
 			}
-			return print(cmd, *format, now, func() error {
+			return cli.Print(cmd, *format, now, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s: its agent %s\n", name, done)
 				return err
 			})

@@ -14,6 +14,7 @@ import (
 	"github.com/pureboot/pureboot/central/fleet"
 	"github.com/pureboot/pureboot/central/inherit"
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 func siteShowCommand(dial dialer) *cobra.Command {
@@ -22,7 +23,7 @@ func siteShowCommand(dial dialer) *cobra.Command {
 		Short: "Show a site, the settings in effect there and where each comes from",
 		Args:  cobra.ExactArgs(1),
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -36,7 +37,7 @@ func siteShowCommand(dial dialer) *cobra.Command {
 		if err := c.call(cmd.Context(), "GET", pathSites+"/"+id.String(), nil, &s); err != nil {
 			return err
 		}
-		return print(cmd, *format, s, func() error { return showSite(cmd, c, s) })
+		return cli.Print(cmd, *format, s, func() error { return showSite(cmd, c, s) })
 	}
 	return cmd
 }

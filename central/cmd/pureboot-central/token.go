@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pureboot/pureboot/central/store"
+	"github.com/pureboot/pureboot/cli"
 )
 
 const pathTokens = "/api/v1/tokens"
@@ -41,10 +42,10 @@ func tokenCreateCommand(dial dialer) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	role := flags.String("role", string(store.Viewer), "viewer, operator or admin")
-	offer(cmd, "role", store.Viewer, store.Operator, store.Admin)
+	cli.Offer(cmd, "role", store.Viewer, store.Operator, store.Admin)
 	life := flags.Duration("expires-in", 0, "how long it is good for, as 720h; 0 for good")
 	save := flags.String("save", "", "file to write the token to, readable by its owner alone")
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		spec := store.TokenSpec{Name: args[0], Role: store.Role(*role)}
 		if *life < 0 {
@@ -72,7 +73,7 @@ func tokenCreateCommand(dial dialer) *cobra.Command {
 		if *save != "" {
 			made.Text = ""
 		}
-		return print(cmd, *format, made, func() error {
+		return cli.Print(cmd, *format, made, func() error {
 			if *save != "" {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "token %s of the role %s is in %s\n", made.ID, made.Role, *save)
 				return err
@@ -91,7 +92,7 @@ func tokenListCommand(dial dialer) *cobra.Command {
 		Short: "List the tokens, those that open nothing any more among them",
 		Args:  cobra.NoArgs,
 	}
-	format := output(cmd)
+	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(cmd)
 		if err != nil {
@@ -101,7 +102,7 @@ func tokenListCommand(dial dialer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return print(cmd, *format, tokens, func() error {
+		return cli.Print(cmd, *format, tokens, func() error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(table, "ID\tNAME\tROLE\tCREATED BY\tLAST USED\tENDS")
 			for _, t := range tokens {
