@@ -50,6 +50,9 @@ const (
 	rebuiltWith = "objects after a start without the index"
 )
 
+// indexFile is where our agent keeps the index of its cache.
+const indexFile = ".index"
+
 // purges are the labels of their times, in the order in which they are made: the last one takes all there is.
 var purges = []string{"purge by key", "purge by tag", "purge by prefix", "purge by category"}
 
@@ -134,7 +137,7 @@ func (t *trial) runPurges(ctx context.Context, objects []*object, beside int) ([
 		}
 		return err
 	}
-	if err := rest(t.server.place.cache); err != nil {
+	if err := rest(ctx, t.server.place.cache); err != nil {
 		return nil, err
 	}
 	var asked []*object
@@ -180,15 +183,26 @@ func (t *trial) runPurges(ctx context.Context, objects []*object, beside int) ([
 	return replies, nil
 }
 
-// rest waits until all that was written to a folder's disk is there. A purge is on the disk before it is answered, and is
-// not to wait behind the hundred thousand files of the fill before it.
-func rest(folder string) (err error) {
-	dir, err := os.Open(folder)
+// rest waits until our agent has written its index and all that was written to the disk is there. A purge is on the disk
+// before it is answered, and is not to wait behind a start without an index, and the hundred thousand files before it.
+func rest(ctx context.Context, folder string) (err error) {
+	dir, err := os.OpenRoot(folder)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	return unix.Syncfs(int(dir.Fd()))
+	for {
+		index, err := dir.Open(indexFile)
+		if err == nil {
+			return errors.Join(unix.Syncfs(int(index.Fd())), index.Close())
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // requests is how often the bytes of the objects were asked of the origin.
@@ -248,7 +262,7 @@ func (t *trial) announce(ctx context.Context, obj *object) error {
 // forgetIndex restarts our agent without the index of its cache.
 func (s *server) forgetIndex(ctx context.Context) error {
 	s.stop()
-	if err := os.Remove(filepath.Join(s.place.cache, ".index")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(s.place.cache, indexFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return s.restart(ctx)
