@@ -27,7 +27,7 @@ func BenchmarkMatch(b *testing.B) {
 	all := make([]cache.Entry, 100_000)
 	for i := range all {
 		meta, err := json.Marshal(httpcache.Meta{Method: "GET", Status: 200, Header: http.Header{
-			"Etag": {`"0123456789"`}, "Cache-Control": {"max-age=60"}, "Cache-Tag": {fmt.Sprintf("all, t%d", i)}, "Content-Type": {"application/x-deb"},
+			"Etag": {`"0123456789"`}, "Cache-Control": {"max-age=60"}, "Cache-Tag": {fmt.Sprintf("all, archive-%05d", i)}, "Content-Type": {"application/x-deb"},
 		}})
 		if err != nil {
 			b.Fatal(err)
@@ -36,7 +36,7 @@ func BenchmarkMatch(b *testing.B) {
 	}
 	for name, p := range map[string]Purge{
 		"key": {Key: "http://x/pool/main/7/package_7_amd64.deb"}, "prefix": {Prefix: "http://x/pool/main/7/package_7_"},
-		"tag": {Tag: "t77777"}, "category": {Category: "images"},
+		"tag": {Tag: "archive-77777"}, "category": {Category: "images"},
 	} {
 		b.Run(name, func(b *testing.B) {
 			var faults invalid

@@ -106,6 +106,7 @@ func Tagged(tag string) func(cache.Entry) bool {
 		return func(cache.Entry) bool { return false }
 	}
 	text := quoted[1 : len(quoted)-1]
+	text = text[rarest(text[:(len(text)+1)/2]):] // to see that a text is not there takes a third of the time if its first byte is rare
 	return func(e cache.Entry) bool {
 		if !IsKey(e.Key) || !bytes.Contains(e.Meta, text) {
 			return false // most are told apart without being decoded
@@ -113,6 +114,21 @@ func Tagged(tag string) func(cache.Entry) bool {
 		var k kept
 		return json.Unmarshal(e.Meta, &k) == nil && slices.Contains(tags(k.Header), tag)
 	}
+}
+
+// typical is about what the metadata of an object looks like.
+var typical = []byte(`{"method":"GET","requested":"2025-11-22T05:23:56.123456789Z","status":200,"header":{"Accept-Ranges":["bytes"],` +
+	`"Cache-Control":["public, max-age=86400"],"Content-Type":["application/octet-stream"],"Date":["Sat, 22 Nov 2025 05:23:56 GMT"],` +
+	`"Etag":["\"0123456789abcdef\""],"Last-Modified":["Wed, 01 Jan 2025 00:00:00 GMT"]},"origin":"http://mirror.example/debian/"}`)
+
+// rarest returns which byte of a text metadata has least of.
+func rarest(text []byte) (at int) {
+	for i := range text {
+		if bytes.Count(typical, text[i:i+1]) < bytes.Count(typical, text[at:at+1]) {
+			at = i
+		}
+	}
+	return at
 }
 
 func tags(h http.Header) []string {

@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -70,6 +71,19 @@ func TestALongURLIsKeptWithItsObject(t *testing.T) {
 	}
 	if found != 1 {
 		t.Errorf("%d objects", found)
+	}
+}
+
+func TestATagIsFoundHoweverItIsWritten(t *testing.T) {
+	h := bare(t)
+	for _, tag := range []string{"a", "z", "ab", "zzz", "a<b>&c", `q"uo\te`, "grün", "\u2028", "release-2025", "0123456789abcdef", "e"} {
+		e := cache.Entry{Key: "upstream/up/x", Meta: h.slots.encode(Meta{Status: 200, Header: http.Header{"Cache-Tag": {"first, " + tag + " ,last"}}})}
+		if !Tagged(tag)(e) || !Tagged("last")(e) {
+			t.Errorf("%q is not found", tag)
+		}
+		if Tagged(tag+"x")(e) || Tagged("x"+tag)(e) || Tagged("missing")(e) {
+			t.Errorf("what is not %q is found", tag)
+		}
 	}
 }
 
