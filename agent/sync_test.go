@@ -540,7 +540,8 @@ func TestAMissOvertakesASync(t *testing.T) {
 				return false
 			}
 			before = a.cache.Stats().BytesIn
-			for quiet := 0; quiet < 20; time.Sleep(5 * time.Millisecond) { // until the sync stands still, at its end at last
+			began := time.Now()
+			for quiet := 0; quiet < 20 && time.Since(began) < patience; time.Sleep(5 * time.Millisecond) { // until the sync stands still
 				if now := a.cache.Stats().BytesIn; now != after {
 					after, quiet = now, 0
 				} else {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 // textFields are the fields whose value is text, whatever it looks like.
@@ -47,4 +49,29 @@ func parseFields(set, clear []string) (map[string]any, error) {
 		put(field, nil)
 	}
 	return fields, nil
+}
+
+// patching is what commands that change fields have in common.
+type patching struct {
+	name    string    // of the flag that clears a field
+	clear   *[]string // fields
+	version *int64    // 0: whichever it is
+}
+
+// patches adds the flags of a command that changes fields; the one of this name clears fields.
+func patches(cmd *cobra.Command, name, doc string) patching {
+	flags := cmd.Flags()
+	return patching{
+		name: name, clear: flags.StringArray(name, nil, doc+"; may be repeated"),
+		version: flags.Int64("if-version", 0, "change it only if this is its version, as show has it"),
+	}
+}
+
+// fields makes a merge patch of the arguments.
+func (p patching) fields(args []string) (map[string]any, error) {
+	fields, err := parseFields(args, *p.clear)
+	if err == nil && len(fields) == 0 {
+		err = fmt.Errorf("nothing to change: name FIELD=VALUE or --%s FIELD", p.name)
+	}
+	return fields, err
 }

@@ -60,17 +60,12 @@ func nodePatchCommand(dial dialer) *cobra.Command {
 			"  pureboot-central node patch 52:54:00:12:34:56 --clear workflow_id",
 		Args: cobra.MinimumNArgs(1),
 	}
-	flags := cmd.Flags()
-	clear := flags.StringArray("clear", nil, "field to empty; may be repeated")
-	version := flags.Int64("if-version", 0, "change it only if this is its version, as show has it")
+	patch := patches(cmd, "clear", "field to empty")
 	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		fields, err := parseFields(args[1:], *clear)
+		fields, err := patch.fields(args[1:])
 		if err != nil {
 			return err
-		}
-		if len(fields) == 0 {
-			return errors.New("nothing to change: name FIELD=VALUE or --clear FIELD")
 		}
 		c, err := dial(cmd)
 		if err != nil {
@@ -81,7 +76,7 @@ func nodePatchCommand(dial dialer) *cobra.Command {
 			return err
 		}
 		var changed wire.Node
-		if err := c.send(cmd.Context(), "PATCH", wire.PathNodes+"/"+n.ID, ifVersion(*version), fields, &changed); err != nil {
+		if err := c.send(cmd.Context(), "PATCH", wire.PathNodes+"/"+n.ID, ifVersion(*patch.version), fields, &changed); err != nil {
 			return err
 		}
 		return cli.Print(cmd, *format, changed, func() error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -57,23 +56,18 @@ func sitePatchCommand(dial dialer) *cobra.Command {
 			"  pureboot-central site patch lyon --inherit cache_max_size_gb --inherit params.ntp",
 		Args: cobra.MinimumNArgs(1),
 	}
-	flags := cmd.Flags()
-	clear := flags.StringArray("inherit", nil, "field to inherit again; may be repeated")
-	version := flags.Int64("if-version", 0, "change it only if this is its version, as show has it")
+	patch := patches(cmd, "inherit", "field to inherit again")
 	format := cli.Output(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		fields, err := parseFields(args[1:], *clear)
+		fields, err := patch.fields(args[1:])
 		if err != nil {
 			return err
-		}
-		if len(fields) == 0 {
-			return errors.New("nothing to change: name FIELD=VALUE or --inherit FIELD")
 		}
 		c, err := dial(cmd)
 		if err != nil {
 			return err
 		}
-		return c.patchSite(cmd, args[0], fields, *version, *format)
+		return c.patchSite(cmd, args[0], fields, *patch.version, *format)
 	}
 	return cmd
 }
